@@ -1,0 +1,81 @@
+"""The `mdhfl` command."""
+
+import os
+import sys
+
+import click
+
+from mdhfl import __version__
+
+COMMANDS = {
+    "prepare": ("mdhfl.commands.prepare", "prepare_command", "Turn raw images into a federation folder."),
+    "check": ("mdhfl.commands.check", "check_command", "Is a federation, site.json, bundle or run complete and consistent?"),
+    "run": ("mdhfl.commands.run", "run_command", "Train a federation with one method."),
+    "report": ("mdhfl.commands.report", "report_command", "Write a report of one or more runs."),
+    "export-bundle": ("mdhfl.commands.export_bundle", "export_bundle_command", "Share a site's model as a MONAI bundle."),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a command only when it is used: `mdhfl --help` must not wait for torch."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        from importlib import import_module
+
+        module, name, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, _, summary) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+def group(debug: bool) -> None:
+    """Federated learning for hospitals whose models and data both differ.
+
+    \b
+    A first run, from nothing to a report:
+      mdhfl prepare synthetic --out fed/
+      mdhfl run mdhfl --federation fed/ --rounds 5 --out runs/a
+      mdhfl report runs/a --out report/
+    """
+
+
+def one_line_errors(command: click.Command) -> None:
+    """Run a command; a user's mistake becomes one line and exit code 2, with --debug or MDHFL_DEBUG a traceback."""
+    debug = "--debug" in sys.argv or bool(os.environ.get("MDHFL_DEBUG"))
+    try:
+        command.main(standalone_mode=False)
+    except click.exceptions.Exit as ended:
+        sys.exit(ended.exit_code)
+    except click.Abort:
+        sys.exit("interrupted")
+    except click.UsageError as error:
+        error.show()
+        sys.exit(2)
+    except click.ClickException as error:
+        click.echo(f"Error: {error.format_message()}", err=True)
+        sys.exit(1)
+    except (ValueError, OSError, RuntimeError) as error:
+        if debug:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(2 if isinstance(error, (ValueError, OSError)) else 1)
+
+
+def main() -> None:
+    """Entry point of the `mdhfl` command."""
+    one_line_errors(group)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""A site's images in memory: decoded once by its bundle's transforms, kept as uint8, every digest verified."""
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Decode = Callable[[dict[str, Any]], Mapping[str, Any]]
+
+
+class DataError(ValueError):
+    """A federation folder that is not what its datalist says; the message names the file and the way out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One labelled part of a site's data.
+
+    Attributes:
+        images: (M, 3, S, S) uint8.
+        labels: (M,) int64, indices into the classes.
+    """
+
+    images: "Tensor"
+    labels: "Tensor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivateSet:
+    """A site's labelled images and the classes that they are labelled with."""
+
+    training: Part
+    validation: Part
+    test: Part
+    classes: tuple[str, ...]
+    missing_classes: tuple[str, ...]
+
+
+def load_private_set(folder: Path, *, decode: Decode, image_size: int) -> PrivateSet:
+    """Decode a site's folder.
+
+    Args:
+        folder: with datalist.json, card.json and images/.
+        decode: the bundle's deterministic transforms: {"image": path} -> {"image": (3, S, S) uint8, ...}.
+        image_size: S in pixels.
+
+    Raises:
+        DataError: a file is missing, unreadable or changed, an image has another size, a label is out of range, or
+            there are fewer than two training images.
+    """
+    card, items = _read_json(folder / "card.json"), _read_json(folder / "datalist.json")
+    classes = tuple(card["classes"])
+    parts = {}
+    for name in ("training", "validation", "test"):
+        listed = items[name]
+        labels = [item["label"] for item in listed]
+        wrong = [item for item in listed if not 0 <= item["label"] < len(classes)]
+        if wrong:
+            raise DataError(
+                f"{folder / 'datalist.json'}: {name}: expected labels 0 to {len(classes) - 1}, got "
+                f"{wrong[0]['label']} for {wrong[0]['image']}; prepare the folder again"
+            )
+        images, _ = _decode_all(folder, listed, decode=decode, image_size=image_size)
+        parts[name] = _part(images, labels)
+    if len(parts["training"].labels) < 2:
+        raise DataError(f"{folder}: expected at least 2 training images, got {len(parts['training'].labels)}")
+    return PrivateSet(**parts, classes=classes, missing_classes=tuple(card.get("missing_classes", ())))
+
+
+def load_public_set(folder: Path, *, decode: Decode, image_size: int) -> tuple["Tensor", str]:
+    """Decode the public set.
+
+    Returns:
+        (N, 3, S, S) uint8 images in the order that every site has, and the digest of what was read.
+
+    Raises:
+        DataError: as for `load_private_set`.
+    """
+    import torch
+
+    images, digests = _decode_all(
+        folder, _read_json(folder / "datalist.json")["public"], decode=decode, image_size=image_size
+    )
+    return torch.from_numpy(images), hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def image_size_of(folder: Path) -> int:
+    """Return the side in pixels of the images in a site's or the public folder, as its card says."""
+    return int(_read_json(folder / "card.json")["image_size"])
+
+
+def image_digest(pixels: np.ndarray) -> str:
+    """Return 16 hexadecimal digits that identify a (3, H, W) uint8 image by its pixels, whatever its file format."""
+    height, width = pixels.shape[1:]
+    data = np.ascontiguousarray(pixels.transpose(1, 2, 0)).tobytes()
+    return hashlib.sha256(f"{height}x{width}x3:".encode() + data).hexdigest()[:16]
+
+
+def _part(images: np.ndarray, labels: Sequence[int]) -> Part:
+    import torch
+
+    return Part(images=torch.from_numpy(images), labels=torch.tensor(labels, dtype=torch.int64))
+
+
+def _decode_all(
+    folder: Path, items: Sequence[Mapping[str, Any]], *, decode: Decode, image_size: int
+) -> tuple[np.ndarray, list[str]]:
+    shape = (3, image_size, image_size)
+    images = np.empty((len(items), *shape), dtype=np.uint8)
+    digests = []
+    for index, item in enumerate(items):
+        path = folder / item["image"]
+        if not path.is_file():
+            raise DataError(f"{path}: listed in datalist.json but missing; copy the federation folder again")
+        try:
+            pixels = np.asarray(decode({"image": str(path)})["image"])
+        except Exception as error:
+            raise DataError(f"{path}: cannot be decoded ({type(error).__name__}); copy the folder again") from error
+        if pixels.shape != shape:
+            raise DataError(
+                f"{path}: expected an image of shape {shape}, got {pixels.shape}; prepare the folder again with "
+                f"--image-size {image_size}"
+            )
+        if pixels.dtype != np.uint8:
+            raise DataError(
+                f"{path}: the bundle's deterministic_transforms gave {pixels.dtype}, expected uint8; "
+                "move scaling to its intensity_transform"
+            )
+        digest = image_digest(pixels)
+        if digest != item["digest"]:
+            raise DataError(
+                f"{path}: expected digest {item['digest']}, got {digest}: the image was changed after it was "
+                "prepared; copy the federation folder again, or prepare it again"
+            )
+        images[index] = pixels
+        digests.append(digest)
+    return images, digests
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise DataError(f"{path}: missing; is {path.parent} a folder that `mdhfl prepare` wrote?")
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path}: not valid JSON ({error}); copy the federation folder again") from error

@@ -1,0 +1,70 @@
+"""What may leave a site: an answer with knowledge and scores, and nothing else."""
+
+from typing import Any
+
+import numpy as np
+from nvflare.apis.dxo import DataKind, from_shareable
+from nvflare.apis.filter import Filter
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
+
+from mdhfl.messages import Answer
+
+SCALAR = (str, int, float, bool, type(None))
+
+
+class OnlyKnowledge(Filter):
+    """Refuse every result that is not an answer made of (N, C) knowledge, a (C, C) confusion matrix and scalars.
+
+    Put it into the job (as our jobs do) or, to enforce it whatever a job says, into the site's `local/privacy.json`.
+    A refused result is replaced by an error reply; nothing of it leaves.
+    """
+
+    def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Return the shareable unchanged, or an error reply in its place."""
+        if shareable.get_return_code() not in (None, ReturnCode.OK):
+            return shareable
+        reason = self._reason_against(shareable)
+        if reason:
+            self.log_error(fl_ctx, f"a result was held back: {reason}")
+            return make_reply(ReturnCode.TASK_RESULT_FILTER_ERROR)
+        return shareable
+
+    @staticmethod
+    def _reason_against(shareable: Shareable) -> str:
+        try:
+            dxo = from_shareable(shareable)
+        except ValueError:
+            return "expected a DXO with an answer, got another shareable"
+        if dxo.data_kind != DataKind.APP_DEFINED:
+            return f"expected data kind {DataKind.APP_DEFINED}, got {dxo.data_kind}"
+        try:
+            answer = Answer.from_wire(dxo.data)
+        except (KeyError, TypeError) as error:
+            return f"expected the fields of an answer ({error})"
+        return reason_against(answer)
+
+
+def reason_against(answer: Answer) -> str:
+    """Return why an answer must not leave a site, empty if it may."""
+    knowledge, confusion = answer.knowledge, answer.confusion
+    if knowledge is not None:
+        subject = knowledge.subject
+        allowed = (subject.public_count, len(subject.classes))
+        if not isinstance(knowledge.values, np.ndarray) or knowledge.values.shape != allowed:
+            return f"expected knowledge of shape {allowed}"
+        if confusion is not None and np.shape(confusion) != (allowed[1], allowed[1]):
+            return f"expected a confusion matrix of shape {(allowed[1], allowed[1])}"
+    elif confusion is not None and (np.ndim(confusion) != 2 or len(set(np.shape(confusion))) != 1):
+        return f"expected a square confusion matrix, got shape {np.shape(confusion)}"
+    for name in ("validation", "losses", "seconds", "about"):
+        for key, value in getattr(answer, name).items():
+            if not _is_plain(value):
+                return f"expected {name}[{key!r}] to be a scalar or a list of names, got {type(value).__name__}"
+    return ""
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(item, str) for item in value)
+    return isinstance(value, SCALAR)

@@ -1,0 +1,139 @@
+"""The two messages of a federation: what the server asks, what a site answers. Plain values and numpy only.
+
+`to_wire` and `from_wire` turn them into dictionaries that any transport can carry without pickle.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdhfl.knowledge import Knowledge, Subject
+from mdhfl.teaching import Teaching
+
+Action = Literal["warm_up", "learn", "finish"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the server asks of every site.
+
+    Attributes:
+        action: "warm_up" (round 0), "learn" or "finish".
+        experiment: the experiment's id: the key of the site's state.
+        round: 0 for the warm-up, then 1, 2, ...
+        method: name of the method.
+        parameters: its hyper-parameters.
+        seed: of the experiment; with the site's name and the round it determines every random number.
+        subject: what knowledge must be about; the site refuses if its own public set or classes differ.
+        version: of mdhfl at the server; the site refuses another one.
+        teaching: what to learn from, if anything.
+    """
+
+    action: Action
+    experiment: str
+    round: int
+    method: str
+    parameters: Mapping[str, Any]
+    seed: int
+    subject: Subject
+    version: str
+    teaching: Teaching | None = None
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return a dictionary of plain values and numpy arrays."""
+        return {
+            **_fields(self),
+            "subject": _subject_to_wire(self.subject),
+            "teaching": None if self.teaching is None else _fields(self.teaching),
+        }
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> "Request":
+        """Rebuild a request. Raises KeyError or TypeError if it is not one."""
+        teaching = None if wire["teaching"] is None else Teaching(**wire["teaching"])
+        return cls(**{**wire, "subject": _subject_from_wire(wire["subject"]), "teaching": teaching})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a site answers: its knowledge, its scores and what they cost; or why it could not.
+
+    Attributes:
+        site: who.
+        round: after which round.
+        refusal: why there is no result; empty if all is well.
+        knowledge: what it says about the public set, None if the method shares nothing.
+        validation: accuracy, macro_f1, balanced_accuracy, ece on the validation part.
+        confusion: (C, C) int32 counts on the clean test part, rows the true class.
+        test_ece: expected calibration error on the test part.
+        losses: "train" and "align", mean over the round; align is None if nobody taught.
+        seconds: by phase: "align", "train", "score", "share".
+        about: "bundle", "architecture", "parameters" (count), "training_images", "missing_classes".
+        best: whether this is the site's best round so far on its validation part.
+    """
+
+    site: str
+    round: int
+    refusal: str = ""
+    knowledge: Knowledge | None = None
+    validation: Mapping[str, float] = field(default_factory=dict)
+    confusion: NDArray[np.int32] | None = None
+    test_ece: float = 0.0
+    losses: Mapping[str, float | None] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    about: Mapping[str, Any] = field(default_factory=dict)
+    best: bool = False
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return a dictionary of plain values and numpy arrays."""
+        wire = _fields(self)
+        if self.knowledge is not None:
+            wire["knowledge"] = {
+                "values": self.knowledge.values,
+                "subject": _subject_to_wire(self.knowledge.subject),
+            }
+        return wire
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any]) -> "Answer":
+        """Rebuild an answer. Raises KeyError or TypeError if it is not one."""
+        said = wire["knowledge"]
+        knowledge = None
+        if said is not None:
+            subject = _subject_from_wire(said["subject"])
+            knowledge = Knowledge(values=said["values"], subject=subject, site=wire["site"], round=wire["round"])
+        return cls(**{**wire, "knowledge": knowledge})
+
+
+def payload_bytes(message: Request | Answer) -> int:
+    """Count the bytes of a message: its arrays plus everything else as compact JSON.
+
+    The same for every engine; what FLARE adds on the wire is measured in `benchmarks/`.
+    """
+    arrays: list[int] = []
+
+    def without_arrays(value: Any) -> Any:
+        if isinstance(value, np.ndarray):
+            arrays.append(value.nbytes)
+            return None
+        return {k: without_arrays(v) for k, v in value.items()} if isinstance(value, dict) else value
+
+    text = json.dumps(without_arrays(message.to_wire()), separators=(",", ":"))
+    return sum(arrays) + len(text.encode())
+
+
+def _fields(record: Any) -> dict[str, Any]:
+    values = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
+
+
+def _subject_to_wire(subject: Subject) -> dict[str, Any]:
+    return {**asdict(subject), "classes": list(subject.classes)}
+
+
+def _subject_from_wire(wire: Mapping[str, Any]) -> Subject:
+    return Subject(**{**wire, "classes": tuple(wire["classes"])})

@@ -1,0 +1,76 @@
+"""Scores of a classifier, all derived from its confusion matrix (and its probabilities for calibration). Numpy only."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores on one labelled part of the data.
+
+    Attributes:
+        accuracy: share of right answers, in [0, 1].
+        macro_f1: mean F1 over the classes that occur as truth or as answer, in [0, 1].
+        balanced_accuracy: mean recall over the classes that occur as truth, in [0, 1].
+        ece: expected calibration error, in [0, 1].
+        recall: per class, None for a class that does not occur as truth.
+        confusion: C x C counts, rows the true class, columns the answer.
+    """
+
+    accuracy: float
+    macro_f1: float
+    balanced_accuracy: float
+    ece: float
+    recall: tuple[float | None, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+def confusion_matrix(labels: NDArray[np.integer], answers: NDArray[np.integer], *, classes: int) -> NDArray[np.int64]:
+    """Count (classes, classes) pairs of true class (row) and answer (column) over two (M,) vectors."""
+    return np.bincount(labels * classes + answers, minlength=classes * classes).reshape(classes, classes)
+
+
+def expected_calibration_error(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], *, bins: int = 15
+) -> float:
+    """Mean gap between confidence and accuracy over equal-width bins of confidence, weighted by their size.
+
+    Args:
+        probabilities: (M, C), rows sum to 1.
+        labels: (M,) class indices.
+        bins: number of bins over (0, 1].
+
+    Returns:
+        A number in [0, 1]; 0 where there are no images.
+
+    Source: Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, equation 3.
+    """
+    if len(labels) == 0:
+        return 0.0
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = (probabilities.argmax(axis=1) == labels).astype(np.float64)
+    bin_of = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    gap = np.bincount(bin_of, weights=right - confidence, minlength=bins)
+    return float(np.abs(gap).sum() / len(labels))
+
+
+def scores_from(confusion: NDArray[np.integer], *, ece: float) -> Scores:
+    """Derive all scores from a (C, C) confusion matrix (rows true, columns answered).
+
+    A part without images scores 0 everywhere and has no recall.
+    """
+    matrix = np.asarray(confusion, dtype=np.int64)
+    right, truth, answered = matrix.diagonal(), matrix.sum(axis=1), matrix.sum(axis=0)
+    present, seen = truth > 0, (truth + answered) > 0
+    recall = np.divide(right, truth, out=np.zeros(len(matrix)), where=present)
+    f1 = np.divide(2 * right, truth + answered, out=np.zeros(len(matrix)), where=seen)
+    return Scores(
+        accuracy=float(right.sum() / max(matrix.sum(), 1)),
+        macro_f1=float(f1[seen].mean()) if seen.any() else 0.0,
+        balanced_accuracy=float(recall[present].mean()) if present.any() else 0.0,
+        ece=ece,
+        recall=tuple(float(r) if p else None for r, p in zip(recall, present, strict=True)),
+        confusion=tuple(tuple(int(n) for n in row) for row in matrix),
+    )

@@ -1,0 +1,94 @@
+"""`site.json`: a site's own truth. In production it lives at the site, and no job ever names an architecture."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mdhfl import resources
+
+
+@dataclass(frozen=True, kw_only=True)
+class SiteSettings:
+    """What a site's IT decides.
+
+    Attributes:
+        site: the site's name in the federation.
+        bundle: a built-in bundle's name, or the path of the site's own. A bundle's configuration is code: use only
+            one that you trust.
+        data: the site's folder with datalist.json, card.json and images.
+        public: the folder of the public set.
+        state: where the site keeps its model and progress, one folder per experiment.
+        device: "cpu", "cuda" or "cuda:<n>".
+        threads: CPU threads of the site's process, at least 1.
+    """
+
+    site: str
+    bundle: str
+    data: Path
+    public: Path
+    state: Path
+    device: str
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values as in site.json."""
+        paths = {name: str(getattr(self, name)) for name in ("data", "public", "state")}
+        return {
+            "version": 1,
+            "site": self.site,
+            "bundle": self.bundle,
+            **paths,
+            "device": self.device,
+            "threads": self.threads,
+        }
+
+
+def read_site_settings(path: Path) -> SiteSettings:
+    """Read and check a site.json; relative paths are relative to its folder.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or does not follow `meta/schemas/site.schema.json`.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no site settings at {path}: write them as described in docs/site.md")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    check_against_schema(values, schema="site", what=str(path))
+
+    def resolved(name: str) -> Path:
+        return (path.parent / values[name]).resolve()
+
+    bundle = str(values["bundle"])
+    if "/" in bundle or bundle.startswith("."):
+        bundle = str((path.parent / bundle).resolve())
+    return SiteSettings(
+        site=values["site"],
+        bundle=bundle,
+        data=resolved("data"),
+        public=resolved("public"),
+        state=resolved("state"),
+        device=values["device"],
+        threads=values["threads"],
+    )
+
+
+def check_against_schema(values: Mapping[str, Any], *, schema: str, what: str) -> None:
+    """Check values against `meta/schemas/<schema>.schema.json`.
+
+    Raises:
+        ValueError: naming `what`, the place inside it, what was expected and what came.
+    """
+    import jsonschema
+
+    path = resources.folder("meta") / "schemas" / f"{schema}.schema.json"
+    error = jsonschema.exceptions.best_match(
+        jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8"))).iter_errors(values)
+    )
+    if error is not None:
+        place = "/".join(str(part) for part in error.absolute_path) or "top level"
+        raise ValueError(f"{what}: {place}: {error.message} (see {path.name})")
