@@ -31,7 +31,10 @@ def test_good_knowledge_passes() -> None:
         (replace(GOOD, values=GOOD.values * 1.1), "sum to 1"),
         (replace(GOOD, values=changed((0, 0), -0.2)), "minimum of -0.2"),
         (replace(GOOD, values=np.ones((4, 3), dtype=int)), "floating-point"),
-        (replace(GOOD, subject=replace(SUBJECT, public_digest="cd" * 32)), "expected public set abababab, got cdcdcdcd"),
+        (
+            replace(GOOD, subject=replace(SUBJECT, public_digest="cd" * 32)),
+            "expected public set abababab, got cdcdcdcd",
+        ),
         (replace(GOOD, subject=replace(SUBJECT, classes=("y", "x", "z"))), "expected classes"),
         (replace(GOOD, subject=replace(SUBJECT, kind="logits")), "expected probabilities, got logits"),
         (replace(GOOD, round=2), "expected round 3, got round 2"),

@@ -72,7 +72,8 @@ def test_divergence_to_one_mean_teacher_has_the_gradient_of_the_mean_divergence(
     (fast_gradient,), (slow_gradient,) = torch.autograd.grad(fast, logits), torch.autograd.grad(slow, logits)
     torch.testing.assert_close(fast_gradient, slow_gradient)
     torch.testing.assert_close(
-        knowledge_divergence(logits, teachers[0], temperature=temperature), literal_kl(logits, teachers[:1], temperature)
+        knowledge_divergence(logits, teachers[0], temperature=temperature),
+        literal_kl(logits, teachers[:1], temperature),
     )
 
 

@@ -22,7 +22,9 @@ def sites_of(count: int, seed: int) -> dict[str, Knowledge]:
 
 @settings(max_examples=60, deadline=None)
 @given(count=st.integers(2, 8), seed=st.integers(0, 1000), data=st.data())
-def test_subtracting_ones_share_leaves_the_weighted_mean_of_the_others(count: int, seed: int, data: st.DataObject) -> None:
+def test_subtracting_ones_share_leaves_the_weighted_mean_of_the_others(
+    count: int, seed: int, data: st.DataObject
+) -> None:
     sites = sites_of(count, seed)
     weights = {site: data.draw(st.floats(0.1, 5)) for site in sites}
     teaching = weighted_sum(sites, weights=weights)
@@ -42,9 +44,7 @@ def test_the_order_of_sites_does_not_matter_to_the_last_bit(seed: int, order: li
     sites = sites_of(5, seed)
     shuffled = {f"site-{i}": sites[f"site-{i}"] for i in order}
     ones = dict.fromkeys(sites, 1.0)
-    np.testing.assert_array_equal(
-        weighted_sum(sites, weights=ones).values, weighted_sum(shuffled, weights=ones).values
-    )
+    np.testing.assert_array_equal(weighted_sum(sites, weights=ones).values, weighted_sum(shuffled, weights=ones).values)
 
 
 def test_identical_sites_are_a_fixed_point() -> None:

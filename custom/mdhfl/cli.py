@@ -9,10 +9,18 @@ from mdhfl import __version__
 
 COMMANDS = {
     "prepare": ("mdhfl.commands.prepare", "prepare_command", "Turn raw images into a federation folder."),
-    "check": ("mdhfl.commands.check", "check_command", "Is a federation, site.json, bundle or run complete and consistent?"),
+    "check": (
+        "mdhfl.commands.check",
+        "check_command",
+        "Is a federation, site.json, bundle or run complete and consistent?",
+    ),
     "run": ("mdhfl.commands.run", "run_command", "Train a federation with one method."),
     "report": ("mdhfl.commands.report", "report_command", "Write a report of one or more runs."),
-    "export-bundle": ("mdhfl.commands.export_bundle", "export_bundle_command", "Share a site's model as a MONAI bundle."),
+    "export-bundle": (
+        "mdhfl.commands.export_bundle",
+        "export_bundle_command",
+        "Share a site's model as a MONAI bundle.",
+    ),
 }
 
 

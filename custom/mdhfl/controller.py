@@ -95,9 +95,7 @@ class FederationController(Controller):
                 results.record(finished)
                 self._tell(finished, fl_ctx)
 
-            federate(
-                experiment, ask=lambda r: self._ask(r, folder, abort_signal, fl_ctx), record=record, last=last
-            )
+            federate(experiment, ask=lambda r: self._ask(r, folder, abort_signal, fl_ctx), record=record, last=last)
             results.summarise(engine="flare", federation=f"public set {self.public_digest[:8]}")
         except JobAborted:
             self.log_info(fl_ctx, "aborted; submit the same experiment again to continue")
@@ -113,9 +111,7 @@ class FederationController(Controller):
         """Log an answer that came after its round had closed; the site is asked again in the next."""
         self.log_warning(fl_ctx, f"answer of site {client.name!r} came after the round's deadline and is not used")
 
-    def _ask(
-        self, request: Request, folder: Path, abort_signal: Signal, fl_ctx: FLContext
-    ) -> Mapping[str, Answer]:
+    def _ask(self, request: Request, folder: Path, abort_signal: Signal, fl_ctx: FLContext) -> Mapping[str, Answer]:
         answers: dict[str, Answer] = {}
         lock = threading.Lock()
 

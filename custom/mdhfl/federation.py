@@ -72,9 +72,7 @@ def _run_round(experiment: Experiment, method: Method, request: Request, *, ask:
     return Round(number=request.round, request=request, answers=answers, knowledge=knowledge)
 
 
-def _accept(
-    experiment: Experiment, method: Method, request: Request, answer: Answer | None, *, site: str
-) -> Answer:
+def _accept(experiment: Experiment, method: Method, request: Request, answer: Answer | None, *, site: str) -> Answer:
     """Return the answer if it can be used, else an answer that says why not."""
     if answer is None:
         return Answer(site=site, round=request.round, refusal="no answer before the round's deadline")

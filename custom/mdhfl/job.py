@@ -19,7 +19,7 @@ TASK_REQUEST_INTERVAL = 0.3  # seconds between a site's questions for work; FLAR
 
 
 class FederationRecipe(Recipe):
-    """Run with `recipe.run(env)` in FLARE's SimEnv, PocEnv or ProdEnv; write the job folder with `recipe.export(dir)`."""
+    """Run with `recipe.run(env)` in FLARE's SimEnv, PocEnv or ProdEnv; write the folder with `recipe.export(dir)`."""
 
     def __init__(
         self, *, name: str, experiment: Experiment, round_timeout: float, results: str, site_config: str
@@ -54,5 +54,5 @@ class FederationRecipe(Recipe):
         job.to_server(TBAnalyticsReceiver(events=[ANALYTIC_EVENT_TYPE]), id="tensorboard")
         job.to_server({"server": {"task_request_interval": TASK_REQUEST_INTERVAL}})
         job.to_clients(SiteExecutor(site_config=site_config), tasks=TASKS)
-        job.to_clients(OnlyKnowledge(), filter_type=FilterType.TASK_RESULT, tasks=TASKS)
+        job.to_clients(OnlyKnowledge(), filter_type=FilterType.TASK_RESULT, tasks=["*"])
         super().__init__(job)

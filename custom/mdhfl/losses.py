@@ -1,6 +1,5 @@
 """The two losses of MDH-FL (arXiv 2308.00155): one for wrong labels, one for learning from a teacher."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 

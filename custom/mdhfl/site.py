@@ -185,7 +185,9 @@ class Site:
     def _score(self, work: _Work, part: Any) -> tuple[Scores, "np.ndarray"]:
         classes = len(work.private.classes)
         labels = part.labels.numpy()
-        probabilities = self._logits(work, part.images).softmax(dim=1).numpy() if len(labels) else np.zeros((0, classes))
+        probabilities = (
+            self._logits(work, part.images).softmax(dim=1).numpy() if len(labels) else np.zeros((0, classes))
+        )
         confusion = confusion_matrix(labels, probabilities.argmax(axis=1), classes=classes)
         scores = scores_from(confusion, ece=expected_calibration_error(probabilities, labels))
         return scores, confusion.astype(np.int32)
@@ -194,9 +196,7 @@ class Site:
         if not isinstance(work.method, SharingMethod):
             return None
         values = work.method.express(self._logits(work, work.public)).numpy().astype(np.float32)
-        return Knowledge(
-            values=values, subject=work.request.subject, site=self.settings.site, round=work.request.round
-        )
+        return Knowledge(values=values, subject=work.request.subject, site=self.settings.site, round=work.request.round)
 
     def _logits(self, work: _Work, images: "Tensor") -> "Tensor":
         from mdhfl.training import TrainingDiverged, predict
@@ -273,9 +273,7 @@ class Site:
                 f"site {settings.site!r}: expected classes {list(subject.classes)}, its data has "
                 f"{list(private.classes)}; prepare it with the federation's label space"
             )
-        public, digest = load_public_set(
-            settings.public, decode=bundle.deterministic_transforms, image_size=image_size
-        )
+        public, digest = load_public_set(settings.public, decode=bundle.deterministic_transforms, image_size=image_size)
         _check_public_set(subject, digest=digest, count=len(public), settings=settings)
         folder = self._folder(request)
         progress = load_progress(folder / "state.pt")
@@ -311,8 +309,8 @@ class Site:
 def _check_public_set(subject: Subject, *, digest: str, count: int, settings: SiteSettings) -> None:
     if (digest, count) != (subject.public_digest, subject.public_count):
         raise ValueError(
-            f"site {settings.site!r}: expected public set {subject.public_digest[:8]} of {subject.public_count} images, "
-            f"got {digest[:8]} of {count} in {settings.public}; copy the federation's public folder to the site"
+            f"site {settings.site!r}: expected public set {subject.public_digest[:8]} of {subject.public_count} images,"
+            f" got {digest[:8]} of {count} in {settings.public}; copy the federation's public folder to the site"
         )
 
 

@@ -89,7 +89,9 @@ def load_tensors(path: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
     except Exception as error:
-        raise StateError(f"{path}: cannot be read ({type(error).__name__}); restore it from a backup or delete it") from error
+        raise StateError(
+            f"{path}: cannot be read ({type(error).__name__}); restore it from a backup or delete it"
+        ) from error
 
 
 def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:

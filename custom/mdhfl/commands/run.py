@@ -161,7 +161,13 @@ def _last_error(log: Path) -> str:
 @contextmanager
 def _progress(experiment: Experiment, console: Console) -> Iterator[Any]:
     """Show one bar over all answers, with what came last beside it."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=False) as bar:
         task = bar.add_task("starting the sites", total=(experiment.rounds + 1) * len(experiment.sites))
 
@@ -173,7 +179,11 @@ def _progress(experiment: Experiment, console: Console) -> Iterator[Any]:
             if line["action"] != "finish":
                 done = (line["round"]) * len(experiment.sites)
                 completed = max(bar.tasks[0].completed + 1, done)
-                bar.update(task, completed=completed, description=f"round {line['round']}/{experiment.rounds}, {line['site']} answered")
+                bar.update(
+                    task,
+                    completed=completed,
+                    description=f"round {line['round']}/{experiment.rounds}, {line['site']} answered",
+                )
 
         yield heard
 

@@ -1,0 +1,61 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+BIN := .venv/bin
+READY := .venv/ready
+DEMO := demo
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup demo test fast lint format type check bench results app browser clean
+
+help: ## list these verbs
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+setup: $(READY) ## create .venv and install everything into it
+
+$(READY): requirements.txt pyproject.toml
+	@test -x $(BIN)/python || python3 -m venv .venv || { echo "python3 -m venv failed: install it (Debian: apt-get install python3-venv)"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --editable '.[dev]'
+	@touch $@
+
+demo: $(READY) ## prepare drawn cells, run MDH-FL on 4 sites in FLARE's simulator, write a report
+	rm -rf $(DEMO)/run $(DEMO)/report
+	$(BIN)/mdhfl prepare synthetic --name demo --sites 4 --per-site 160 --public-count 96 --noise symmetric --noise-rate 0.2 --seed 0 --out $(DEMO)/fed
+	$(BIN)/mdhfl run mdhfl --federation $(DEMO)/fed --rounds 4 --set ce_weight=1.0 --out $(DEMO)/run
+	$(BIN)/mdhfl report $(DEMO)/run --out $(DEMO)/report
+
+test: $(READY) browser ## the whole test suite
+	$(BIN)/python -m pytest -q --durations=15
+
+fast: $(READY) ## the tests that take seconds
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(READY) ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY) ## let ruff put everything in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+type: $(READY) ## mypy
+	$(BIN)/mypy
+
+check: lint type test ## lint, type, test
+
+bench: $(READY) ## measure speed, memory and bytes; writes benchmarks/README.md
+	$(BIN)/python -m benchmarks
+
+results: $(READY) ## repeat the experiment of docs/results.md on real images (about an hour on 2 cores)
+	$(BIN)/python -m experiments.label_noise
+
+app: $(READY) ## compile jobs/ into app/config and meta/meta.json
+	$(BIN)/python jobs/compile_app.py
+
+browser: ## a browser for the report's test, where it can be installed
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq chromium >/dev/null; } \
+	|| echo "NO BROWSER: the report's browser test will be skipped; install chromium to run it"
+
+clean: ## remove what can be made again
+	rm -rf .venv build dist *.egg-info $(DEMO) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,75 @@
+"""`mdhfl check`: is everything there and consistent? Says all that is wrong, not only the first thing."""
+
+from pathlib import Path
+
+import click
+
+from mdhfl.run_folder import read_federation, read_run, site_settings_path
+from mdhfl.site_settings import SiteSettings, read_site_settings
+
+
+@click.command(name="check", short_help="Is a federation, site.json, bundle or run complete and consistent?")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--classes", type=click.IntRange(min=2), default=13, show_default=True, help="For a bundle: how many.")
+@click.option("--image-size", type=click.IntRange(min=8), default=32, show_default=True, help="For a bundle: pixels.")
+def check_command(path: Path, classes: int, image_size: int) -> None:
+    """Check a federation folder, a site.json, a bundle or a run folder, and list every problem found.
+
+    \b
+    Examples:
+      mdhfl check fed/                      # every file there, no image changed, labels in range
+      mdhfl check /srv/mdhfl/site.json      # the bundle builds and fits the site's data
+      mdhfl check bundles/my_net --classes 8 --image-size 64
+      mdhfl check runs/a                    # the sites of a run
+
+    Exit code 0 if all is well, 2 if not.
+    """
+    what, problems = problems_of(path, classes=classes, image_size=image_size)
+    for problem in problems:
+        click.echo(f"problem: {problem}", err=True)
+    if problems:
+        raise ValueError(f"{path}: {what} with {len(problems)} problem{'s' if len(problems) > 1 else ''}")
+    click.echo(f"{path}: {what}, all is well")
+
+
+def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list[str]]:
+    """Return what a path is, and everything that is wrong with it.
+
+    Raises:
+        ValueError: it is none of the things that can be checked.
+    """
+    if (path / "federation.json").is_file():
+        from mdhfl.preprocessing.verify import verify_federation
+
+        return f"federation, public set {_public_digest(path)}", verify_federation(path, pixels=True)
+    if (path / "experiment.json").is_file():
+        experiment, _ = read_run(path)
+        found = [_problems_of_site(read_site_settings(site_settings_path(path, site))) for site in experiment.sites]
+        return "run", [problem for problems in found for problem in problems]
+    if (path / "configs").is_dir():
+        from mdhfl.bundle import verify_bundle
+
+        return "bundle", verify_bundle(path, num_classes=classes, image_size=image_size)
+    if path.is_file() and path.suffix == ".json":
+        return "site settings", _problems_of_site(read_site_settings(path))
+    raise ValueError(
+        f"{path}: expected a folder with federation.json, experiment.json or configs/, or a site.json; found none"
+    )
+
+
+def _problems_of_site(settings: SiteSettings) -> list[str]:
+    from mdhfl.bundle import verify_bundle
+    from mdhfl.data import image_size_of
+    from mdhfl.preprocessing.verify import verify_site_data
+
+    problems = verify_site_data(settings.data, public_folder=settings.public)
+    if problems:
+        return problems
+    import json
+
+    names = json.loads((settings.data / "card.json").read_text(encoding="utf-8"))["classes"]
+    return verify_bundle(settings.bundle, num_classes=len(names), image_size=image_size_of(settings.data))
+
+
+def _public_digest(path: Path) -> str:
+    return str(read_federation(path)["public"]["digest"])[:8]

@@ -1,0 +1,150 @@
+"""`mdhfl prepare`: raw images to a federation folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments
+from mdhfl.preprocessing.noise import NOISE_KINDS
+from mdhfl.preprocessing.partition import SPLIT_KINDS
+from mdhfl.preprocessing.prepare import Prepared, prepare
+from mdhfl.preprocessing.sources import source_names
+
+EXISTING = click.Path(exists=True, path_type=Path)
+NEW = click.Path(path_type=Path)
+
+HELP = """Make a federation folder from raw images: private sets of the sites, a public set, cards and contact sheets.
+
+SOURCE is a dataset with a file of its own, or a form that any dataset can have:
+
+\b
+  synthetic   draws its own cells; needs no data
+  acevedo20   8 blood cell folders, finer classes in the file names
+  matek19     15 blood cell codes
+  int20       the folders of INT_20
+  folder      a folder per class
+  manifest    a CSV with file, class, optional group and split
+  medmnist    an .npz of the MedMNIST family
+  nifti       NIfTI with a CSV of labels
+
+The same arguments give the same bytes. A rerun with the same arguments does nothing.
+
+\b
+Examples:
+  mdhfl prepare synthetic --out fed/
+  mdhfl prepare folder --raw cells.zip --label-space auto --sites 2 --public holdout --out fed/
+  mdhfl prepare acevedo20 --raw PBC.zip --label-space cytomorphology13 \\
+        --public matek19 --public-raw AML.zip --sites 4 --split dirichlet --alpha 0.5 \\
+        --per-site 800 --noise symmetric --noise-rate 0.2 --image-size 32 --seed 0 --out fed/
+  mdhfl prepare acevedo20 --raw PBC.zip --also matek19=AML.zip --also manifest=jtsc.zip \\
+        --also manifest=bccd.zip --label-space common4 --split by_source --per-site 100 --out fed/
+"""
+
+
+def noise_rates(context: click.Context, option: click.Parameter, value: str | None) -> tuple[float, ...]:
+    """ "0.2" or "0.1,0.2,0.3,0" as numbers."""
+    try:
+        return tuple(float(text) for text in value.split(",")) if value else ()
+    except ValueError:
+        raise click.BadParameter(f"{value!r}: expected 0.2, or one rate a site: 0.1,0.2,0.3,0") from None
+
+
+def class_names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """ "monocyte,eosinophil" as names."""
+    return tuple(name.strip() for name in value.split(",") if name.strip()) if value else ()
+
+
+@click.command("prepare", help=HELP)
+@click.argument("source", type=click.Choice(source_names()), metavar="SOURCE")
+@click.option("--out", type=NEW, required=True, help="The federation folder to write.")
+@click.option("--raw", type=EXISTING, help="The raw data: a folder, a zip or an .npz.")
+@click.option("--also", multiple=True, metavar="NAME=PATH", help="More private data from another source; repeatable.")
+@click.option("--labels", type=EXISTING, help="CSV of labels for manifest and nifti, if not beside the data.")
+@click.option("--label-space", help="A name (cytomorphology13, acevedo8, common5, common4), auto, or a JSON file.")
+@click.option("--classes", callback=class_names, metavar="A,B,...", help="Keep only these classes of the label space.")
+@click.option("--public", default=HOLDOUT, show_default=True, help="holdout, or the source of the public set.")
+@click.option("--public-raw", type=EXISTING, help="Raw data of the public set's source.")
+@click.option("--public-count", type=int, help="Images in the public set.  [default: holdout a fifth, else all]")
+@click.option("--sites", type=int, help="Number of sites.  [default: 4; by source: one for each]")
+@click.option("--split", type=click.Choice(SPLIT_KINDS), help="How the pool is partitioned.  [default: iid]")
+@click.option("--alpha", default=0.5, show_default=True, help="Of dirichlet and quantity; smaller: more skewed.")
+@click.option("--minimum", default=10, show_default=True, help="Images that a site gets at least.")
+@click.option("--per-site", type=int, help="Training images a site.  [default: all there are]")
+@click.option("--validation", default=0.1, show_default=True, help="Share of a site's images.")
+@click.option("--test", default=0.2, show_default=True, help="Share of a site's images.")
+@click.option("--noise", type=click.Choice(NOISE_KINDS), default="none", show_default=True, help="On training labels.")
+@click.option("--noise-rate", callback=noise_rates, metavar="RATE[,RATE...]", help="For all sites, or one a site.")
+@click.option("--noise-matrix", type=EXISTING, help="CSV or JSON: row = true class, column = share of the label given.")
+@click.option("--image-size", default=32, show_default=True, help="Side of the square images in pixels.")
+@click.option("--crop", multiple=True, metavar="CROP", help="Centre: 0.8 (share), 200 (pixels) or matek19=200.")
+@click.option("--seed", default=0, show_default=True, help="Of everything random.")
+@click.option("--name", help="Of the federation.  [default: the folder's]")
+@click.option("--bad-limit", default=0.1, show_default=True, help="Share of unreadable images above which it stops.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that read images.  [default: one a core]")
+@click.option("--overwrite", is_flag=True, help="Replace a federation prepared with other arguments.")
+def prepare_command(workers: int | None, **options: Any) -> None:
+    """Run `prepare` with a progress bar and print what came out."""
+    arguments = PrepareArguments(**options)
+    console = Console()
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+    ) as bars:
+        prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers)
+    print_summary(prepared, console=console)
+
+
+def print_summary(prepared: Prepared, *, console: Console) -> None:
+    """Print a class-by-site table, label noise as realised, and what was left out."""
+    federation = prepared.federation
+    cards = {site: _card(prepared.folder, site) for site in federation["sites"]}
+    table = Table(title=f"{escape(federation['name'])}: images a site (training / validation / test)")
+    table.add_column("class")
+    for site in cards:
+        table.add_column(site, justify="right")
+    for name in federation["classes"]:
+        counts = [card["counts"] for card in cards.values()]
+        table.add_row(escape(name), *(" / ".join(str(one[part].get(name, 0)) for part in one) for one in counts))
+    table.add_section()
+    sums = federation["sites"].values()
+    table.add_row("all", *(" / ".join(str(one[part]) for part in ("training", "validation", "test")) for one in sums))
+    table.add_row("label noise", *(_noise_text(card["noise"]) for card in cards.values()))
+    console.print(table)
+    console.print(f"public set: {federation['public']['count']} images, digest {federation['public']['digest'][:16]}")
+    dropped = sum(federation.get("dropped", {}).values())
+    console.print(
+        f"left out: {federation['skipped']} files ({federation['duplicates']} of them duplicates), "
+        f"{dropped} outside the label space, {federation.get('unused', 0)} not needed"
+    )
+    for note in federation.get("notes", []):
+        console.print(f"note: {escape(note)}")
+    done = "up to date" if prepared.up_to_date else f"written in {prepared.seconds:.1f} s"
+    console.print(f"[green]{done}[/]: {escape(str(prepared.folder))}; look at its folder overview")
+
+
+def _bar_updater(bars: Progress) -> Callable[[str, int, int], None]:
+    tasks: dict[str, Any] = {}
+
+    def update(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = bars.add_task(stage, total=total)
+        bars.update(tasks[stage], completed=done, total=total)
+
+    return update
+
+
+def _noise_text(noise: dict[str, Any]) -> str:
+    return "none" if noise["kind"] == "none" else f"{noise['kind']} {noise['realised_rate']:.3f}"
+
+
+def _card(folder: Path, site: str) -> dict[str, Any]:
+    card: dict[str, Any] = json.loads((folder / "sites" / site / "card.json").read_text("utf-8"))
+    return card

@@ -1,0 +1,39 @@
+"""`mdhfl report`: run folders in, one page out."""
+
+from pathlib import Path
+
+import click
+
+EXAMPLES = """
+\b
+One run:
+  mdhfl report runs/a --out report/
+\b
+MDH-FL against local-only training, two seeds each (runs that differ in nothing
+but their seed are shown as mean and standard deviation):
+  mdhfl report runs/mdhfl-0 runs/mdhfl-1 runs/local-0 runs/local-1 --out report/
+\b
+A run that is still going on or was interrupted works as well.
+"""
+
+
+@click.command(name="report", epilog=EXAMPLES, short_help="Write an HTML report about one or more runs.")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", type=click.Path(path_type=Path))
+@click.option("--out", default="report", show_default=True, type=click.Path(path_type=Path), help="Folder to write to.")
+def report_command(runs: tuple[Path, ...], out: Path) -> None:
+    """Write an HTML report about one or more runs.
+
+    RUN is a folder that `mdhfl run --out` wrote. The report is one self-contained file, report.html; beside it lie
+    its figures as PNG, scores.csv (a line per run, site and round), summary.csv and report.json.
+    """
+    from rich.console import Console
+
+    from mdhfl.report import write_report
+    from mdhfl.report_runs import read_report_run
+    from mdhfl.tables import score_table
+
+    summaries = [read_report_run(run).summary for run in runs]
+    page = write_report(runs, out=out)
+    console = Console()
+    console.print(score_table(summaries))
+    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,287 @@
+"""Run folders and federation folders as the report reads them: tolerant of what an interruption leaves behind."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "ece")
+MEANS = (*SCORES, "bytes_up", "bytes_down", "seconds")
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run folder.
+
+    Attributes:
+        folder: where it lies.
+        experiment: the content of experiment.json.
+        rows: the whole lines of results.jsonl, ordered by round.
+        summary: as in summary.json; derived from the rows where that file is missing or older than the rows.
+        finished: whether all rounds were run and summarised.
+        notes: what a reader must know (unfinished, truncated line, ...).
+    """
+
+    folder: Path
+    experiment: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    summary: Mapping[str, Any]
+    finished: bool
+    notes: tuple[str, ...]
+
+    @property
+    def method(self) -> str:
+        return str(self.experiment["method"])
+
+    @property
+    def engine(self) -> str:
+        return str(self.experiment.get("engine") or self.summary.get("engine") or "unknown")
+
+    @property
+    def seed(self) -> int:
+        return int(self.experiment.get("seed", 0))
+
+    @property
+    def planned_rounds(self) -> int:
+        return int(self.experiment.get("rounds", self.last_round))
+
+    @property
+    def last_round(self) -> int:
+        return max((int(row["round"]) for row in self.rows), default=0)
+
+    @property
+    def federation(self) -> str:
+        return str(self.experiment.get("federation", ""))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(str(name) for name in self.experiment.get("classes", ()))
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites in the experiment's order, then any other that answered."""
+        asked = [str(site) for site in self.experiment.get("sites", ())]
+        return tuple(dict.fromkeys([*asked, *(str(row["site"]) for row in self.rows)]))
+
+    def rows_of(self, site: str) -> list[Row]:
+        """Return the rows of a site that hold scores, ordered by round."""
+        return [row for row in self.rows if row["site"] == site and row.get("status") == "ok"]
+
+    def last_row(self, site: str) -> Row | None:
+        """Return the last row of a site that holds scores."""
+        return next(iter(reversed(self.rows_of(site))), None)
+
+    def architecture(self, site: str) -> str:
+        """Return the architecture's name, or the bundle's where no answer named it."""
+        asked = self.experiment.get("sites", {})
+        bundle = asked.get(site, {}).get("bundle", "") if isinstance(asked, Mapping) else ""
+        about = self.summary["sites"].get(site, {})
+        return str(about.get("architecture") or about.get("bundle") or bundle or "unknown")
+
+    def problems(self) -> list[tuple[int, str, str]]:
+        """Return (round, site, reason) of every refused answer, and of every answer missing from a recorded round."""
+        found = [
+            (int(row["round"]), str(row["site"]), str(row.get("reason") or "no reason given"))
+            for row in self.rows
+            if row.get("status") != "ok"
+        ]
+        present = {(row["round"], row["site"]) for row in self.rows}
+        for number in sorted({int(row["round"]) for row in self.rows}):
+            found += [
+                (number, site, "no line in results.jsonl") for site in self.sites if (number, site) not in present
+            ]
+        return sorted(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Federation:
+    """What is left of a federation folder.
+
+    Attributes:
+        folder: where the runs say it is.
+        card: the content of federation.json; empty if it is not there.
+        sites: site -> the content of its card.json.
+        public: the public set's card; empty if it is not there.
+        overview: contact sheets and charts.
+        notes: what is missing and why.
+    """
+
+    folder: str
+    card: Mapping[str, Any] = field(default_factory=dict)
+    sites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    public: Mapping[str, Any] = field(default_factory=dict)
+    overview: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return str(self.card.get("name") or Path(self.folder).name or "unnamed")
+
+
+def read_report_run(folder: Path) -> Run:
+    """Read one run folder.
+
+    Raises:
+        ValueError: it is no run folder, or a file in it is damaged beyond a half-written last line.
+    """
+    path = folder / "experiment.json"
+    if not path.is_file():
+        raise ValueError(
+            f"{folder}: expected a run folder (the --out of `mdhfl run`) with experiment.json and results.jsonl, "
+            f"got {'a folder without experiment.json' if folder.is_dir() else 'no such folder'}"
+        )
+    experiment = _read_object(path)
+    if "method" not in experiment:
+        raise ValueError(f"{path}: expected the record of an experiment, got no 'method'; run the experiment again")
+    rows, truncated = _read_results(folder / "results.jsonl")
+    asked = [str(site) for site in experiment.get("sites", ())]
+    sites = tuple(dict.fromkeys([*asked, *(str(row["site"]) for row in rows)]))
+    last = max((int(row["round"]) for row in rows), default=0)
+    path = folder / "summary.json"
+    written = _read_object(path) if path.is_file() else {}
+    current = bool(written) and isinstance(written.get("sites"), Mapping) and int(written.get("rounds", last)) >= last
+    summary = written if current else summarise(rows, sites=sites, experiment=experiment)
+    finished = current and written.get("status", "finished") == "finished"
+    notes = _notes(rows, experiment, last, truncated=truncated, finished=finished)
+    return Run(
+        folder=folder, experiment=experiment, rows=tuple(rows), summary=summary, finished=finished, notes=tuple(notes)
+    )
+
+
+def _notes(
+    rows: Sequence[Row], experiment: Mapping[str, Any], last: int, *, truncated: bool, finished: bool
+) -> list[str]:
+    notes = []
+    planned = experiment.get("rounds", last)
+    if not finished:
+        state = f"the last recorded round is {last} of {planned}" if rows else "no round is recorded yet"
+        notes.append(f"unfinished: {state}. Continue it with --resume.")
+    if truncated:
+        notes.append(
+            "The last line of results.jsonl is cut off (the run was interrupted while writing); it is left out."
+        )
+    return notes
+
+
+def summarise(rows: Sequence[Row], *, sites: Sequence[str], experiment: Mapping[str, Any]) -> dict[str, Any]:
+    """Derive a summary from rows: per site the scores of its last good answer, and their mean over sites."""
+    per_site = {site: _site_summary([row for row in rows if row["site"] == site]) for site in sites}
+    scored = [values for values in per_site.values() if values.get("accuracy") is not None]
+    mean = {name: mean_of([values.get(name) for values in scored]) for name in MEANS}
+    kept = {name: experiment.get(name) for name in ("id", "method", "engine", "seed", "federation")}
+    rounds = max((int(row["round"]) for row in rows), default=0)
+    return {"version": 1, **kept, "rounds": rounds, "sites": per_site, "mean": mean, "status": "unfinished"}
+
+
+def _site_summary(rows: Sequence[Row]) -> dict[str, Any]:
+    good = [row for row in rows if row.get("status") == "ok"]
+    if not good:
+        return {"accuracy": None}
+    last = good[-1]
+    test = last.get("test") or {}
+    return {
+        **(last.get("about") or {}),
+        **{name: test.get(name) for name in (*SCORES, "recall")},
+        "round": last["round"],
+        "bytes_up": sum((row.get("bytes") or {}).get("up", 0) for row in good),
+        "bytes_down": sum((row.get("bytes") or {}).get("down", 0) for row in good),
+        "seconds": round(sum(sum(seconds_of(row).values()) for row in good), 3),
+    }
+
+
+def seconds_of(row: Row) -> dict[str, float]:
+    """Return a row's seconds by phase."""
+    return {
+        phase: float(value) for phase, value in (row.get("seconds") or {}).items() if number_or_none(value) is not None
+    }
+
+
+def mean_of(values: Sequence[Any]) -> float | None:
+    """Return the mean of the finite numbers, None if there is none."""
+    known = [value for value in map(number_or_none, values) if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def spread_of(values: Sequence[float]) -> float | None:
+    """Return the sample standard deviation, None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+
+
+def number_or_none(value: Any) -> float | None:
+    """Return a finite number as float, anything else as None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return None
+    return float(value)
+
+
+def read_report_federation(folder: str) -> Federation:
+    """Read the cards of a federation; what is missing is noted, not raised."""
+    place = Path(folder)
+    if not folder or not place.is_dir():
+        return Federation(
+            folder=folder, notes=(f"The federation folder {folder or '(unknown)'} is not there (moved?).",)
+        )
+    notes: list[str] = []
+    card = _read_if_possible(place / "federation.json", notes)
+    names = [str(site) for site in card.get("sites", ())]
+    if not names and (place / "sites").is_dir():
+        names = sorted(path.name for path in (place / "sites").iterdir() if path.is_dir())
+    cards = {name: _read_if_possible(place / "sites" / name / "card.json", notes) for name in names}
+    return Federation(
+        folder=folder,
+        card=card,
+        sites={name: content for name, content in cards.items() if content},
+        public=_read_if_possible(place / "public" / "card.json", notes),
+        overview=tuple(sorted((place / "overview").glob("*.png"))),
+        notes=tuple(notes),
+    )
+
+
+def _read_if_possible(path: Path, notes: list[str]) -> dict[str, Any]:
+    try:
+        return _read_object(path)
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        notes.append(f"{path} is {'missing' if missing else 'unreadable: ' + str(error)}.")
+        return {}
+
+
+def _read_object(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{path}: expected a JSON object, got {type(values).__name__}")
+    return values
+
+
+def _read_results(path: Path) -> tuple[list[Row], bool]:
+    """Return the rows ordered by round (a repeated one counts once, the later wins), and whether the end was cut off."""
+    if not path.is_file():
+        return [], False
+    lines = path.read_bytes().split(b"\n")
+    rows: dict[tuple[int, str], Row] = {}
+    for index, line in enumerate(lines):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            rows[int(row["round"]), str(row["site"])] = row
+        except (ValueError, KeyError, TypeError) as error:
+            if index == len(lines) - 1:
+                return _ordered(rows), True
+            raise ValueError(
+                f"{path}, line {index + 1}: expected one JSON object for a round and a site, got {line[:40]!r} ({error})"
+            ) from error
+    return _ordered(rows), False
+
+
+def _ordered(rows: Mapping[tuple[int, str], Row]) -> list[Row]:
+    return sorted(rows.values(), key=lambda row: int(row["round"]))

@@ -1,0 +1,49 @@
+"""Tables for the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+UNKNOWN = "–"
+SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "balanced acc.", "ece": "ECE"}
+
+
+def score_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
+    """Lay out the scores of some runs: a line per site, then the mean over sites.
+
+    Args:
+        summaries: contents of summary.json files; what is missing in one shows as a dash.
+    """
+    table = Table(title="Scores on the clean test part, last round", title_justify="left")
+    for name in ("run", "site", "architecture"):
+        table.add_column(name, overflow="fold")
+    for name in (*SCORES.values(), "up", "down", "seconds"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for summary in summaries:
+        run = _run_name(summary)
+        for site, values in summary.get("sites", {}).items():
+            architecture = values.get("architecture") or values.get("bundle") or UNKNOWN
+            table.add_row(Text(run), Text(str(site)), Text(str(architecture)), *_numbers(values))
+            run = ""
+        mean = [Text(cell, style="bold") for cell in _numbers(summary.get("mean", {}))]
+        table.add_row(Text(run), Text("mean", style="bold"), "", *mean, end_section=True)
+    return table
+
+
+def _run_name(summary: Mapping[str, Any]) -> str:
+    parts = [str(summary.get("method", "?")), str(summary.get("engine", "?")), f"seed {summary.get('seed', '?')}"]
+    if summary.get("status", "finished") != "finished":
+        parts.append(f"unfinished (round {summary.get('rounds', '?')})")
+    return ", ".join(parts)
+
+
+def _numbers(values: Mapping[str, Any]) -> list[str]:
+    scores = [_format(values.get(name), "{:.3f}") for name in SCORES]
+    traffic = [_format(values.get(name), "{:,.1f} kB", scale=1e-3) for name in ("bytes_up", "bytes_down")]
+    return [*scores, *traffic, _format(values.get("seconds"), "{:.1f}")]
+
+
+def _format(value: Any, form: str, *, scale: float = 1) -> str:
+    return form.format(value * scale) if isinstance(value, (int, float)) else UNKNOWN

@@ -1,0 +1,142 @@
+"""The loop with a scripted `ask` that drops, delays, corrupts. No torch, no files."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mdhfl.experiment import Experiment
+from mdhfl.federation import Round, TooFewSites, federate
+from mdhfl.jobs import PLANS
+from mdhfl.knowledge import Knowledge
+from mdhfl.messages import Answer, Request
+
+EXPERIMENT = Experiment(
+    id="e",
+    method="mdhfl",
+    parameters=PLANS["mdhfl"].parameters,
+    rounds=3,
+    seed=0,
+    sites=("a", "b", "c"),
+    min_sites=2,
+    classes=("x", "y"),
+    public_digest="0" * 64,
+    public_count=4,
+)
+
+
+def answer_of(site: str, request: Request) -> Answer:
+    values = np.random.default_rng([ord(site), request.round]).dirichlet([1, 1], size=4).astype(np.float32)
+    return Answer(
+        site=site,
+        round=request.round,
+        knowledge=Knowledge(values=values, subject=request.subject, site=site, round=request.round),
+        confusion=np.eye(2, dtype=np.int32),
+    )
+
+
+def run(
+    spoil: Callable[[str, Answer], Answer | None] = lambda site, answer: answer, *, last: Round | None = None
+) -> tuple[list[Request], list[Round]]:
+    requests: list[Request] = []
+    rounds: list[Round] = []
+
+    def ask(request: Request) -> Mapping[str, Answer]:
+        requests.append(request)
+        spoiled = {site: spoil(site, answer_of(site, request)) for site in EXPERIMENT.sites}
+        return {site: answer for site, answer in spoiled.items() if answer is not None}
+
+    federate(EXPERIMENT, ask=ask, record=rounds.append, last=last)
+    return requests, rounds
+
+
+def test_a_run_is_a_warm_up_then_rounds_then_finish() -> None:
+    requests, rounds = run()
+    assert [(r.action, r.round) for r in requests] == [
+        ("warm_up", 0), ("learn", 1), ("learn", 2), ("learn", 3), ("finish", 3),
+    ]  # fmt: skip
+    assert [r.number for r in rounds] == [0, 1, 2, 3]
+    assert requests[0].teaching is None
+
+
+def test_teaching_is_the_sum_of_the_last_rounds_knowledge() -> None:
+    requests, rounds = run()
+    for request, before in zip(requests[1:4], rounds, strict=False):
+        assert request.teaching is not None
+        expected = sum(k.values.astype(np.float64) for k in before.knowledge.values())
+        np.testing.assert_allclose(request.teaching.values, expected, atol=1e-6)
+        assert request.teaching.weights == {"a": 1.0, "b": 1.0, "c": 1.0}
+        assert request.teaching.round == before.number
+
+
+def corrupt(change: Callable[[Knowledge], Knowledge]) -> Callable[[str, Answer], Answer | None]:
+    def spoil(site: str, answer: Answer) -> Answer | None:
+        if site != "b" or answer.round != 2 or answer.knowledge is None:
+            return answer
+        return replace(answer, knowledge=change(answer.knowledge))
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (corrupt(lambda k: replace(k, values=np.full_like(k.values, np.nan))), "NaN"),
+        (corrupt(lambda k: replace(k, values=k.values[:2])), "expected shape"),
+        (corrupt(lambda k: replace(k, values=k.values / 2)), "sum to 1"),
+        (corrupt(lambda k: replace(k, subject=replace(k.subject, public_digest="1" * 64))), "public set"),
+        (corrupt(lambda k: replace(k, subject=replace(k.subject, classes=("y", "x")))), "classes"),
+        (lambda site, a: None if (site, a.round) == ("b", 2) else a, "no answer before the round's deadline"),
+        (lambda site, a: replace(a, round=1) if (site, a.round) == ("b", 2) else a, "expected round 2, got 1"),
+        (lambda site, a: replace(a, site="a") if (site, a.round) == ("b", 2) else a, "signed 'a'"),
+        (lambda site, a: replace(a, knowledge=None) if (site, a.round) == ("b", 2) else a, "got none"),
+        (lambda site, a: replace(a, confusion=None) if (site, a.round) == ("b", 2) else a, "confusion matrix"),
+        (lambda site, a: Answer(site=site, round=2, refusal="disk full") if (site, a.round) == ("b", 2) else a, "disk"),
+    ],
+)
+def test_a_bad_answer_is_refused_by_name_and_the_round_goes_on(
+    spoil: Callable[[str, Answer], Answer | None], said: str
+) -> None:
+    requests, rounds = run(spoil)
+    assert said in rounds[2].answers["b"].refusal
+    assert set(rounds[2].knowledge) == {"a", "c"}
+    assert requests[3].teaching is not None
+    assert set(requests[3].teaching.weights) == {"a", "c"}  # the teaching goes on without it
+    assert set(rounds[3].knowledge) == {"a", "b", "c"}  # and it is asked again
+
+
+def test_too_few_sites_end_the_run_with_every_reason() -> None:
+    def spoil(site: str, answer: Answer) -> Answer | None:
+        return answer if site == "a" or answer.round < 2 else replace(answer, refusal=f"{site} is ill")
+
+    with pytest.raises(
+        TooFewSites, match=r"round 2: expected usable answers from at least 2 of 3 sites, got 1"
+    ) as error:
+        run(spoil)
+    assert "b is ill" in str(error.value)
+    assert "c is ill" in str(error.value)
+
+
+def test_an_interrupted_run_continues_with_the_same_requests() -> None:
+    whole, rounds = run()
+    rest, later = run(last=rounds[1])
+    assert [r.number for r in later] == [2, 3]
+    for expected, got in zip(whole[2:], rest, strict=True):
+        assert (expected.action, expected.round) == (got.action, got.round)
+        if expected.teaching is not None and got.teaching is not None:
+            np.testing.assert_array_equal(expected.teaching.values, got.teaching.values)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"rounds": 0}, "rounds: expected at least 1"),
+        ({"min_sites": 4}, "min_sites: expected 1 to 3"),
+        ({"sites": ("a", "a")}, "expected different names"),
+        ({"method": "none"}, "no method 'none'"),
+    ],
+)
+def test_a_senseless_experiment_is_refused(change: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        replace(EXPERIMENT, **change)
