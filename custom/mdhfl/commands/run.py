@@ -21,7 +21,6 @@ from mdhfl.run_folder import (
     create_run,
     read_run,
     resume_run,
-    site_settings_path,
 )
 
 HELP = """Run a plan on a federation and print the scores on the clean test images.
@@ -86,8 +85,12 @@ def run_command(plan_name: str, *, out: Path, engine: str, rounds: int | None, r
     console = Console(stderr=True)
     try:
         with _progress(experiment, console) as heard:
-            run = _run_in_process if engine == "inprocess" else _run_in_flare
-            run(out, experiment, heard)
+            if engine == "inprocess":
+                from mdhfl.inprocess import run_in_process
+
+                run_in_process(out, experiment=experiment, heard=heard)
+            else:
+                _run_in_flare(out, heard)
     except KeyboardInterrupt:
         raise click.ClickException(
             f"interrupted; every finished round is kept. Continue with: mdhfl run {plan_name} "
@@ -110,21 +113,7 @@ def _create(out: Path, *, plan_name: str, choices: Choices) -> Experiment:
     return experiment
 
 
-def _run_in_process(out: Path, experiment: Experiment, heard: Any) -> None:
-    from mdhfl.federation import federate
-    from mdhfl.inprocess import ask_in_process
-    from mdhfl.results import Results
-    from mdhfl.site import Site
-    from mdhfl.site_settings import read_site_settings
-
-    results = Results(out, experiment=experiment)
-    sites = {site: Site(read_site_settings(site_settings_path(out, site))) for site in experiment.sites}
-    ask = ask_in_process(sites, heard=heard)
-    federate(experiment, ask=ask, record=results.record, last=results.resume())
-    results.summarise(engine="inprocess", federation=read_run(out)[1]["federation"])
-
-
-def _run_in_flare(out: Path, experiment: Experiment, heard: Any) -> None:
+def _run_in_flare(out: Path, heard: Any) -> None:
     """Run the simulator in a process of its own, its output in `flare.log`, and pass on the progress it notes."""
     progress, log = out / "progress.jsonl", out / "flare.log"
     progress.unlink(missing_ok=True)
@@ -193,6 +182,7 @@ def _print_scores(out: Path) -> None:
 
     summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     console = Console()
+    console.width = max(console.width, 120)  # a table in a log file is not folded
     console.print(score_table([summary]))
     console.print(f"results: {out}    next: mdhfl report {out} --out report/", highlight=False)
 

@@ -1,0 +1,146 @@
+"""What `prepare` is told, checked before anything is read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from .cropping import parse_crops
+from .noise import NOISE_KINDS
+from .partition import SPLIT_KINDS
+from .sources import source_names
+
+HOLDOUT = "holdout"
+NOT_RECORDED = ("out", "overwrite")  # do not change what is prepared
+
+
+@dataclass(frozen=True)
+class PrepareArguments:
+    """Everything that decides what a federation folder holds.
+
+    Attributes:
+        source: name of the private data's source.
+        out: the federation folder to write.
+        raw: the source's raw data, a folder or a file; None only for `synthetic`.
+        also: more private data, each "name=path"; every one is an origin of its own.
+        labels: CSV of labels for `manifest` and `nifti`, where it does not lie beside the data.
+        label_space: a name, a JSON file, or "auto"; None: "auto", for `synthetic` "cytomorphology13".
+        classes: keep only these classes of the label space; empty: all.
+        public: "holdout" (a part of the private data, taken away first) or the name of another source.
+        public_raw: raw data of that source.
+        public_count: images in the public set; None: a fifth of the pool (holdout), or all there are.
+        sites: number of sites; None: 4, split by source: one an origin.
+        split: "iid", "dirichlet", "by_source" or "quantity"; None: "by_source" with several origins, else "iid".
+        alpha: of the skewed splits, above 0.
+        minimum: images that every site gets at least, all parts together.
+        per_site: training images a site; None: all there are.
+        validation: share of a site's images, from 0 to below 1.
+        test: share of a site's images, from 0 to below 1.
+        noise: "none", "symmetric", "pairflip" or "matrix"; on training labels only.
+        noise_rate: one rate for all sites, or one a site.
+        noise_matrix: CSV or JSON file for "matrix".
+        image_size: side of the square images in pixels.
+        crop: "0.8" (fraction), "200" (pixels), or "matek19=0.5" for one source; several may be given.
+        seed: of everything random.
+        name: of the federation; None: the folder's.
+        bad_limit: share of unreadable images of a source above which prepare stops.
+        overwrite: replace a federation folder that was prepared with other arguments.
+    """
+
+    source: str
+    out: Path
+    raw: Path | None = None
+    also: tuple[str, ...] = ()
+    labels: Path | None = None
+    label_space: str | None = None
+    classes: tuple[str, ...] = ()
+    public: str = HOLDOUT
+    public_raw: Path | None = None
+    public_count: int | None = None
+    sites: int | None = None
+    split: str | None = None
+    alpha: float = 0.5
+    minimum: int = 10
+    per_site: int | None = None
+    validation: float = 0.1
+    test: float = 0.2
+    noise: str = "none"
+    noise_rate: tuple[float, ...] = ()
+    noise_matrix: Path | None = None
+    image_size: int = 32
+    crop: tuple[str, ...] = ()
+    seed: int = 0
+    name: str | None = None
+    bad_limit: float = 0.1
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Check each argument by itself.
+
+        Raises:
+            ValueError: the first that cannot be right.
+        """
+        _check_choice("source", self.source, source_names())
+        _check_choice("public", self.public, [HOLDOUT, *source_names()])
+        _check_choice("noise", self.noise, NOISE_KINDS)
+        if self.split is not None:
+            _check_choice("split", self.split, SPLIT_KINDS)
+        _check_range("image_size", self.image_size, low=4, high=4096)
+        _check_range("seed", self.seed, low=0, high=2**63 - 1)
+        _check_range("bad_limit", self.bad_limit, low=0, high=1)
+        _check_range("minimum", self.minimum, low=1, high=10**9)
+        for name in ("sites", "per_site", "public_count"):
+            if getattr(self, name) is not None:
+                _check_range(name, getattr(self, name), low=1, high=10**9)
+        if self.validation < 0 or self.test < 0 or self.validation + self.test >= 1:
+            raise ValueError(
+                f"validation={self.validation}, test={self.test}: expected shares from 0 that leave some for training"
+            )
+        if self.public != HOLDOUT and self.public != "synthetic" and self.public_raw is None:
+            raise ValueError(f"public set from {self.public}: give its raw data with --public-raw")
+        if self.noise in ("symmetric", "pairflip") and not self.noise_rate:
+            raise ValueError(f"noise {self.noise}: give its rate with --noise-rate, for example 0.2")
+        if self.noise == "matrix" and self.noise_matrix is None:
+            raise ValueError("noise matrix: give a CSV or JSON file with --noise-matrix")
+        parse_crops(self.crop)
+
+    def files(self) -> dict[str, Path]:
+        """The files, beside the raw data, whose content decides what is prepared."""
+        own_space = Path(self.label_space) if self.label_space and self.label_space.endswith(".json") else None
+        named = {"labels": self.labels, "noise matrix": self.noise_matrix, "label space": own_space}
+        return {name: path for name, path in named.items() if path is not None}
+
+    def recorded(self) -> dict[str, Any]:
+        """The arguments as JSON values, without those that do not change what is prepared."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in NOT_RECORDED}
+        return {name: _plain(value) for name, value in values.items()}
+
+
+def parse_also(text: str) -> tuple[str, Path]:
+    """ "matek19=AML.zip" as source name and path.
+
+    Raises:
+        ValueError: another form, or no such source.
+    """
+    name, separator, path = text.partition("=")
+    if not separator or not path:
+        raise ValueError(f"also {text!r}: expected name=path, for example matek19=AML.zip")
+    _check_choice("also", name, source_names())
+    return name, Path(path)
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...] | list[str]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: expected one of {', '.join(choices)}")
+
+
+def _check_range(name: str, value: float, *, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name}={value}: expected a value from {low} to {high}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,128 @@
+"""From arguments to raw inputs: which data is read, under which name, how it is cropped."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+from .arguments import HOLDOUT, PrepareArguments, parse_also
+from .cropping import parse_crops
+from .label_spaces import AUTO, LabelSpace, load_label_space, map_codes
+from .pool import RawInput
+from .records import SourceOptions
+from .sources import find_source
+
+DRAWING = "synthetic"  # the source that makes its own pictures: as many as are asked for
+DRAWN_PER_SITE, DRAWN_PUBLIC = 400, 400
+
+
+def with_defaults(arguments: PrepareArguments) -> PrepareArguments:
+    """Fill in what depends on other arguments: label space, split, number of sites, sizes of a drawn federation."""
+    drawing = arguments.source == DRAWING and not arguments.also
+    inputs = 1 + len(arguments.also)
+    split = arguments.split or ("by_source" if inputs > 1 or drawing else "iid")
+    sites = arguments.sites or (inputs if split == "by_source" and not drawing else 4)
+    return replace(
+        arguments,
+        label_space=arguments.label_space or ("cytomorphology13" if arguments.source == DRAWING else AUTO),
+        split=split,
+        sites=sites,
+        per_site=arguments.per_site or (DRAWN_PER_SITE if drawing else None),
+        public_count=arguments.public_count or (DRAWN_PUBLIC if drawing or arguments.public == DRAWING else None),
+        name=arguments.name or arguments.out.resolve().name,
+    )
+
+
+def fixed_label_space(arguments: PrepareArguments) -> LabelSpace | None:
+    """The label space, reduced to the classes asked for; None for `auto`, which is known after the listing.
+
+    Raises:
+        ValueError: unknown space or class.
+    """
+    if arguments.label_space in (None, AUTO):
+        return None
+    return reduced(load_label_space(str(arguments.label_space)), classes=arguments.classes)
+
+
+def reduced(space: LabelSpace, *, classes: tuple[str, ...]) -> LabelSpace:
+    """The label space with only these classes (in its own order); codes of the others are dropped.
+
+    Raises:
+        ValueError: a class that the space lacks, or fewer than two.
+    """
+    if not classes:
+        return space
+    strangers = [name for name in classes if name not in space.classes]
+    if strangers or len(set(classes)) < 2:
+        raise ValueError(
+            f"classes {', '.join(classes)}: expected at least 2 of label space {space.name}: {', '.join(space.classes)}"
+        )
+    kept = tuple(name for name in space.classes if name in classes)
+    gone = {name: None for name in space.classes if name not in classes}
+    maps = {
+        source: {**gone, **{code: name if name in kept else None for code, name in codes.items()}}
+        for source, codes in {"names": {}, **space.maps}.items()
+    }
+    return LabelSpace(name=space.name, title=space.title, classes=kept, maps=maps)
+
+
+def private_inputs(arguments: PrepareArguments, *, space: LabelSpace | None) -> list[RawInput]:
+    """The private raw data, each with an origin name of its own."""
+    pairs = [(arguments.source, arguments.raw), *(parse_also(text) for text in arguments.also)]
+    sources = [source for source, _ in pairs]
+    inputs = []
+    for source, raw in pairs:
+        generic = find_source(source).card.url == "" or sources.count(source) > 1
+        origin = raw.stem if generic and raw is not None else source
+        inputs.append(_raw_input(arguments, source=source, raw=raw, origin=origin, space=space))
+    names = [one.origin for one in inputs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"raw data {', '.join(names)}: two of the same name cannot be told apart; rename a file")
+    return inputs
+
+
+def public_input(arguments: PrepareArguments, *, space: LabelSpace | None) -> RawInput | None:
+    """The public raw data; None for a held-out part of the private data."""
+    if arguments.public == HOLDOUT:
+        return None
+    one = _raw_input(
+        arguments, source=arguments.public, raw=arguments.public_raw, origin=f"public {arguments.public}", space=space
+    )
+    if arguments.public != DRAWING:
+        return one
+    count = arguments.public_count or DRAWN_PUBLIC
+    return replace(one, options=replace(one.options, seed=arguments.seed + 1_000_003, origins=1, images=count))
+
+
+def _raw_input(
+    arguments: PrepareArguments, *, source: str, raw: Path | None, origin: str, space: LabelSpace | None
+) -> RawInput:
+    crops = parse_crops(arguments.crop)
+    sources = [arguments.source, arguments.public, *(parse_also(text)[0] for text in arguments.also)]
+    strangers = sorted(set(crops) - {""} - set(sources))
+    if strangers:
+        raise ValueError(f"crop for {', '.join(strangers)}: this run reads {', '.join(sources)}")
+    options = SourceOptions(
+        seed=arguments.seed,
+        size=arguments.image_size,
+        classes=_drawable(source, space),
+        origins=arguments.sites or 1,
+        images=_drawn_images(arguments),
+        labels=arguments.labels if origin != f"public {source}" else None,
+    )
+    crop = crops.get(source, crops.get(""))
+    return RawInput(origin=origin, source=source, raw=raw, options=options, crop=crop, size=arguments.image_size)
+
+
+def _drawable(source: str, space: LabelSpace | None) -> tuple[str, ...]:
+    if source != DRAWING or space is None:
+        return ()
+    mapped = map_codes(find_source(source).card.codes, source=source, space=space)
+    return tuple(code for code in find_source(source).card.codes if mapped[code] is not None)
+
+
+def _drawn_images(arguments: PrepareArguments) -> int:
+    training = 1 - arguments.validation - arguments.test
+    public = arguments.public_count or DRAWN_PUBLIC if arguments.public == HOLDOUT else 0
+    return math.ceil((arguments.per_site or DRAWN_PER_SITE) / training) + math.ceil(public / (arguments.sites or 1)) + 4

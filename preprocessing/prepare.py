@@ -1,0 +1,212 @@
+"""Raw data to federation folder, in one call."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .archive import fingerprint
+from .arguments import PrepareArguments
+from .cards import (
+    Json,
+    federation_card,
+    program_version,
+    public_card,
+    public_digest,
+    site_card,
+    site_digest,
+    site_notes,
+)
+from .gathering import Pool, Reading, label_space_of, list_inputs, private_pool, public_pool
+from .inputs import fixed_label_space, private_inputs, public_input, with_defaults
+from .label_spaces import LabelSpace
+from .overview import draw_overview
+from .placing import PlacedSite, hold_out, place
+from .pool import Picture, Progress, RawInput
+from .randomness import stream
+from .records import PARTS
+from .verify import verify_federation
+from .writing import FEDERATION_FILE, beside, read_federation, write_json, write_public, write_site
+
+POOL = "pool"  # below the unfinished folder: every picture that could be read
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What `prepare` made, or found up to date.
+
+    Attributes:
+        folder: the federation folder.
+        up_to_date: nothing had to be done.
+        federation: the content of `federation.json`.
+        seconds: wall-clock time.
+    """
+
+    folder: Path
+    up_to_date: bool
+    federation: Json
+    seconds: float
+
+
+def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, workers: int | None = None) -> Prepared:
+    """Make a federation folder from raw data: same arguments and same data give the same bytes.
+
+    Args:
+        arguments: what to make.
+        progress: called with a stage's name, steps done, steps in all.
+        workers: processes that read images; None: one a core.
+
+    Raises:
+        ValueError: arguments that cannot be, raw data that cannot be read, or an `out` that must not be replaced.
+    """
+    started = time.perf_counter()
+    full = with_defaults(arguments)
+    space = fixed_label_space(full)
+    inputs, public = private_inputs(full, space=space), public_input(full, space=space)
+    raw = {one.origin: fingerprint(one.raw) for one in [*inputs, *([public] if public else [])]}
+    raw.update({name: fingerprint(path) for name, path in full.files().items()})
+    old = read_federation(full.out)
+    if old is not None and _is_up_to_date(old, arguments=full, raw=raw):
+        return Prepared(full.out, up_to_date=True, federation=old, seconds=time.perf_counter() - started)
+    with beside(full.out) as folder:
+        gathered = _gather(
+            inputs,
+            public=public,
+            space=space,
+            arguments=full,
+            folder=folder,
+            workers=workers,
+            progress=progress,
+        )
+        federation = _write(gathered, arguments=full, raw=raw, folder=folder, progress=progress)
+    return Prepared(full.out, up_to_date=False, federation=federation, seconds=time.perf_counter() - started)
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """All pictures, read and divided in public and private.
+
+    Attributes:
+        public_pool: where the public set has data of its own.
+    """
+
+    space: LabelSpace
+    private: list[Picture]
+    public: list[Picture]
+    pool: Pool
+    public_pool: Pool | None
+
+
+def _gather(
+    inputs: Sequence[RawInput],
+    *,
+    public: RawInput | None,
+    space: LabelSpace | None,
+    arguments: PrepareArguments,
+    folder: Path,
+    workers: int | None,
+    progress: Progress | None,
+) -> _Gathered:
+    listed = list_inputs(inputs)
+    listed_public = list_inputs([public])[0] if public is not None else None
+    found = label_space_of(listed, space=space, classes=arguments.classes)
+    how = Reading(folder / POOL, bad_limit=arguments.bad_limit, workers=workers, progress=progress)
+    pool = private_pool(listed, space=found, how=how)
+    if listed_public is None:
+        held_out, rest = hold_out(pool.pictures, count=arguments.public_count, seed=arguments.seed)
+        return _Gathered(found, private=rest, public=held_out, pool=pool, public_pool=None)
+    other = public_pool(listed_public, private=pool.pictures, how=how)
+    chosen = stream(arguments.seed, "public").permutation(len(other.pictures))[: arguments.public_count]
+    shared = [other.pictures[index] for index in chosen]
+    return _Gathered(found, private=pool.pictures, public=shared, pool=pool, public_pool=other)
+
+
+def _write(
+    gathered: _Gathered,
+    *,
+    arguments: PrepareArguments,
+    raw: Mapping[str, str],
+    folder: Path,
+    progress: Progress | None,
+) -> Json:
+    classes = gathered.space.classes
+    sites = place(gathered.private, arguments=arguments, classes=classes)
+    facts: dict[str, Json] = {}
+    for site in sites:
+        facts[site.name] = _write_one_site(site, arguments=arguments, gathered=gathered, folder=folder)
+        report(progress, "writing sites", len(facts), len(sites))
+    public = _write_public_set(gathered, arguments=arguments, folder=folder)
+    shutil.rmtree(folder / POOL)
+    draw_overview(folder, classes=classes)
+    report(progress, "drawing the overview", 1, 1)
+    pools = [gathered.pool, *([gathered.public_pool] if gathered.public_pool else [])]
+    federation = federation_card(
+        arguments=arguments,
+        space=gathered.space,
+        sites=facts,
+        public=public,
+        pools=pools,
+        used=len(gathered.public) + sum(len(site.parts[part]) for site in sites for part in PARTS),
+        raw=raw,
+        notes=[note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)],
+    )
+    write_json(folder / FEDERATION_FILE, federation)
+    return federation
+
+
+def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: _Gathered, folder: Path) -> Json:
+    home = folder / "sites" / site.name
+    datalist = write_site(site, folder=home, seed=arguments.seed)
+    origins = {item.picture.input for part in PARTS for item in site.parts[part]}
+    skips = {origin: skips for origin, skips in gathered.pool.skips.items() if origin in origins}
+    card = site_card(site, classes=gathered.space.classes, image_size=arguments.image_size, skips=skips)
+    write_json(home / "card.json", card)
+    return {**{part: len(datalist[part]) for part in PARTS}, "digest": site_digest(datalist)}
+
+
+def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
+    home = folder / "public"
+    datalist = write_public(gathered.public, folder=home, seed=arguments.seed)
+    digest = public_digest(datalist)
+    card = public_card(
+        gathered.public,
+        digest=digest,
+        classes=gathered.space.classes,
+        image_size=arguments.image_size,
+        skips=(gathered.public_pool or gathered.pool).skips,
+    )
+    write_json(home / "card.json", card)
+    return {"count": len(gathered.public), "digest": digest}
+
+
+def _is_up_to_date(old: Json, *, arguments: PrepareArguments, raw: Mapping[str, str]) -> bool:
+    """Whether a federation folder is what the arguments ask for, complete; other arguments are an error.
+
+    Raises:
+        ValueError: it was prepared with other arguments or data, and may not be overwritten.
+    """
+    asked = {"arguments": arguments.recorded(), "raw": dict(raw), "prepared_with": {"mdhfl": program_version()}}
+    if all(old.get(key) == value for key, value in asked.items()):
+        return not verify_federation(arguments.out, pixels=False)
+    if arguments.overwrite:
+        return False
+    before, now = old.get("arguments", {}), asked["arguments"]
+    differences = [
+        f"{name} was {before.get(name)!r}, now {now.get(name)!r}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    ]
+    raise ValueError(
+        f"out {arguments.out}: holds a federation prepared with other "
+        f"{'arguments: ' + '; '.join(differences) if differences else 'raw data or another version of mdhfl'}. "
+        "Choose another --out, or replace it with --overwrite"
+    )
+
+
+def report(progress: Progress | None, stage: str, done: int, total: int) -> None:
+    """Call the progress function, if there is one."""
+    if progress is not None:
+        progress(stage, done, total)

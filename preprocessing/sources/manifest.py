@@ -1,0 +1,37 @@
+"""Any dataset with a CSV that lists files and classes, and optionally groups and a split."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from ..archive import RawFiles
+from ..file_source import FileSource, Listing
+from ..manifest_table import find_manifest, labels_file, manifest_records, read_rows
+from ..records import SourceCard, SourceOptions
+
+CARD = SourceCard(
+    name="manifest",
+    title="files listed in a CSV",
+    licence="not stated",
+    citation="not stated",
+    url="",
+    raw="a folder or a zip with manifest.csv (file, class, optional group and split), or a CSV given with --labels",
+)
+
+
+def list_records(files: RawFiles, options: SourceOptions) -> Listing:
+    """One record a row. Without --labels the manifest.csv nearest to the top counts, relative to its folder."""
+    if options.labels is not None:
+        rows = read_rows(labels_file(options.labels), where=str(options.labels))
+        return manifest_records(rows, files=files, base="", where=options.labels.name)
+    name = find_manifest(files)
+    if name is None:
+        raise ValueError(
+            "source manifest: no manifest.csv (columns file, class, optional group, split) in the raw data; "
+            "add one, give it with --labels, or use the source `folder` for a folder per class"
+        )
+    rows = read_rows(files.read(name), where=name)
+    return manifest_records(rows, files=files, base=str(PurePosixPath(name).parent), where=name)
+
+
+SOURCE = FileSource(CARD, lister=list_records)

@@ -1,0 +1,40 @@
+"""Matek_19: 18,365 cells of 100 AML patients and 100 controls, 15 codes, TIFF; also as tiles with a manifest."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from ..archive import RawFiles
+from ..file_source import FileSource, Listing, image_paths, in_class_folders
+from ..manifest_table import find_manifest, manifest_records, read_rows
+from ..records import Record, SourceCard, SourceOptions
+
+CODES = (
+    "BAS", "EBO", "EOS", "KSC", "LYA", "LYT", "MMZ", "MOB", "MON", "MYB", "MYO", "NGB", "NGS", "PMB", "PMO",
+)  # fmt: skip
+
+CARD = SourceCard(
+    name="matek19",
+    title="Matek_19: AML-Cytomorphology_LMU (Munich University Hospital)",
+    licence="as stated by The Cancer Imaging Archive; confirm before publishing",
+    citation=(
+        "C. Matek, S. Schwarz, K. Spiekermann, C. Marr: Human-level recognition of blast cells in acute myeloid "
+        "leukaemia with convolutional neural networks. Nature Machine Intelligence 1, 538-544 (2019)"
+    ),
+    url="https://doi.org/10.7937/tcia.2019.36f5o9ld",
+    codes=CODES,
+    raw="its zip or folder (AML-Cytomorphology_LMU with 15 class folders), or tiles with manifest.csv",
+)
+
+
+def list_records(files: RawFiles, options: SourceOptions) -> Listing:
+    """One record a file, in its class's folder; where there is a manifest, its rows (they know the groups)."""
+    manifest = find_manifest(files)
+    if manifest is not None:
+        rows = read_rows(files.read(manifest), where=manifest)
+        return manifest_records(rows, files=files, base=str(PurePosixPath(manifest).parent), where=manifest)
+    paths, skips = image_paths(files)
+    return [Record(key=str(path), code=path.parent.name.upper()) for path in in_class_folders(paths, skips)], skips
+
+
+SOURCE = FileSource(CARD, lister=list_records)
