@@ -1,6 +1,9 @@
 """Shared fixtures: real images where they exist, and a small federation made once a session."""
 
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,3 +18,30 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NO REAL IMAGES: {folder} does not exist, so this test of real data did not run")
     return folder
+
+
+@pytest.fixture(scope="session")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two sites, three classes, 24 training images each, 32 px. Tests must not change it: copy it first."""
+    from small_federation import write_federation
+
+    return write_federation(tmp_path_factory.mktemp("small") / "fed")
+
+
+class SmallFiles:
+    """Makes every write beyond a size fail, as on a full disk."""
+
+    @contextmanager
+    def __call__(self, size: int) -> Iterator[None]:
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@pytest.fixture
+def small_files_only() -> SmallFiles:
+    """A context manager: `with small_files_only(bytes)`; the kernel enforces it."""
+    return SmallFiles()

@@ -32,6 +32,7 @@ def answer_of(site: str, request: Request) -> Answer:
         site=site,
         round=request.round,
         knowledge=Knowledge(values=values, subject=request.subject, site=site, round=request.round),
+        validation={"macro_f1": 0.5},
         confusion=np.eye(2, dtype=np.int32),
     )
 

@@ -10,7 +10,9 @@ from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 
 from mdhfl.messages import Answer
 
-SCALAR = (str, int, float, bool, type(None))
+SCALAR = (int, float, bool, type(None))
+LONGEST_NAME, LONGEST_REFUSAL = 100, 4000  # characters
+MOST_ENTRIES, MOST_NAMES = 16, 1000
 
 
 class OnlyKnowledge(Filter):
@@ -57,14 +59,28 @@ def reason_against(answer: Answer) -> str:
             return f"expected a confusion matrix of shape {(allowed[1], allowed[1])}"
     elif confusion is not None and (np.ndim(confusion) != 2 or len(set(np.shape(confusion))) != 1):
         return f"expected a square confusion matrix, got shape {np.shape(confusion)}"
+    return _reason_against_the_rest(answer)
+
+
+def _reason_against_the_rest(answer: Answer) -> str:
+    """Scalars and short names only: nothing long enough to hold a weight or a pixel."""
+    if not isinstance(answer.refusal, str) or len(answer.refusal) > LONGEST_REFUSAL:
+        return f"expected a refusal of at most {LONGEST_REFUSAL} characters"
+    rest = {"site": answer.site, "round": answer.round, "test_ece": answer.test_ece, "best": answer.best}
     for name in ("validation", "losses", "seconds", "about"):
-        for key, value in getattr(answer, name).items():
-            if not _is_plain(value):
-                return f"expected {name}[{key!r}] to be a scalar or a list of names, got {type(value).__name__}"
+        entries = getattr(answer, name)
+        if len(entries) > MOST_ENTRIES:
+            return f"expected at most {MOST_ENTRIES} entries in {name}, got {len(entries)}"
+        rest |= {f"{name}[{key!r}]": value for key, value in entries.items()}
+    for place, value in rest.items():
+        if not _is_short(value):
+            return f"expected {place} to be a scalar, a short name or a list of these names, got {type(value).__name__}"
     return ""
 
 
-def _is_plain(value: Any) -> bool:
+def _is_short(value: Any) -> bool:
     if isinstance(value, list):
-        return all(isinstance(item, str) for item in value)
+        return len(value) <= MOST_NAMES and all(isinstance(item, str) and _is_short(item) for item in value)
+    if isinstance(value, str):
+        return len(value) <= LONGEST_NAME
     return isinstance(value, SCALAR)

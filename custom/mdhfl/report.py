@@ -10,7 +10,7 @@ from mdhfl.report_comparison import COMPARED, MEAN, METHOD_TITLES, Comparison, G
 from mdhfl.report_data import report_data, score_rows, summary_rows, to_csv
 from mdhfl.report_federation_view import federation_view
 from mdhfl.report_figures import draw_bars, site_colours
-from mdhfl.report_gallery import Gallery
+from mdhfl.report_gallery import Gallery, Picture
 from mdhfl.report_page import render_page
 from mdhfl.report_run_view import (
     SCORE_TITLES,
@@ -24,8 +24,9 @@ from mdhfl.report_run_view import (
 )
 from mdhfl.report_runs import Federation, Run, read_report_federation, read_report_run
 
+MOST_NAMED = 12  # sites named in a card at the top
 MOST_DETAILED = 6  # with more runs, details are shown for one seed of each group
-GROUP_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+COMPARISON_COLOURS = ("#0072B2", "#E69F00")  # the one that shares, the one alone
 
 
 def write_report(runs: Sequence[Path], *, out: Path) -> Path:
@@ -130,7 +131,8 @@ def _group_view(group: Group, federations: Mapping[str, Federation]) -> dict[str
     return {
         "label": group.label,
         "federation": federations[group.federation].name,
-        "sites": [(site, first.architecture(site)) for site in first.sites],
+        "sites": [(site, first.architecture(site)) for site in first.sites[:MOST_NAMED]],
+        "more_sites": max(len(first.sites) - MOST_NAMED, 0),
         "rounds": first.planned_rounds,
         "last_round": first.last_round,
         "seeds": group.seeds,
@@ -144,23 +146,35 @@ def _comparison_views(
 ) -> list[dict[str, Any]]:
     views = []
     for number, each in enumerate(comparisons, start=1):
-        tables = [{"score": score, "title": SCORE_TITLES[score], "rows": each.rows(score)} for score in COMPARED]
-        labels = {"sharing": each.sharing.label, "alone": each.alone.label}
-        pictures = []
-        for table in tables:
-            png = draw_bars(
-                ["mean" if site == MEAN else site for site in each.sites],
-                {text: [_or_zero(row[key]) for row in table["rows"]] for key, text in labels.items()},
-                spreads={text: [_or_zero(row[f"{key}_sd"]) for row in table["rows"]] for key, text in labels.items()},
-                colours=dict(zip(labels.values(), GROUP_COLOURS, strict=False)),
-                title=str(table["title"]),
-                y_label="clean test part",
-            )
-            alt = f"{table['title']} per site: {labels['sharing']} against {labels['alone']}"
-            pictures.append(gallery.add_chart(f"comparison-{number}-{table['score']}", png, alt=alt))
-        name = federations[each.federation].name
-        views.append({"comparison": each, "federation": name, "tables": tables, "pictures": pictures})
+        rows = {score: each.rows(score) for score in COMPARED}
+        views.append(
+            {
+                "comparison": each,
+                "federation": federations[each.federation].name,
+                "tables": [{"title": SCORE_TITLES[score], "rows": rows[score]} for score in COMPARED],
+                "pictures": [
+                    _draw_comparison(each, score, rows[score], gallery=gallery, prefix=f"comparison-{number}")
+                    for score in COMPARED
+                ],
+            }
+        )
     return views
+
+
+def _draw_comparison(
+    comparison: Comparison, score: str, rows: Sequence[Mapping[str, Any]], *, gallery: Gallery, prefix: str
+) -> Picture:
+    labels = {"sharing": comparison.sharing.label, "alone": comparison.alone.label}
+    png = draw_bars(
+        ["mean" if site == MEAN else site for site in comparison.sites],
+        {text: [_or_zero(row[key]) for row in rows] for key, text in labels.items()},
+        spreads={text: [_or_zero(row[f"{key}_sd"]) for row in rows] for key, text in labels.items()},
+        colours=dict(zip(labels.values(), COMPARISON_COLOURS, strict=True)),
+        title=SCORE_TITLES[score],
+        y_label="clean test part",
+    )
+    alt = f"{SCORE_TITLES[score]} per site: {labels['sharing']} against {labels['alone']}"
+    return gallery.add_chart(f"{prefix}-{score}", png, alt=alt)
 
 
 def _or_zero(value: float | None) -> float:

@@ -136,13 +136,16 @@ def _identity(run: Run) -> dict[str, Any]:
 
 def _labels(runs: Sequence[Run]) -> list[str]:
     """Name each run by its method and by what sets it apart from the others of its method."""
-    labels: list[str] = []
+    labels: list[tuple[str, str]] = []
     for run in runs:
         others = [other for other in runs if other.method == run.method and other.federation == run.federation]
         label = ", ".join([METHOD_TITLES.get(run.method, run.method), *_distinctions(run, others)])
-        before = sum(o.federation == run.federation and seen.split(" #")[0] == label for o, seen in zip(runs, labels))
-        labels.append(f"{label} #{before + 1}" if before else label)
-    return labels
+        labels.append((run.federation, label))
+    return [_numbered(label[1], before=labels[:i].count(label)) for i, label in enumerate(labels)]
+
+
+def _numbered(label: str, *, before: int) -> str:
+    return f"{label} #{before + 1}" if before else label
 
 
 def _distinctions(run: Run, others: Sequence[Run]) -> list[str]:

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 # Okabe and Ito's colour-blind-safe palette, the yellow last because it is weak on white.
@@ -66,7 +67,7 @@ def draw_curves(
         label = shorten(line.label)
         axes.plot(line.x, line.y, color=line.colour, marker=line.marker, markersize=4, label=label, **style)  # type: ignore[arg-type]
     axes.set(title=title, xlabel="round (0 = warm-up)", ylabel=y_label)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if y_range:
         axes.set_ylim(*y_range)
     else:

@@ -9,7 +9,7 @@ import jinja2
 from mdhfl.report_runs import number_or_none
 
 TEMPLATES = Path(__file__).parent / "templates"
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
 EXPLANATIONS = (
     ("Accuracy", "Share of test images that are classified correctly. Frequent classes dominate it."),
     (
@@ -66,7 +66,7 @@ def spread(value: Any) -> str:
 def signed(value: Any) -> str:
     """Write a difference with its sign."""
     number = number_or_none(value)
-    return UNKNOWN if number is None else f"{number:+.3f}".replace("-", "−")
+    return UNKNOWN if number is None else f"{number:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def count(value: Any) -> str:

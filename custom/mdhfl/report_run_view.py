@@ -125,7 +125,7 @@ def _verdict(first: NDArray[np.float64], last: NDArray[np.float64], *, rounds: t
     if rounds[0] == rounds[1] or not both.any():
         return "Divergence is recorded for one round only (or for no pair twice): no change to report."
     before, after = float(first[both].mean()), float(last[both].mean())
-    change = f" ({100 * (after / before - 1):+.0f} %)".replace("-", "−") if before > 0 else ""
+    change = f" ({100 * (after / before - 1):+.0f} %)".replace("-", "\N{MINUS SIGN}") if before > 0 else ""
     moved = "moved together" if after < before else "moved apart" if after > before else "kept their distance"
     return (
         f"The mean divergence between sites went from {before:.3f} nats in round {rounds[0]} to {after:.3f} nats in "
@@ -140,7 +140,7 @@ def _pair_lines(sites: Sequence[str], found: Mapping[int, NDArray[np.float64]]) 
     few = len(pairs) <= DRAWN_PAIRS
     lines = [
         Line(
-            label=f"{sites[i]} – {sites[j]}" if few else "_pair",
+            label=f"{sites[i]} / {sites[j]}" if few else "_pair",
             x=rounds,
             y=both_ways[:, i, j].tolist(),
             colour=PALETTE[n % 7] if few else "#bbbbbb",

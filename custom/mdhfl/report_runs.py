@@ -263,7 +263,7 @@ def _read_object(path: Path) -> dict[str, Any]:
 
 
 def _read_results(path: Path) -> tuple[list[Row], bool]:
-    """Return the rows ordered by round (a repeated one counts once, the later wins), and whether the end was cut off."""
+    """Return the rows by round (of a repeated one the later), and whether the end was cut off."""
     if not path.is_file():
         return [], False
     lines = path.read_bytes().split(b"\n")
@@ -278,7 +278,7 @@ def _read_results(path: Path) -> tuple[list[Row], bool]:
             if index == len(lines) - 1:
                 return _ordered(rows), True
             raise ValueError(
-                f"{path}, line {index + 1}: expected one JSON object for a round and a site, got {line[:40]!r} ({error})"
+                f"{path}, line {index + 1}: expected a JSON object for a round and a site, got {line[:40]!r} ({error})"
             ) from error
     return _ordered(rows), False
 

@@ -191,7 +191,7 @@ def _site_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     refused = [{"round": row["round"], "reason": row["reason"]} for row in rows if row["status"] != "ok"]
     if not good:
         return {"accuracy": None, "refused": refused}
-    last, best = good[-1], next(row for row in reversed(good) if row["best"])
+    last, best = good[-1], max(good, key=lambda row: row["validation"]["macro_f1"])
     return {
         **last["about"],
         **{name: last["test"][name] for name in (*SCORE_NAMES, "recall")},

@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-UNKNOWN = "–"
+UNKNOWN = "\N{EN DASH}"
 SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "balanced acc.", "ece": "ECE"}
 
 
