@@ -58,9 +58,11 @@ class Cell:
 
 
 def cells(splits: Sequence[str], seeds: int) -> Iterator[Cell]:
-    """Every run of the experiment, seed by seed, so that an early stop leaves whole tables."""
-    for split, seed, (noise, rate), plan in itertools.product(splits, range(seeds), NOISES, TITLES):
-        yield Cell(split, noise, rate, plan, seed)
+    """Every run of the experiment: the published methods first, seed by seed, so that an early stop leaves a table."""
+    published = [plan for plan in TITLES if plan not in CHANGES]
+    for split, plans in itertools.product(splits, (published, list(CHANGES))):
+        for seed, (noise, rate), plan in itertools.product(range(seeds), NOISES, plans):
+            yield Cell(split, noise, rate, plan, seed)
 
 
 def prepare_federation(cell: Cell, *, data: Path, work: Path) -> Path:
@@ -110,10 +112,11 @@ def run_cell(cell: Cell, work: Path) -> dict[str, Any]:
 
 
 def markdown(summaries: dict[Cell, dict[str, Any]], *, split: str) -> str:
-    """Return the table of one split: mean over sites, then mean and sample standard deviation over seeds, in percent."""
+    """Return the table of one split, in percent: mean over sites, then mean and standard deviation over seeds."""
     lines = ["| noise | method | " + " | ".join(METRICS) + " | seeds |", "|---|---|" + "---:|" * (len(METRICS) + 1)]
     for (noise, rate), plan in itertools.product(NOISES, TITLES):
-        found = [s["mean"] for c, s in summaries.items() if (c.split, c.noise, c.rate, c.plan) == (split, noise, rate, plan)]
+        wanted = (split, noise, rate, plan)
+        found = [s["mean"] for c, s in summaries.items() if (c.split, c.noise, c.rate, c.plan) == wanted]
         if found:
             shown = [_mean_and_spread([100 * mean[metric] for mean in found]) for metric in METRICS]
             label = noise if noise == "none" else f"{noise} {rate}"
@@ -149,15 +152,16 @@ def main(data: Path, work: Path, seeds: int, splits: str, workers: int, table_on
     summaries: dict[Cell, dict[str, Any]] = {}
     if table_only:
         wanted = [cell for cell in wanted if (work / "runs" / cell.name / "summary.json").exists()]
-    with ProcessPoolExecutor(max_workers=workers, initializer=os.environ.setdefault, initargs=("OMP_NUM_THREADS", "1")) as pool:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with ProcessPoolExecutor(max_workers=workers) as pool:
         for cell in {c.federation: c for c in wanted}.values():
             prepare_federation(cell, data=data, work=work)
         running = {pool.submit(run_cell, cell, work): cell for cell in wanted}
         for number, future in enumerate(as_completed(running), 1):
             cell = running[future]
             summaries[cell] = future.result()
-            mean = summaries[cell]["mean"]
-            click.echo(f"[{number}/{len(wanted)}] {cell.name}: " + " ".join(f"{m}={100 * mean[m]:.1f}" for m in METRICS))
+            shown = " ".join(f"{m}={100 * summaries[cell]['mean'][m]:.1f}" for m in METRICS)
+            click.echo(f"[{number}/{len(wanted)}] {cell.name}: {shown}")
     for split in splits.split(","):
         write_table(root / "docs" / "results.md", f"label_noise_{split}", markdown(summaries, split=split))
 

@@ -69,7 +69,7 @@ def write_federation(
     _write_json(
         folder / "public" / "card.json",
         {
-            "version": 1, "source": "drawn", "count": public, "digest": public_digest, "classes": list(CLASSES),
+            "version": 1, "source": ["drawn"], "count": public, "digest": public_digest, "classes": list(CLASSES),
             "image_size": size, "licence": "none", "citation": "none", "skipped": [],
         },
     )  # fmt: skip

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mdhfl.bundle import find_bundle
 from mdhfl.experiment import Experiment
 from mdhfl.plan import Plan
 from mdhfl.site_settings import SiteSettings, check_against_schema
@@ -83,6 +84,10 @@ def create_run(folder: Path, *, plan: Plan, choices: Choices) -> Experiment:
         changes=choices.changes,
         min_sites=choices.min_sites,
     )
+    if not choices.bundles:
+        raise ValueError("--bundles: expected at least one")
+    for bundle in choices.bundles:
+        find_bundle(bundle)
     bundles = {site: choices.bundles[i % len(choices.bundles)] for i, site in enumerate(experiment.sites)}
     for site, bundle in bundles.items():
         _write_json(site_settings_path(folder, site), _site_settings(folder, site, bundle, choices).to_json())
@@ -147,10 +152,9 @@ def checkpoint_path(folder: Path, *, experiment: Experiment, site: str, which: s
 
 def _site_settings(folder: Path, site: str, bundle: str, choices: Choices) -> SiteSettings:
     federation = choices.federation.resolve()
-    own = Path(bundle)
     return SiteSettings(
         site=site,
-        bundle=str(own.resolve()) if "/" in bundle else bundle,
+        bundle=bundle if bundle in BUILT_IN_BUNDLES else str(Path(bundle).resolve()),
         data=federation / "sites" / site,
         public=federation / "public",
         state=(folder / "sites" / site).resolve(),
