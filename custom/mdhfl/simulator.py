@@ -1,5 +1,6 @@
 """A run in FLARE's simulator: `python -m mdhfl.simulator runs/a`. One process a site, so that models stay in memory."""
 
+import contextlib
 import json
 import os
 import sys
@@ -46,6 +47,23 @@ def simulate(folder: Path) -> None:
     _allow_our_classes(workspace / "mdhfl")
     sites = list(experiment.sites)
     recipe.run(SimEnv(clients=sites, num_threads=len(sites), workspace_root=str(workspace)))
+
+
+def kill_simulator(pid: int) -> None:
+    """Kill a simulator's process and all that it started: FLARE puts them into sessions of their own.
+
+    Nothing is lost: server and sites keep every finished round on disk.
+    """
+    import psutil
+
+    try:
+        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for process in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(family, timeout=10)
 
 
 def _allow_our_classes(workspace: Path) -> None:

@@ -19,6 +19,7 @@ from mdhfl.run_folder import (
     BUILT_IN_BUNDLES,
     Choices,
     create_run,
+    read_federation,
     read_run,
     resume_run,
 )
@@ -83,6 +84,7 @@ def run_command(plan_name: str, *, out: Path, engine: str, rounds: int | None, r
         )
         experiment = _create(out, plan_name=plan_name, choices=choices)
     console = Console(stderr=True)
+    (out / "summary.json").unlink(missing_ok=True)  # that of the shorter run that is being continued
     try:
         with _progress(experiment, console) as heard:
             if engine == "inprocess":
@@ -106,20 +108,22 @@ def _create(out: Path, *, plan_name: str, choices: Choices) -> Experiment:
     if plan_name not in PLANS:
         raise ValueError(f"no plan {plan_name!r}; there are: {', '.join(PLANS)}")
     if choices.engine == "flare":
-        check_simulator_can_take(out, sites=0)
-    experiment = create_run(out, plan=PLANS[plan_name], choices=choices)
-    if choices.engine == "flare":
-        check_simulator_can_take(out, sites=len(experiment.sites))
-    return experiment
+        check_simulator_can_take(out, sites=len(read_federation(choices.federation)["sites"]))
+    return create_run(out, plan=PLANS[plan_name], choices=choices)
 
 
 def _run_in_flare(out: Path, heard: Any) -> None:
     """Run the simulator in a process of its own, its output in `flare.log`, and pass on the progress it notes."""
+    from mdhfl.simulator import kill_simulator
+
     progress, log = out / "progress.jsonl", out / "flare.log"
     progress.unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mdhfl.simulator", str(out)], stdout=output, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "mdhfl.simulator", str(out)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to handle
         )
         try:
             seen = 0
@@ -127,16 +131,15 @@ def _run_in_flare(out: Path, heard: Any) -> None:
                 seen = _pass_on(progress, seen, heard)
                 time.sleep(0.2)
             _pass_on(progress, seen, heard)
-        except KeyboardInterrupt:
-            process.terminate()
-            process.wait(timeout=60)
-            raise
+        finally:
+            kill_simulator(process.pid)
     if not (out / "summary.json").exists():
         raise click.ClickException(f"FLARE's simulator ended without a result; {_last_error(log)}. See {log}")
 
 
 def _pass_on(progress: Path, seen: int, heard: Any) -> int:
-    lines = progress.read_text(encoding="utf-8").splitlines() if progress.exists() else []
+    text = progress.read_text(encoding="utf-8") if progress.exists() else ""
+    lines = text.split("\n")[:-1]  # what follows the last line feed is still being written
     for line in lines[seen:]:
         heard(**json.loads(line))
     return len(lines)
@@ -189,8 +192,6 @@ def _print_scores(out: Path) -> None:
 
 def _default_threads(engine: str, federation: Path) -> int:
     import os
-
-    from mdhfl.run_folder import read_federation
 
     cores = os.cpu_count() or 1
     return cores if engine == "inprocess" else max(1, cores // max(1, len(read_federation(federation)["sites"])))

@@ -1,0 +1,39 @@
+"""`mdhfl export-bundle`: a site's model, for others to use with MONAI alone."""
+
+from pathlib import Path
+
+import click
+
+EXAMPLES = """
+\b
+Example:
+  mdhfl export-bundle runs/a --site site-1 --out shared_bundle/
+\b
+Whoever gets the folder needs MONAI, not mdhfl:
+  cd shared_bundle/
+  python -m monai.bundle run --config_file configs/inference.yaml --bundle_root . \\
+         --input_dir images --output_file predictions.csv
+"""
+
+
+@click.command(name="export-bundle", epilog=EXAMPLES, short_help="Share a site's model as a MONAI bundle.")
+@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--site", required=True, help="Whose model.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write; must not exist.")
+@click.option(
+    "--which",
+    type=click.Choice(["best", "last"]),
+    default="best",
+    show_default=True,
+    help="The model that was best on the site's validation images, or that of the last round.",
+)
+def export_bundle_command(run: Path, site: str, out: Path, which: str) -> None:
+    """Write a site's model as a self-contained MONAI bundle.
+
+    RUN is the folder of a finished run. The bundle holds the weights, the class names, a model card with the scores
+    on the site's clean test images, and a configuration that classifies a folder of images to CSV.
+    """
+    from mdhfl.export import export_bundle
+
+    folder = export_bundle(run, site=site, out=out, which=which)
+    click.echo(f"bundle written: {folder}    read {folder / 'docs' / 'README.md'} before you share it")

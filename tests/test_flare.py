@@ -1,0 +1,87 @@
+"""The real simulator: four sites, four architectures, and the same numbers as in one process, bit for bit."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from simulated import new_run, numbers_of
+from small_federation import write_federation
+
+from mdhfl.experiment import Experiment
+from mdhfl.inprocess import run_in_process
+from mdhfl.results import Results, read_rows
+from mdhfl.run_folder import BUILT_IN_BUNDLES, resume_run
+from mdhfl.simulator import check_simulator_can_take, kill_simulator
+
+SITES = ("site-1", "site-2", "site-3", "site-4")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def four_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_federation(tmp_path_factory.mktemp("four") / "fed", sites=SITES)
+
+
+def simulator(folder: Path) -> subprocess.Popen:
+    with (folder / "flare.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "mdhfl.simulator", str(folder)],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+def knowledge_of(folder: Path, experiment: Experiment) -> dict[str, np.ndarray]:
+    last = Results(folder, experiment=experiment).resume()
+    assert last is not None
+    return {site: knowledge.values for site, knowledge in last.knowledge.items()}
+
+
+def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_path: Path, four_sites: Path) -> None:
+    """Two rounds in one process, against two rounds in FLARE with a kill -9 of server and sites after the first."""
+    expected = new_run(tmp_path / "one", four_sites, bundles=BUILT_IN_BUNDLES)
+    run_in_process(tmp_path / "one", experiment=expected)
+
+    folder = tmp_path / "flare"
+    new_run(folder, four_sites, bundles=BUILT_IN_BUNDLES, engine="flare", rounds=30)
+    process = simulator(folder)
+    deadline = time.monotonic() + 300
+    try:
+        while len(read_rows(folder / "results.jsonl")) < 2 * len(SITES):
+            assert time.monotonic() < deadline, (folder / "flare.log").read_text()[-3000:]
+            assert process.poll() is None, (folder / "flare.log").read_text()[-3000:]
+            time.sleep(0.1)
+    finally:
+        kill_simulator(process.pid)
+    done = read_rows(folder / "results.jsonl")[-1]["round"]
+    assert done >= 1
+
+    record = json.loads((folder / "experiment.json").read_text())
+    (folder / "experiment.json").write_text(json.dumps({**record, "rounds": done + 1}))
+    if done + 1 > expected.rounds:
+        expected = resume_run(tmp_path / "one", rounds=done + 1)
+        run_in_process(tmp_path / "one", experiment=expected)
+    assert simulator(folder).wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
+
+    one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in ("one", "flare"))
+    assert one == other
+    ours, theirs = knowledge_of(tmp_path / "one", expected), knowledge_of(folder, resume_run(folder, rounds=None))
+    for site in SITES:
+        np.testing.assert_array_equal(ours[site], theirs[site])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["engine"] == "flare"
+    assert summary["status"] == "finished"
+    assert {s["bundle"] for s in summary["sites"].values()} == set(BUILT_IN_BUNDLES)
+    assert list((folder / "flare").rglob("events.out.tfevents*")), "no scalars were streamed to TensorBoard"
+
+
+def test_what_the_simulator_cannot_take_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="takes no spaces in a path"):
+        check_simulator_can_take(tmp_path / "my runs", sites=2)
+    with pytest.raises(ValueError, match="use --engine inprocess"):
+        check_simulator_can_take(tmp_path, sites=32)
