@@ -182,8 +182,10 @@ def _nucleus(
     radii = beads(lobes=lobes, pinch=_draw(nucleus.pinch, generator), count=SPINE) * _draw(nucleus.radius, generator)
     if lobes > 1:
         spine = spine + 0.09 * generator.normal(size=(lobes, 2))[np.arange(SPINE) * lobes // SPINE]
-        radii = radii * np.interp(np.linspace(0, lobes - 1, SPINE), np.arange(lobes), generator.uniform(0.8, 1.15, lobes))
-    turn, way, away = generator.uniform(0, 2 * np.pi, 2).tolist() + [_draw(nucleus.off_centre, generator)]
+        unequal = generator.uniform(0.8, 1.15, lobes)
+        radii = radii * np.interp(np.linspace(0, lobes - 1, SPINE), np.arange(lobes), unequal)
+    turn, way = generator.uniform(0, 2 * np.pi, 2)
+    away = _draw(nucleus.off_centre, generator)
     rotation = np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
     shift = away * np.array([np.cos(way), np.sin(way)])
     spine = spine @ rotation.T + shift

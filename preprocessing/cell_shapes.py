@@ -1,7 +1,7 @@
 """Shapes and textures that cells are drawn from: fields of numbers on a square grid measured in micrometres.
 
-A shape is its signed distance (micrometres, negative inside); a texture is smooth noise of mean 0 and deviation about 1.
-Everything separable is a product of small matrices, which keeps a picture at a few milliseconds.
+A shape is its signed distance (micrometres, negative inside); a texture is smooth noise of mean 0 and deviation
+about 1. Everything separable is a product of small matrices, which keeps a picture at a few milliseconds.
 """
 
 from __future__ import annotations

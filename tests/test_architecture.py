@@ -15,7 +15,7 @@ LAYERS = [  # a module may import from its own layer and from those after it
     {"controller", "executor", "filters", "inprocess"},
     {"results", "run_folder", "plan"},
     {"federation", "site"},
-    {"experiment", "state", "training", "bundle", "data", "site_settings"},
+    {"experiment", "state", "training", "bundle", "transforms", "data", "site_settings"},
     {"messages"},
     {"methods"},
     {"teaching"},

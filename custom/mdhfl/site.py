@@ -266,7 +266,7 @@ class Site:
         image_size = image_size_of(settings.data)
         torch.manual_seed(self._seed(request, "initial weights"))
         bundle = load_bundle(settings.bundle, num_classes=len(subject.classes), image_size=image_size)
-        bundle.network.to(torch.device(settings.device), memory_format=torch.channels_last)
+        bundle.network.to(settings.device).to(memory_format=torch.channels_last)
         private = load_private_set(settings.data, decode=bundle.deterministic_transforms, image_size=image_size)
         if private.classes != subject.classes:
             raise ValueError(

@@ -12,7 +12,7 @@ from ..randomness import stream
 from ..records import Pixels, Record, Skip, SourceCard, SourceOptions
 from ..scanners import Scanner, scanner
 
-SKEW = 12.0  # of the classes' shares between scanners: the higher, the more alike
+SKEW = 20.0  # of the classes' shares between scanners: the higher, the more alike
 
 CARD = SourceCard(
     name="synthetic",
