@@ -20,8 +20,10 @@ $(READY): requirements.txt pyproject.toml
 
 demo: $(READY) ## prepare drawn cells, run MDH-FL on 4 sites in FLARE's simulator, write a report
 	rm -rf $(DEMO)/run $(DEMO)/report
-	$(BIN)/mdhfl prepare synthetic --name demo --sites 4 --per-site 160 --public-count 96 --noise symmetric --noise-rate 0.2 --seed 0 --out $(DEMO)/fed
-	$(BIN)/mdhfl run mdhfl --federation $(DEMO)/fed --rounds 4 --set ce_weight=1.0 --out $(DEMO)/run
+	$(BIN)/mdhfl prepare synthetic --name demo --sites 4 --per-site 200 --public synthetic --public-count 128 \
+	  --classes eosinophil,erythroblast,lymphocyte_typical,monocyte,neutrophil_segmented \
+	  --noise symmetric --noise-rate 0.2 --seed 0 --out $(DEMO)/fed
+	$(BIN)/mdhfl run mdhfl --federation $(DEMO)/fed --rounds 5 --set ce_weight=1.0 --out $(DEMO)/run
 	$(BIN)/mdhfl report $(DEMO)/run --out $(DEMO)/report
 
 test: $(READY) browser ## the whole test suite

@@ -124,5 +124,6 @@ def _drawable(source: str, space: LabelSpace | None) -> tuple[str, ...]:
 
 def _drawn_images(arguments: PrepareArguments) -> int:
     training = 1 - arguments.validation - arguments.test
-    public = arguments.public_count or DRAWN_PUBLIC if arguments.public == HOLDOUT else 0
-    return math.ceil((arguments.per_site or DRAWN_PER_SITE) / training) + math.ceil(public / (arguments.sites or 1)) + 4
+    public = (arguments.public_count or DRAWN_PUBLIC) if arguments.public == HOLDOUT else 0
+    a_site = public / (arguments.sites or 1)  # the holdout takes more from one site than from another: leave a margin
+    return math.ceil((arguments.per_site or DRAWN_PER_SITE) / training + a_site + 4 * math.sqrt(a_site)) + 4

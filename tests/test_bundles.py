@@ -14,11 +14,11 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from small_federation import draw, write_federation
 
 from mdhfl.bundle import LoadedBundle, built_in_bundles, load_bundle
 from mdhfl.resources import folder
 from mdhfl.training import fit
-from tests.small_federation import draw, write_federation
 
 NAMES = ("mobilenet_v2", "resnet10", "resnet12", "shufflenet_v2")
 CONFIGS = ("train.yaml", "evaluate.yaml", "inference.yaml")

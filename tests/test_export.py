@@ -15,6 +15,9 @@ import torch
 import yaml
 from click.testing import CliRunner
 from PIL import Image
+from simulated import new_run
+from small_federation import CLASSES, draw, write_federation
+from test_bundles import SCHEMA
 
 from mdhfl.bundle import BundleError, load_bundle
 from mdhfl.commands.export_bundle import export_bundle_command
@@ -23,9 +26,6 @@ from mdhfl.export_facts import crop_of
 from mdhfl.preprocessing.cropping import square
 from mdhfl.preprocessing.reading import decode_rgb
 from mdhfl.run_folder import checkpoint_path
-from tests.simulated import new_run
-from tests.small_federation import CLASSES, draw, write_federation
-from tests.test_bundles import SCHEMA
 
 RECALL = [1.0, 0.5, None]
 LABELS = {name: index for index, name in enumerate(CLASSES)}

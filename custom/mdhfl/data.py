@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,9 +120,7 @@ def _decode_all(
         if not path.is_file():
             raise DataError(f"{path}: listed in datalist.json but missing; copy the federation folder again")
         try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="The given NumPy array is not writable")  # it is only read
-                pixels = np.asarray(decode({"image": str(path)})["image"])
+            pixels = np.asarray(decode({"image": str(path)})["image"])
         except Exception as error:
             raise DataError(f"{path}: cannot be decoded ({type(error).__name__}); copy the folder again") from error
         if pixels.shape != shape:
