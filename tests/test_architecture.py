@@ -14,7 +14,7 @@ LAYERS = [  # a module may import from its own layer and from those after it
     {"simulator", "job", "report", "export"},
     {"controller", "executor", "filters", "inprocess"},
     {"results", "run_folder", "plan"},
-    {"federation", "site"},
+    {"federation", "site", "site_work"},
     {"experiment", "state", "training", "bundle", "transforms", "data", "site_settings"},
     {"messages"},
     {"methods"},

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from simulated import new_run, numbers_of
+from simulated import new_run, numbers_of, own_bundle
 from small_federation import write_federation
 
 from mdhfl.experiment import Experiment
@@ -26,10 +26,12 @@ def four_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_federation(tmp_path_factory.mktemp("four") / "fed", sites=SITES)
 
 
-def simulator(folder: Path) -> subprocess.Popen:
+def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
+    call = f"simulate(pathlib.Path({str(folder)!r}), round_timeout={round_timeout})"
+    code = f"import pathlib, mdhfl.simulator; mdhfl.simulator.{call}"
     with (folder / "flare.log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "mdhfl.simulator", str(folder)],
+            [sys.executable, "-c", code],
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -50,12 +52,8 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
     folder = tmp_path / "flare"
     new_run(folder, four_sites, bundles=BUILT_IN_BUNDLES, engine="flare", rounds=30)
     process = simulator(folder)
-    deadline = time.monotonic() + 300
     try:
-        while len(read_rows(folder / "results.jsonl")) < 2 * len(SITES):
-            assert time.monotonic() < deadline, (folder / "flare.log").read_text()[-3000:]
-            assert process.poll() is None, (folder / "flare.log").read_text()[-3000:]
-            time.sleep(0.1)
+        wait_for(folder, round_=1, process=process)
     finally:
         kill_simulator(process.pid)
     done = read_rows(folder / "results.jsonl")[-1]["round"]
@@ -78,6 +76,44 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
     assert summary["status"] == "finished"
     assert {s["bundle"] for s in summary["sites"].values()} == set(BUILT_IN_BUNDLES)
     assert list((folder / "flare").rglob("events.out.tfevents*")), "no scalars were streamed to TensorBoard"
+
+
+def wait_for(folder: Path, *, round_: int, process: subprocess.Popen, seconds: float = 240) -> list[dict]:
+    """Wait until a round is recorded and return all rows."""
+    deadline = time.monotonic() + seconds
+    while True:
+        rows = read_rows(folder / "results.jsonl")
+        if rows and rows[-1]["round"] >= round_:
+            return rows
+        assert time.monotonic() < deadline, (folder / "flare.log").read_text()[-3000:]
+        assert process.poll() is None, (folder / "flare.log").read_text()[-3000:]
+        time.sleep(0.1)
+
+
+def test_a_slow_site_misses_its_round_and_is_asked_again(tmp_path: Path, federation: Path) -> None:
+    """While a file exists, site-2 does nothing: its round closes at the deadline, and it comes back in the next."""
+    flag = tmp_path / "asleep"
+    scale = "_target_: ScaleIntensityRange\n  a_min: 0\n  a_max: 255\n  b_min: -1\n  b_max: 1\n"
+    sleepy = (
+        f"$lambda x: ([__import__('time').sleep(0.1) for _ in iter(Path('{flag}').exists, False)], x / 127.5 - 1)[1]"
+    )
+    bundle = own_bundle(tmp_path / "sleepy", (f"intensity_transform:\n  {scale}", f'intensity_transform: "{sleepy}"\n'))
+    folder = tmp_path / "run"
+    bundles = ("shufflenet_v2", str(bundle))
+    new_run(folder, federation, bundles=bundles, engine="flare", rounds=3, min_sites=1)
+    process = simulator(folder, round_timeout=60)
+    try:
+        wait_for(folder, round_=0, process=process)
+        flag.touch()
+        late = next(n for n in (1, 2) if wait_for(folder, round_=n, process=process)[-1]["status"] == "refused")
+        flag.unlink()
+        assert process.wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
+    finally:
+        kill_simulator(process.pid)
+    rows = {(row["round"], row["site"]): row for row in read_rows(folder / "results.jsonl")}
+    assert rows[late, "site-1"]["status"] == "ok"
+    assert rows[late, "site-2"]["reason"] == "no answer before the round's deadline"
+    assert rows[3, "site-2"]["status"] == "ok"
 
 
 def test_what_the_simulator_cannot_take_is_refused(tmp_path: Path) -> None:

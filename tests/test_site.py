@@ -10,10 +10,9 @@ import pytest
 import torch
 from conftest import SmallFiles
 from PIL import Image
-from simulated import new_run, site_of
+from simulated import new_run, own_bundle, site_of
 from small_federation import write_federation
 
-from mdhfl.bundle import find_bundle
 from mdhfl.experiment import Experiment
 from mdhfl.messages import Answer
 from mdhfl.methods.mdhfl import Mdhfl
@@ -109,16 +108,6 @@ def test_best_and_last_models_are_kept_without_pickle(tmp_path: Path, federation
     assert best["round"] == int(np.argmax(scores))
     assert last["round"] == 2
     assert last["scores"] == dict(answers[-1].validation)
-
-
-def own_bundle(folder: Path, change: tuple[str, str]) -> Path:
-    """Copy a built-in bundle and change one thing in its train.yaml."""
-    shutil.copytree(find_bundle("shufflenet_v2"), folder)
-    path = folder / "configs" / "train.yaml"
-    text = path.read_text(encoding="utf-8")
-    assert change[0] in text
-    path.write_text(text.replace(*change), encoding="utf-8")
-    return folder
 
 
 def test_a_loss_of_nan_stops_the_site_and_keeps_its_last_good_state(tmp_path: Path, federation: Path) -> None:

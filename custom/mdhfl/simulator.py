@@ -24,8 +24,12 @@ def check_simulator_can_take(folder: Path, *, sites: int) -> None:
         raise ValueError(f"FLARE's simulator takes up to {MOST_SITES} sites here, got {sites}; use --engine inprocess")
 
 
-def simulate(folder: Path) -> None:
+def simulate(folder: Path, *, round_timeout: float = ROUND_TIMEOUT) -> None:
     """Run a run folder's experiment in the simulator; its workspace is the run's `flare` folder.
+
+    Args:
+        folder: as `create_run` wrote it.
+        round_timeout: seconds after which a round closes without the sites that have not answered.
 
     Raises:
         RuntimeError: the simulator failed; its log says why.
@@ -39,7 +43,7 @@ def simulate(folder: Path) -> None:
     recipe = FederationRecipe(
         name="mdhfl",
         experiment=experiment,
-        round_timeout=ROUND_TIMEOUT,
+        round_timeout=round_timeout,
         results=str(folder),
         site_config=str(folder / "sites" / "{site}" / "site.json"),
     )

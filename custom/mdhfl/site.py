@@ -1,47 +1,26 @@
 """One hospital: its images, its model, its state. The same object serves FLARE's executor and the in-process run."""
 
-import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mdhfl import __version__
-from mdhfl.data import PrivateSet, image_size_of, load_private_set, load_public_set
-from mdhfl.knowledge import Knowledge, Subject
+from mdhfl.knowledge import Knowledge
 from mdhfl.messages import Answer, Request
 from mdhfl.methods import create
-from mdhfl.methods.method import Method, SharingMethod
+from mdhfl.methods.method import SharingMethod
 from mdhfl.metrics import Scores, confusion_matrix, expected_calibration_error, scores_from
 from mdhfl.site_settings import SiteSettings
+from mdhfl.site_work import ShouldStop, Work, build_work, seed_of, state_path
 from mdhfl.state import Progress, load_progress, save_progress, save_tensors
 from mdhfl.teaching import Teaching
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from mdhfl.bundle import LoadedBundle
-
-ShouldStop = Callable[[], bool]
-
-
-@dataclass(kw_only=True)
-class _Work:
-    """What a site holds in memory while it works on one experiment."""
-
-    request: Request
-    method: Method
-    bundle: "LoadedBundle"
-    private: PrivateSet
-    public: "Tensor"
-    folder: Path
-    progress: Progress | None
-    should_stop: ShouldStop
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Site:
@@ -49,7 +28,7 @@ class Site:
 
     def __init__(self, settings: SiteSettings) -> None:
         self.settings = settings
-        self._work: _Work | None = None
+        self._work: Work | None = None
 
     def answer(self, request: Request, *, should_stop: ShouldStop = lambda: False) -> Answer:
         """Do what the server asks.
@@ -78,7 +57,7 @@ class Site:
             self._work = None  # the next request starts from the last good state on disk
             return Answer(site=self.settings.site, round=request.round, refusal=str(error))
 
-    def _learn(self, work: _Work) -> Answer:
+    def _learn(self, work: Work) -> Answer:
         request, progress = work.request, work.progress
         if progress is not None:
             if progress.stopped:
@@ -101,7 +80,7 @@ class Site:
         work.progress = self._keep(work, answer)
         return work.progress.answer
 
-    def _align(self, work: _Work, teaching: Teaching | None) -> float | None:
+    def _align(self, work: Work, teaching: Teaching | None) -> float | None:
         if teaching is None or not isinstance(work.method, SharingMethod):
             return None
         own = work.progress.answer.knowledge if work.progress else None
@@ -120,10 +99,10 @@ class Site:
             phase="align",
         )
 
-    def _train(self, work: _Work, *, epochs: int, phase: str) -> float | None:
+    def _train(self, work: Work, *, epochs: int, phase: str) -> float | None:
         augment = work.bundle.random_transforms
         if augment is not None:
-            augment.set_random_state(seed=self._seed(work.request, f"{phase} transforms") % 2**32)
+            augment.set_random_state(seed=seed_of(self.settings, work.request, f"{phase} transforms") % 2**32)
         training = work.private.training
         return self._fit(
             work,
@@ -135,12 +114,12 @@ class Site:
             phase=phase,
         )
 
-    def _fit(self, work: _Work, *, phase: str, **arguments: Any) -> float | None:
+    def _fit(self, work: Work, *, phase: str, **arguments: Any) -> float | None:
         import torch
 
         from mdhfl.training import fit
 
-        seed = self._seed(work.request, phase)
+        seed = seed_of(self.settings, work.request, phase)
         torch.manual_seed(seed)  # dropout
         with _timed(work.seconds, "align" if phase == "align" else "train"):
             return fit(
@@ -153,7 +132,7 @@ class Site:
                 **arguments,
             )
 
-    def _score_and_share(self, work: _Work, losses: dict[str, float | None]) -> Answer:
+    def _score_and_share(self, work: Work, losses: dict[str, float | None]) -> Answer:
         with _timed(work.seconds, "score"):
             validation, _ = self._score(work, work.private.validation)
             test, confusion = self._score(work, work.private.test)
@@ -182,7 +161,7 @@ class Site:
             best=validation.macro_f1 > best_so_far,
         )
 
-    def _score(self, work: _Work, part: Any) -> tuple[Scores, "np.ndarray"]:
+    def _score(self, work: Work, part: Any) -> tuple[Scores, "np.ndarray"]:
         classes = len(work.private.classes)
         labels = part.labels.numpy()
         probabilities = (
@@ -192,13 +171,13 @@ class Site:
         scores = scores_from(confusion, ece=expected_calibration_error(probabilities, labels))
         return scores, confusion.astype(np.int32)
 
-    def _share(self, work: _Work) -> Knowledge | None:
+    def _share(self, work: Work) -> Knowledge | None:
         if not isinstance(work.method, SharingMethod):
             return None
         values = work.method.express(self._logits(work, work.public)).numpy().astype(np.float32)
         return Knowledge(values=values, subject=work.request.subject, site=self.settings.site, round=work.request.round)
 
-    def _logits(self, work: _Work, images: "Tensor") -> "Tensor":
+    def _logits(self, work: Work, images: "Tensor") -> "Tensor":
         from mdhfl.training import TrainingDiverged, predict
 
         logits = predict(
@@ -208,7 +187,7 @@ class Site:
             raise TrainingDiverged("the model's answers became NaN or infinite")
         return logits
 
-    def _keep(self, work: _Work, answer: Answer) -> Progress:
+    def _keep(self, work: Work, answer: Answer) -> Progress:
         progress = Progress(
             answer=answer,
             model=work.bundle.network.state_dict(),
@@ -217,10 +196,10 @@ class Site:
         )
         if answer.best:
             save_tensors(work.folder / "best.pt", self._checkpoint(progress))
-        save_progress(work.folder / "state.pt", progress)
+        save_progress(state_path(self.settings, work.request), progress)
         return progress
 
-    def _finish(self, work: _Work) -> Answer:
+    def _finish(self, work: Work) -> Answer:
         if work.progress is not None:
             save_tensors(work.folder / "last.pt", self._checkpoint(work.progress))
         return Answer(site=self.settings.site, round=work.request.round)
@@ -233,17 +212,18 @@ class Site:
     def _stop(self, request: Request, *, reason: str) -> Answer:
         """Keep the last good state, mark it as final, and say so now and in every later round."""
         self._work = None
-        path = self._folder(request) / "state.pt"
+        path = state_path(self.settings, request)
         reason = (
             f"site {self.settings.site!r} stopped in round {request.round}: {reason}. Its last good state is kept in "
             f"{path.parent}. Lower the learning rate in its bundle, or look for wrong images, then start anew"
         )
         progress = load_progress(path)
         if progress is not None:
-            save_progress(path, replace(progress, stopped=reason))
+            with suppress(OSError):  # a full disk: the site would find out again what is wrong with it
+                save_progress(path, replace(progress, stopped=reason))
         return Answer(site=self.settings.site, round=request.round, refusal=reason)
 
-    def _open(self, request: Request, should_stop: ShouldStop) -> _Work:
+    def _open(self, request: Request, should_stop: ShouldStop) -> Work:
         """Return what is in memory for this experiment, or build it and restore the site's progress into it."""
         if request.version != __version__:
             raise ValueError(
@@ -252,66 +232,16 @@ class Site:
             )
         work = self._work
         if work is None or work.request.experiment != request.experiment:
-            work = self._build(request, should_stop)
+            work = build_work(self.settings, request, should_stop=should_stop)
         work.request, work.method, work.should_stop = request, create(request.method, request.parameters), should_stop
         self._work = work
         return work
-
-    def _build(self, request: Request, should_stop: ShouldStop) -> _Work:
-        import torch
-
-        from mdhfl.bundle import load_bundle
-
-        settings, subject = self.settings, request.subject
-        image_size = image_size_of(settings.data)
-        torch.manual_seed(self._seed(request, "initial weights"))
-        bundle = load_bundle(settings.bundle, num_classes=len(subject.classes), image_size=image_size)
-        bundle.network.to(settings.device).to(memory_format=torch.channels_last)
-        private = load_private_set(settings.data, decode=bundle.deterministic_transforms, image_size=image_size)
-        if private.classes != subject.classes:
-            raise ValueError(
-                f"site {settings.site!r}: expected classes {list(subject.classes)}, its data has "
-                f"{list(private.classes)}; prepare it with the federation's label space"
-            )
-        public, digest = load_public_set(settings.public, decode=bundle.deterministic_transforms, image_size=image_size)
-        _check_public_set(subject, digest=digest, count=len(public), settings=settings)
-        folder = self._folder(request)
-        progress = load_progress(folder / "state.pt")
-        if progress is not None:
-            bundle.network.load_state_dict(progress.model)
-            bundle.optimizer.load_state_dict(dict(progress.optimizer))
-        return _Work(
-            request=request,
-            method=create(request.method, request.parameters),
-            bundle=bundle,
-            private=private,
-            public=public,
-            folder=folder,
-            progress=progress,
-            should_stop=should_stop,
-        )
-
-    def _folder(self, request: Request) -> Path:
-        return self.settings.state / request.experiment
-
-    def _seed(self, request: Request, purpose: str) -> int:
-        """Return a seed in [0, 2**63) that depends on nothing but experiment, site, round and purpose."""
-        text = f"{request.seed}/{self.settings.site}/{request.round}/{purpose}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
     def _use_threads(self) -> None:
         import torch
 
         if torch.get_num_threads() != self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-
-
-def _check_public_set(subject: Subject, *, digest: str, count: int, settings: SiteSettings) -> None:
-    if (digest, count) != (subject.public_digest, subject.public_count):
-        raise ValueError(
-            f"site {settings.site!r}: expected public set {subject.public_digest[:8]} of {subject.public_count} images,"
-            f" got {digest[:8]} of {count} in {settings.public}; copy the federation's public folder to the site"
-        )
 
 
 @contextmanager

@@ -3,11 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 UNKNOWN = "\N{EN DASH}"
 SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "balanced acc.", "ece": "ECE"}
+
+
+NARROWEST = 120  # characters: in a log file, where there is no terminal to fit, nothing is folded
+
+
+def print_scores(summaries: Sequence[Mapping[str, Any]]) -> None:
+    """Print the table of some runs' scores to standard output."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = max(console.width, NARROWEST)
+    console.print(score_table(summaries))
 
 
 def score_table(summaries: Sequence[Mapping[str, Any]]) -> Table:

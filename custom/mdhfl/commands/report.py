@@ -26,14 +26,11 @@ def report_command(runs: tuple[Path, ...], out: Path) -> None:
     RUN is a folder that `mdhfl run --out` wrote. The report is one self-contained file, report.html; beside it lie
     its figures as PNG, scores.csv (a line per run, site and round), summary.csv and report.json.
     """
-    from rich.console import Console
-
     from mdhfl.report import write_report
     from mdhfl.report_runs import read_report_run
-    from mdhfl.tables import score_table
+    from mdhfl.tables import print_scores
 
     summaries = [read_report_run(run).summary for run in runs]
     page = write_report(runs, out=out)
-    console = Console()
-    console.print(score_table(summaries))
-    console.print(f"report: {page}", markup=False, highlight=False, soft_wrap=True)
+    print_scores(summaries)
+    click.echo(f"report: {page}")

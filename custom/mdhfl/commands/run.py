@@ -181,13 +181,10 @@ def _progress(experiment: Experiment, console: Console) -> Iterator[Any]:
 
 
 def _print_scores(out: Path) -> None:
-    from mdhfl.tables import score_table
+    from mdhfl.tables import print_scores
 
-    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
-    console = Console()
-    console.width = max(console.width, 120)  # a table in a log file is not folded
-    console.print(score_table([summary]))
-    console.print(f"results: {out}    next: mdhfl report {out} --out report/", highlight=False)
+    print_scores([json.loads((out / "summary.json").read_text(encoding="utf-8"))])
+    click.echo(f"results: {out}    next: mdhfl report {out} --out report/")
 
 
 def _default_threads(engine: str, federation: Path) -> int:
