@@ -1,0 +1,75 @@
+"""Is a run in FLARE's simulator the in-process run? `python -m experiments.same_in_flare runs/a --out runs/a-flare`
+
+Repeats a finished in-process run in the simulator, one process a site, and compares every number that does not depend
+on the clock, and the last knowledge of every site bit for bit.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from mdhfl.results import Results, read_rows
+from mdhfl.run_folder import read_run, site_settings_path
+from mdhfl.simulator import simulate
+
+CLOCK = ("seconds", "bytes")
+
+
+def repeat_in_flare(run: Path, out: Path) -> None:
+    """Copy a run's question, not its answers, into a new folder and run it in the simulator."""
+    experiment, record = read_run(run)
+    out.mkdir(parents=True)
+    (out / "experiment.json").write_text(json.dumps({**record, "engine": "flare"}, indent=2), encoding="utf-8")
+    for site in experiment.sites:
+        settings = json.loads(site_settings_path(run, site).read_text(encoding="utf-8"))
+        path = site_settings_path(out, site)
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps({**settings, "state": str(path.parent.resolve())}), encoding="utf-8")
+    simulate(out)
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """Return what differs between two runs of one experiment."""
+    found = []
+    rows, others = (
+        {
+            (r["round"], r["site"]): {k: v for k, v in r.items() if k not in CLOCK}
+            for r in read_rows(f / "results.jsonl")
+        }
+        for f in (one, other)
+    )
+    found += [f"round {key[0]}, {key[1]}" for key in rows.keys() | others.keys() if rows.get(key) != others.get(key)]
+    last, last_other = (Results(f, experiment=read_run(f)[0]).resume() for f in (one, other))
+    if last is None or last_other is None:
+        return [*found, "a run without a recorded round"]
+    for site, knowledge in last.knowledge.items():
+        if site not in last_other.knowledge or not np.array_equal(knowledge.values, last_other.knowledge[site].values):
+            found.append(f"knowledge of {site}")
+    return sorted(found)
+
+
+def _rows(folder: Path) -> dict[tuple[int, str], dict[str, Any]]:
+    rows = read_rows(folder / "results.jsonl")
+    return {(row["round"], row["site"]): {k: v for k, v in row.items() if k not in CLOCK} for row in rows}
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path, exists=True))
+@click.option("--out", type=click.Path(path_type=Path), required=True)
+def main(run: Path, out: Path) -> None:
+    """Repeat a finished in-process RUN in FLARE's simulator and compare."""
+    if out.exists():
+        shutil.rmtree(out)
+    repeat_in_flare(run, out)
+    found = differences(run, out)
+    rows = len(read_rows(run / "results.jsonl"))
+    click.echo(f"{rows} rows compared: " + ("equal, bit for bit" if not found else "different: " + "; ".join(found)))
+    raise SystemExit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()
