@@ -142,7 +142,7 @@ def write_table(path: Path, name: str, table: str) -> None:
 @click.option("--data", type=click.Path(path_type=Path, exists=True), default=Path("../shared/data"), show_default=True)
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/label_noise"), show_default=True)
 @click.option("--seeds", default=2, show_default=True)
-@click.option("--splits", default="dirichlet,iid", show_default=True)
+@click.option("--splits", default="dirichlet,iid", show_default=True, help="dirichlet, iid or both.")
 @click.option("--workers", default=2, show_default=True, help="Runs at a time, one thread each.")
 @click.option("--table-only", is_flag=True, help="Write the table of the runs that are there.")
 def main(data: Path, work: Path, seeds: int, splits: str, workers: int, table_only: bool) -> None:
@@ -162,7 +162,7 @@ def main(data: Path, work: Path, seeds: int, splits: str, workers: int, table_on
             summaries[cell] = future.result()
             shown = " ".join(f"{m}={100 * summaries[cell]['mean'][m]:.1f}" for m in METRICS)
             click.echo(f"[{number}/{len(wanted)}] {cell.name}: {shown}")
-    for split in splits.split(","):
+    for split in {cell.split for cell in summaries}:
         write_table(root / "docs" / "results.md", f"label_noise_{split}", markdown(summaries, split=split))
 
 

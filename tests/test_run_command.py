@@ -42,7 +42,7 @@ def test_a_run_leaves_results_and_a_summary(
     assert summary["parameters"]["ce_weight"] == 0.5
     for site in ("site-1", "site-2"):
         found = summary["sites"][site]
-        assert found["architecture"] == "shufflenet_v2"
+        assert (found["bundle"], found["architecture"]) == ("shufflenet_v2", "ShuffleNetV2 x1.0")
         assert found["parameters"] > 1_000_000
         for name in ("accuracy", "macro_f1", "balanced_accuracy", "bytes_up", "bytes_down", "seconds"):
             assert found[name] is not None
