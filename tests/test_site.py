@@ -202,6 +202,11 @@ def test_another_version_is_refused(tmp_path: Path, federation: Path) -> None:
     assert "install the same version" in answer_in(tmp_path, federation, version="9.9")
 
 
+@pytest.mark.parametrize("name", ["../../etc", "/srv/other", "a/b", ""])
+def test_a_server_cannot_choose_a_folder_at_the_site(name: str, tmp_path: Path, federation: Path) -> None:
+    assert "expected letters, digits" in answer_in(tmp_path, federation, experiment=name)
+
+
 def test_another_class_order_is_refused(tmp_path: Path, federation: Path) -> None:
     experiment = new_run(tmp_path / "run", federation)
     request = experiment.request("warm_up", round_=0)

@@ -1,6 +1,7 @@
 """What a site holds in memory while it works on one experiment, built from its settings and restored from its disk."""
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,16 @@ def build_work(settings: SiteSettings, request: Request, *, should_stop: ShouldS
 
 
 def state_path(settings: SiteSettings, request: Request) -> Path:
-    """Return where a site keeps its progress in an experiment."""
+    """Return where a site keeps its progress in an experiment.
+
+    Raises:
+        ValueError: the experiment's id is not a plain name; a server must not choose a folder at a site.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", request.experiment):
+        raise ValueError(
+            f"site {settings.site!r}: experiment {request.experiment!r}: expected letters, digits, dots, hyphens and "
+            "underscores, beginning with a letter or digit"
+        )
     return settings.state / request.experiment / "state.pt"
 
 
