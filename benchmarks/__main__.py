@@ -1,0 +1,71 @@
+"""Run the benchmarks and write their tables into benchmarks/README.md."""
+
+import os
+import platform
+import re
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+README = Path(__file__).with_name("README.md")
+Rows = Sequence[Mapping[str, Any]]
+
+
+def _start(folder: Path) -> Rows:
+    from benchmarks import start
+
+    return start.measure(folder / "cost" / "fed", folder / "start")
+
+
+def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
+    """Return every measurement by the name of its table."""
+    from benchmarks import flare_cost, literal_round, memory, teaching, training_step
+
+    return {
+        "training_step": training_step.measure,
+        "memory": memory.measure,
+        "literal_round": lambda: literal_round.measure(folder / "round"),
+        "teaching": teaching.measure,
+        "flare_bytes": flare_cost.measure_bytes,
+        "flare_seconds": lambda: flare_cost.measure_seconds(folder / "cost"),
+        "start": lambda: _start(folder),
+    }
+
+
+def markdown(rows: Rows) -> str:
+    """Lay out rows as a Markdown table."""
+    names = list(rows[0])
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    return "\n".join([*lines, *("| " + " | ".join(str(row[name]) for name in names) + " |" for row in rows)])
+
+
+def write_table(name: str, table: str) -> None:
+    """Replace what stands between `<!-- name -->` and `<!-- /name -->` in the README."""
+    text = README.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    README.write_text(pattern.sub(lambda found: found[1] + table + "\n" + found[2], text), encoding="utf-8")
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+def main(names: tuple[str, ...]) -> None:
+    """Run all benchmarks, or those named, one after another."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, measure in measurements(Path(folder)).items():
+            if names and name not in names:
+                continue
+            table = markdown(measure())
+            click.echo(f"\n{name}\n{table}")
+            write_table(name, table)
+    versions = ", ".join(f"{package} {version(package)}" for package in ("torch", "monai", "nvflare"))
+    write_table(
+        "machine", f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, {versions}"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Time from `mdhfl run` to the first site's first gradient step, and where it goes."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+MARK = "first gradient step"
+LAUNCHER = f"""
+import sys, time
+sys.argv = ["mdhfl", *sys.argv[1:]]
+import mdhfl.cli, mdhfl.training as training
+# Wrapped here, not in the product: the optimiser's first step writes one line.
+import torch
+step = torch.optim.Adam.step
+def first(self, *a, **k):
+    torch.optim.Adam.step = step
+    print("{MARK}", flush=True)
+    return step(self, *a, **k)
+torch.optim.Adam.step = first
+mdhfl.cli.main()
+"""
+
+
+def measure(fed: Path, out: Path) -> list[dict[str, Any]]:
+    """Start an in-process run with four architectures and time its first step; time the imports on their own.
+
+    Args:
+        fed: a federation folder.
+        out: a folder that does not exist.
+    """
+    found = [
+        {"what": what, "seconds": round(_seconds([sys.executable, "-c", code]), 1)}
+        for what, code in (
+            ("`mdhfl --help`", "import sys; sys.argv = ['mdhfl', '--help']; import mdhfl.cli; mdhfl.cli.main()"),
+            ("import torch", "import torch"),
+            ("import torch, torchvision, monai.bundle", "import torch, torchvision, monai.bundle"),
+        )
+    ]
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-c", LAUNCHER, "run", "mdhfl", "--federation", str(fed)),
+            *("--engine", "inprocess", "--rounds", "1", "--out", str(out)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if MARK in line:
+            found.append({"what": "`mdhfl run` to the first step", "seconds": round(time.perf_counter() - start, 1)})
+            break
+    process.kill()
+    process.wait()
+    return found
+
+
+def _seconds(command: list[str]) -> float:
+    start = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - start
