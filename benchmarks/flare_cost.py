@@ -89,6 +89,7 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
     """Serialise a request and an answer as FLARE does and compare with one float32 (N, C) matrix."""
     from nvflare.apis.dxo import DXO, DataKind
     from nvflare.apis.utils.decomposers import flare_decomposers
+    from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
     from nvflare.fuel.utils import fobs
 
     from mdhfl.experiment import Experiment
@@ -98,6 +99,7 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
     from mdhfl.teaching import weighted_sum
 
     flare_decomposers.register()
+    fobs.register(NumpyArrayDecomposer)
     experiment = Experiment(
         id="trial",
         method="mdhfl",

@@ -49,7 +49,7 @@ def measure(*, image_size: int = 32, images: int = 320, repetitions: int = 7) ->
                 epochs=1,
                 batch_size=BATCH,
                 intensity=bundle.intensity_transform,
-                augment=bundle.random_transforms,
+                augment=bundle.random_transforms.batch,
                 generator=torch.Generator().manual_seed(0),
             )
 

@@ -165,3 +165,16 @@ def test_importing_the_module_is_cheap() -> None:
         [sys.executable, "-c", f"import json; {code}"], capture_output=True, text=True, timeout=60, check=True
     )
     assert json.loads(done.stdout) == []
+
+
+def test_a_batch_is_transformed_as_its_images_one_by_one() -> None:
+    loaded = load_bundle("resnet10", num_classes=3, image_size=32)
+    transforms = loaded.random_transforms
+    images = torch.randint(0, 255, (24, 3, 32, 32), dtype=torch.uint8)
+    transforms.set_random_state(seed=5)
+    one_by_one = torch.stack([transforms({"image": image})["image"] for image in images])
+    transforms.set_random_state(seed=5)
+    batch = transforms.batch(images)
+    assert torch.equal(batch, one_by_one)
+    assert type(batch) is torch.Tensor
+    assert not torch.equal(batch, images)

@@ -100,9 +100,9 @@ class Site:
         )
 
     def _train(self, work: Work, *, epochs: int, phase: str) -> float | None:
-        augment = work.bundle.random_transforms
-        if augment is not None:
-            augment.set_random_state(seed=seed_of(self.settings, work.request, f"{phase} transforms") % 2**32)
+        transforms = work.bundle.random_transforms
+        if transforms is not None:
+            transforms.set_random_state(seed=seed_of(self.settings, work.request, f"{phase} transforms") % 2**32)
         training = work.private.training
         return self._fit(
             work,
@@ -110,7 +110,7 @@ class Site:
             targets=training.labels,
             loss=work.method.training_loss,
             epochs=epochs,
-            augment=augment,
+            augment=None if transforms is None else transforms.batch,
             phase=phase,
         )
 

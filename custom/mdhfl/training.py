@@ -1,13 +1,12 @@
 """The plain torch loops: fit to labels or to a teacher, predict. They know no site, no file and no FLARE."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Augment = Callable[[dict[str, Any]], Mapping[str, Any]]
+Augment = Callable[[Tensor], Tensor]
 PREDICTION_BATCH = 256
 
 
@@ -44,7 +43,7 @@ def fit(
         epochs: passes over the images; with 0 nothing happens.
         batch_size: B. A last batch of one image is left out: batch normalisation cannot use it.
         intensity: elementwise, uint8 -> float, applied to the whole batch.
-        augment: random transforms for one {"image": (3, S, S) uint8}; None for none.
+        augment: random transforms of a (B, 3, S, S) uint8 batch, image by image; None for none.
         generator: decides the order of the images.
         should_stop: asked before every batch.
 
@@ -101,8 +100,7 @@ def predict(
 
 
 def _batch(images: Tensor, indices: Tensor, *, augment: Augment | None, device: torch.device) -> Tensor:
-    if augment is None:
-        batch = images[indices]
-    else:
-        batch = torch.stack([augment({"image": images[i]})["image"] for i in indices.tolist()])
+    batch = images[indices]
+    if augment is not None:
+        batch = augment(batch)
     return batch.to(device).contiguous(memory_format=torch.channels_last)
