@@ -8,7 +8,7 @@ ARCHITECTURES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
 BATCH = 16
 
 
-def measure(*, image_size: int = 32, images: int = 320, repetitions: int = 7) -> list[dict[str, Any]]:
+def measure(*, image_size: int = 32, images: int = 128, repetitions: int = 21) -> list[dict[str, Any]]:
     """Compare `mdhfl.training.fit`, MONAI's random transforms included, with forward, backward and step alone.
 
     Both use the bundle's network, optimiser and batch size, channels_last and one thread, in turns.

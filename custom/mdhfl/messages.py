@@ -68,7 +68,7 @@ class Answer:
         refusal: why there is no result; empty if all is well.
         knowledge: what it says about the public set, None if the method shares nothing.
         validation: accuracy, macro_f1, balanced_accuracy, ece on the validation part.
-        confusion: (C, C) int32 counts on the clean test part, rows the true class.
+        confusion: (C, C) unsigned counts on the clean test part, rows the true class.
         test_ece: expected calibration error on the test part.
         losses: "train" and "align", mean over the round; align is None if nobody taught.
         seconds: by phase: "align", "train", "score", "share".
@@ -81,7 +81,7 @@ class Answer:
     refusal: str = ""
     knowledge: Knowledge | None = None
     validation: Mapping[str, float] = field(default_factory=dict)
-    confusion: NDArray[np.int32] | None = None
+    confusion: NDArray[np.integer] | None = None
     test_ece: float = 0.0
     losses: Mapping[str, float | None] = field(default_factory=dict)
     seconds: Mapping[str, float] = field(default_factory=dict)

@@ -32,6 +32,12 @@ def confusion_matrix(labels: NDArray[np.integer], answers: NDArray[np.integer], 
     return np.bincount(labels * classes + answers, minlength=classes * classes).reshape(classes, classes)
 
 
+def smallest_counts(confusion: NDArray[np.integer]) -> NDArray[np.unsignedinteger]:
+    """Return counts in the smallest unsigned type that holds them: what travels should be small."""
+    counts: NDArray[np.unsignedinteger] = confusion.astype(np.min_scalar_type(int(confusion.max(initial=0))))
+    return counts
+
+
 def expected_calibration_error(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], *, bins: int = 15
 ) -> float:

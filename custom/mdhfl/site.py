@@ -13,7 +13,7 @@ from mdhfl.knowledge import Knowledge
 from mdhfl.messages import Answer, Request
 from mdhfl.methods import create
 from mdhfl.methods.method import SharingMethod
-from mdhfl.metrics import Scores, confusion_matrix, expected_calibration_error, scores_from
+from mdhfl.metrics import Scores, confusion_matrix, expected_calibration_error, scores_from, smallest_counts
 from mdhfl.site_settings import SiteSettings
 from mdhfl.site_work import ShouldStop, Work, build_work, seed_of, state_path
 from mdhfl.state import Progress, load_progress, save_progress, save_tensors
@@ -169,7 +169,7 @@ class Site:
         )
         confusion = confusion_matrix(labels, probabilities.argmax(axis=1), classes=classes)
         scores = scores_from(confusion, ece=expected_calibration_error(probabilities, labels))
-        return scores, confusion.astype(np.int32)
+        return scores, smallest_counts(confusion)
 
     def _share(self, work: Work) -> Knowledge | None:
         if not isinstance(work.method, SharingMethod):

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from mdhfl.messages import Answer
+from mdhfl.metrics import smallest_counts
 
 
 class StateError(OSError):
@@ -61,7 +62,7 @@ def load_progress(path: Path) -> Progress | None:
     if wire["knowledge"] is not None:
         wire["knowledge"]["values"] = values["shared"].numpy()
     if wire["confusion"] is not None:
-        wire["confusion"] = np.array(wire["confusion"], dtype=np.int32)
+        wire["confusion"] = smallest_counts(np.array(wire["confusion"]))
     return Progress(
         answer=Answer.from_wire(wire),
         model=values["model"],
