@@ -1,0 +1,34 @@
+"""The benchmarks run, and what they say about equal mathematics and bytes holds. No test asserts a time."""
+
+from pathlib import Path
+
+from benchmarks import flare_cost, literal_round, memory, teaching, training_step
+from benchmarks.__main__ import README, markdown, measurements
+
+
+def test_a_literal_round_has_the_same_losses(tmp_path: Path) -> None:
+    (row,) = literal_round.measure(tmp_path, training=16, public=16)
+    assert float(row["largest loss difference"]) < 1e-4
+
+
+def test_the_wire_carries_one_matrix_and_at_most_five_percent_more() -> None:
+    for row in flare_cost.measure_bytes():
+        assert 1 <= row["ratio"] <= 1.05, row
+
+
+def test_teaching_needs_a_few_matrices_whatever_the_number_of_sites() -> None:
+    for row in teaching.measure(sites=(4, 40), images=500):
+        assert row["extra matrices"] < 6
+
+
+def test_every_measurement_has_its_table(tmp_path: Path) -> None:
+    text = README.read_text(encoding="utf-8")
+    for name in measurements(tmp_path):
+        assert f"<!-- {name} -->\n|" in text, f"no table {name}: run `make bench`"
+
+
+def test_rows_become_a_table() -> None:
+    assert markdown([{"a": 1, "b": 2}]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+    rows = training_step.measure(images=16, repetitions=1)
+    assert [row["architecture"] for row in rows] == list(training_step.ARCHITECTURES)
+    assert callable(memory.measure)
