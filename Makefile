@@ -4,6 +4,9 @@ BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
 export OMP_NUM_THREADS ?= 1
+# Hospitals have certificates of their own: let uv trust the system's (two names, for newer and older versions).
+export UV_SYSTEM_CERTS ?= true
+export UV_NATIVE_TLS ?= true
 
 .PHONY: help setup demo test fast lint format type check bench results app browser clean
 
