@@ -124,6 +124,30 @@ def markdown(summaries: dict[Cell, dict[str, Any]], *, split: str) -> str:
     return "\n".join(lines)
 
 
+def readme_table(summaries: dict[Cell, dict[str, Any]]) -> str:
+    """Return macro-F1 alone, a column for each split and noise, the best of each in bold."""
+    columns = [(split, noise, rate) for split in ("dirichlet", "iid") for noise, rate in NOISES]
+    heads = [f"{split}, {noise if not rate else f'{noise} {rate}'}" for split, noise, rate in columns]
+    lines = ["| macro-F1, % | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(columns)]
+    found = {
+        (plan, column): [
+            100 * s["mean"]["macro_f1"]
+            for c, s in summaries.items()
+            if (c.split, c.noise, c.rate, c.plan) == (*column, plan)
+        ]
+        for plan, column in itertools.product(TITLES, columns)
+    }
+    for plan, title in TITLES.items():
+        cells = []
+        for column in columns:
+            values = found[plan, column]
+            best = max((np.mean(found[p, column]) for p in TITLES if found[p, column]), default=0.0)
+            text = _mean_and_spread(values) if values else "not run"
+            cells.append(f"**{text}**" if values and np.mean(values) == best else text)
+        lines.append(f"| {title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def _mean_and_spread(values: Sequence[float]) -> str:
     spread = f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
     return f"{np.mean(values):.1f}{spread}"
@@ -162,6 +186,7 @@ def main(data: Path, work: Path, seeds: int, splits: str, workers: int, table_on
             summaries[cell] = future.result()
             shown = " ".join(f"{m}={100 * summaries[cell]['mean'][m]:.1f}" for m in METRICS)
             click.echo(f"[{number}/{len(wanted)}] {cell.name}: {shown}")
+    write_table(root / "README.md", "results", readme_table(summaries))
     for split in {cell.split for cell in summaries}:
         write_table(root / "docs" / "results.md", f"label_noise_{split}", markdown(summaries, split=split))
 

@@ -200,7 +200,7 @@ def test_a_bundle_trains_for_one_epoch_on_16_images(name: str, loaded: dict[str,
         epochs=1,
         batch_size=8,
         intensity=bundle.intensity_transform,
-        augment=bundle.random_transforms,
+        augment=bundle.random_transforms.batch,
         generator=torch.Generator().manual_seed(0),
     )
     assert loss is not None

@@ -5,6 +5,7 @@ Follows docs/operator.md step by step. Own folders, own port, own job store; eve
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -90,6 +91,10 @@ def poc(tmp_path: Path, federation: Path) -> Iterator[Path]:
             "device": "cpu", "threads": 1,
         }  # fmt: skip
         (kits / site / "local" / "site.json").write_text(json.dumps(settings))
+    for site in BUNDLES:  # what docs/site.md tells a site that wants to enforce the filter whatever a job says
+        text = (Path(__file__).resolve().parents[1] / "docs" / "site.md").read_text(encoding="utf-8")
+        (policy,) = (block for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) if "scopes" in block)
+        (kits / site / "local" / "privacy.json").write_text(policy)
     nvflare("start", "-ex", ADMIN)
     try:
         yield kits
