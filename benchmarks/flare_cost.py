@@ -126,7 +126,7 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
         seconds={"align": 1.0, "train": 1.0, "score": 1.0, "share": 1.0},
         about={"bundle": "resnet10", "architecture": "ResNet10", "parameters": 10**6, "training_images": 800},
     )
-    request = experiment.request("learn", round_=2, teaching=weighted_sum(said, weights=dict.fromkeys(said, 1.0)))
+    request = experiment.request("learn", round_=2, lesson=weighted_sum(said, weights=dict.fromkeys(said, 1.0)))
     found = []
     for direction, message in (("up", answer), ("down", request)):
         shareable = DXO(data_kind=DataKind.APP_DEFINED, data=message.to_wire()).to_shareable()

@@ -46,7 +46,7 @@ def differences(one: Path, other: Path) -> list[str]:
     last, last_other = (Results(f, experiment=read_run(f)[0]).resume() for f in (one, other))
     if last is None or last_other is None:
         return [*found, "a run without a recorded round"]
-    for site, knowledge in last.knowledge.items():
+    for site, knowledge in last.shared.items():
         if site not in last_other.knowledge or not np.array_equal(knowledge.values, last_other.knowledge[site].values):
             found.append(f"knowledge of {site}")
     return sorted(found)

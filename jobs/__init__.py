@@ -1,6 +1,35 @@
 """One short recipe per experiment: a method with its hyper-parameters. Defaults live here and nowhere else."""
 
-from mdhfl.jobs import local_ce, local_sce, mdh_fl
+from mdhfl.jobs import (
+    centralised,
+    fedavg,
+    feddf,
+    fedmd,
+    fedprox,
+    local_ce,
+    local_sce,
+    mdh_fl,
+    mdhfl_attention,
+    mdhfl_geometric,
+    rhfl,
+    sl_fedl,
+    swarm_fhe,
+)
 from mdhfl.plan import Plan
 
-PLANS: dict[str, Plan] = {module.PLAN.name: module.PLAN for module in (mdh_fl, local_ce, local_sce)}
+_RECIPES = (
+    mdh_fl,
+    mdhfl_geometric,
+    mdhfl_attention,
+    rhfl,
+    fedmd,
+    feddf,
+    fedavg,
+    fedprox,
+    sl_fedl,
+    swarm_fhe,
+    local_ce,
+    local_sce,
+    centralised,
+)
+PLANS: dict[str, Plan] = {module.PLAN.name: module.PLAN for module in _RECIPES}

@@ -13,13 +13,14 @@ LAYERS = [  # a module may import from its own layer and from those after it
     {"cli", "commands", "jobs"},
     {"simulator", "job", "report", "export"},
     {"controller", "executor", "filters", "inprocess"},
-    {"results", "run_folder", "plan"},
+    {"results", "run_folder", "plan", "server_desk"},
     {"federation", "site", "site_work"},
-    {"experiment", "state", "training", "bundle", "transforms", "data", "site_settings"},
+    {"swarm", "site_swarm", "image_cache", "server_settings", "distillation"},
+    {"experiment", "state", "training", "bundle", "transforms", "data", "site_settings", "ledger"},
     {"messages"},
     {"methods"},
-    {"teaching"},
-    {"knowledge", "losses", "metrics", "resources"},
+    {"teaching", "weights", "election"},
+    {"knowledge", "losses", "metrics", "resources", "parameters", "peers", "ckks"},
 ]
 
 

@@ -43,7 +43,9 @@ def run(
     requests: list[Request] = []
     rounds: list[Round] = []
 
-    def ask(request: Request) -> Mapping[str, Answer]:
+    def ask(asked: Mapping[str, Request]) -> Mapping[str, Answer]:
+        assert len({id(request) for request in asked.values()}) == 1  # one broadcast for all
+        request = next(iter(asked.values()))
         requests.append(request)
         spoiled = {site: spoil(site, answer_of(site, request)) for site in EXPERIMENT.sites}
         return {site: answer for site, answer in spoiled.items() if answer is not None}
@@ -58,17 +60,17 @@ def test_a_run_is_a_warm_up_then_rounds_then_finish() -> None:
         ("warm_up", 0), ("learn", 1), ("learn", 2), ("learn", 3), ("finish", 3),
     ]  # fmt: skip
     assert [r.number for r in rounds] == [0, 1, 2, 3]
-    assert requests[0].teaching is None
+    assert requests[0].lesson is None
 
 
 def test_teaching_is_the_sum_of_the_last_rounds_knowledge() -> None:
     requests, rounds = run()
     for request, before in zip(requests[1:4], rounds, strict=False):
-        assert request.teaching is not None
-        expected = sum(k.values.astype(np.float64) for k in before.knowledge.values())
-        np.testing.assert_allclose(request.teaching.values, expected, atol=1e-6)
-        assert request.teaching.weights == {"a": 1.0, "b": 1.0, "c": 1.0}
-        assert request.teaching.round == before.number
+        assert request.lesson is not None
+        expected = sum(k.values.astype(np.float64) for k in before.shared.values())
+        np.testing.assert_allclose(request.lesson.values, expected, atol=1e-6)
+        assert request.lesson.weights == {"a": 1.0, "b": 1.0, "c": 1.0}
+        assert request.lesson.round == before.number
 
 
 def corrupt(change: Callable[[Knowledge], Knowledge]) -> Callable[[str, Answer], Answer | None]:
@@ -101,10 +103,10 @@ def test_a_bad_answer_is_refused_by_name_and_the_round_goes_on(
 ) -> None:
     requests, rounds = run(spoil)
     assert said in rounds[2].answers["b"].refusal
-    assert set(rounds[2].knowledge) == {"a", "c"}
-    assert requests[3].teaching is not None
-    assert set(requests[3].teaching.weights) == {"a", "c"}  # the teaching goes on without it
-    assert set(rounds[3].knowledge) == {"a", "b", "c"}  # and it is asked again
+    assert set(rounds[2].shared) == {"a", "c"}
+    assert requests[3].lesson is not None
+    assert set(requests[3].lesson.weights) == {"a", "c"}  # the teaching goes on without it
+    assert set(rounds[3].shared) == {"a", "b", "c"}  # and it is asked again
 
 
 def test_too_few_sites_end_the_run_with_every_reason() -> None:
@@ -125,8 +127,8 @@ def test_an_interrupted_run_continues_with_the_same_requests() -> None:
     assert [r.number for r in later] == [2, 3]
     for expected, got in zip(whole[2:], rest, strict=True):
         assert (expected.action, expected.round) == (got.action, got.round)
-        if expected.teaching is not None and got.teaching is not None:
-            np.testing.assert_array_equal(expected.teaching.values, got.teaching.values)
+        if expected.lesson is not None and got.lesson is not None:
+            np.testing.assert_array_equal(expected.lesson.values, got.lesson.values)
 
 
 @pytest.mark.parametrize(

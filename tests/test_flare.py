@@ -41,7 +41,7 @@ def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
 def knowledge_of(folder: Path, experiment: Experiment) -> dict[str, np.ndarray]:
     last = Results(folder, experiment=experiment).resume()
     assert last is not None
-    return {site: knowledge.values for site, knowledge in last.knowledge.items()}
+    return {site: knowledge.values for site, knowledge in last.shared.items()}
 
 
 def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_path: Path, four_sites: Path) -> None:

@@ -13,7 +13,7 @@ VALUES = np.full((852, 13), 1 / 13, dtype=np.float32)
 def request() -> Request:
     return Request(
         action="learn", experiment="e", round=2, method="mdhfl", parameters={"ce_weight": 0.1}, seed=0, subject=SUBJECT,
-        version="0", teaching=Teaching(values=VALUES, weights={"a": 1.0}, round=1),
+        version="0", lesson=Teaching(values=VALUES, weights={"a": 1.0}, round=1),
     )  # fmt: skip
 
 
@@ -30,8 +30,8 @@ def answer() -> Answer:
 def test_a_request_and_an_answer_survive_the_wire() -> None:
     again = Request.from_wire(request().to_wire())
     assert again.subject == SUBJECT
-    assert again.teaching is not None
-    np.testing.assert_array_equal(again.teaching.values, VALUES)
+    assert again.lesson is not None
+    np.testing.assert_array_equal(again.lesson.values, VALUES)
     back = Answer.from_wire(answer().to_wire())
     assert back.knowledge is not None
     assert back.knowledge.subject == SUBJECT

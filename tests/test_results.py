@@ -17,7 +17,7 @@ def record_all(folder: Path, *, rounds: int = 3) -> Results:
     results = Results(folder, experiment=experiment)
     federate(
         experiment,
-        ask=lambda request: {site: answer_of(site, request) for site in experiment.sites},
+        ask=lambda requests: {site: answer_of(site, request) for site, request in requests.items()},
         record=results.record,
     )
     return results
@@ -36,7 +36,7 @@ def test_divergences_are_those_of_the_recorded_knowledge(tmp_path: Path) -> None
     results = record_all(tmp_path)
     last = results.resume()
     assert last is not None
-    a, b = (last.knowledge[site].values.astype(np.float64) for site in "ab")
+    a, b = (last.shared[site].values.astype(np.float64) for site in "ab")
     expected = np.mean((a * np.log(a / b)).sum(axis=1))
     row = next(r for r in results.rows() if (r["round"], r["site"]) == (3, "b"))
     assert row["divergence"]["a"] == pytest.approx(expected, rel=1e-5)
@@ -48,7 +48,7 @@ def test_a_resume_gives_back_the_last_round_bit_for_bit(tmp_path: Path) -> None:
     assert last is not None
     assert last.number == 3
     request = EXPERIMENT.request("learn", round_=3)
-    for site, knowledge in last.knowledge.items():
+    for site, knowledge in last.shared.items():
         expected = answer_of(site, request).knowledge
         assert expected is not None
         np.testing.assert_array_equal(knowledge.values, expected.values)
@@ -69,9 +69,9 @@ def test_a_half_written_round_is_dropped(tmp_path: Path, cut: int) -> None:
 
 def test_missing_knowledge_is_named(tmp_path: Path) -> None:
     results = record_all(tmp_path)
-    for file in (tmp_path / "knowledge").iterdir():
+    for file in (tmp_path / "shared").iterdir():
         file.unlink()
-    with pytest.raises(ValueError, match=r"round-0003.npz: expected the knowledge of round 3"):
+    with pytest.raises(ValueError, match=r"round-0003.npz: expected what was shared in round 3"):
         results.resume()
 
 
@@ -82,9 +82,9 @@ def test_nothing_recorded_means_nothing_to_resume(tmp_path: Path) -> None:
 def test_a_refused_site_keeps_its_line_and_its_earlier_scores(tmp_path: Path) -> None:
     results = Results(tmp_path, experiment=EXPERIMENT)
 
-    def ask(request):  # type: ignore[no-untyped-def]
-        answers = {site: answer_of(site, request) for site in "abc"}
-        if request.round == 3:
+    def ask(requests):  # type: ignore[no-untyped-def]
+        answers = {site: answer_of(site, request) for site, request in requests.items()}
+        if requests["b"].round == 3:
             answers["b"] = replace(answers["b"], refusal="b is ill")
         return answers
 
@@ -105,7 +105,7 @@ def test_site_names_need_not_be_file_names(tmp_path: Path) -> None:
     request = experiment.request("warm_up", round_=0)
     answers = {site: replace(answer_of("a", request), site=site) for site in sites}
     knowledge = {site: replace(answer.knowledge, site=site) for site, answer in answers.items() if answer.knowledge}
-    results.record(Round(number=0, request=request, answers=answers, knowledge=knowledge))
+    results.record(Round(number=0, requests=dict.fromkeys(answers, request), answers=answers, shared=knowledge))
     last = results.resume()
     assert last is not None
-    assert set(last.knowledge) == set(sites)
+    assert set(last.shared) == set(sites)

@@ -39,7 +39,7 @@ def learn_twice(folder: Path, experiment: Experiment, *, restart: bool) -> list[
         if restart:
             site = site_of(folder, "site-1")
         request = experiment.request(
-            "learn", round_=round_, teaching=teaching(experiment, answers[-1], round_=round_ - 1)
+            "learn", round_=round_, lesson=teaching(experiment, answers[-1], round_=round_ - 1)
         )
         answers.append(site.answer(request))
     assert not any(a.refusal for a in answers)
@@ -91,7 +91,7 @@ def test_an_abort_loses_only_the_round_it_falls_into(tmp_path: Path, federation:
     experiment = new_run(tmp_path / "b", federation)
     site = site_of(tmp_path / "b", "site-1")
     first = site.answer(experiment.request("warm_up", round_=0))
-    request = experiment.request("learn", round_=1, teaching=teaching(experiment, first, round_=0))
+    request = experiment.request("learn", round_=1, lesson=teaching(experiment, first, round_=0))
     asked = iter([False, False, True])
     with pytest.raises(Aborted):
         site.answer(request, should_stop=lambda: next(asked))
@@ -116,7 +116,7 @@ def test_a_loss_of_nan_stops_the_site_and_keeps_its_last_good_state(tmp_path: Pa
     experiment = new_run(tmp_path / "a", federation, bundles=(str(bundle),), changes=changes)
     site = site_of(tmp_path / "a", "site-1")
     first = site.answer(experiment.request("warm_up", round_=0))
-    request = experiment.request("learn", round_=1, teaching=teaching(experiment, first, round_=0))
+    request = experiment.request("learn", round_=1, lesson=teaching(experiment, first, round_=0))
     stopped = site.answer(request)
     assert "site 'site-1' stopped in round 1" in stopped.refusal
     assert "last good state is kept" in stopped.refusal
@@ -137,7 +137,7 @@ def test_a_full_disk_keeps_the_old_state_and_the_site_goes_on(
     first = site.answer(experiment.request("warm_up", round_=0))
     folder = tmp_path / "a" / "sites" / "site-1" / experiment.id
     before = (folder / "state.pt").read_bytes()
-    request = experiment.request("learn", round_=1, teaching=teaching(experiment, first, round_=0))
+    request = experiment.request("learn", round_=1, lesson=teaching(experiment, first, round_=0))
     with small_files_only(100_000):
         answer = site.answer(request)
     assert "cannot be written" in answer.refusal

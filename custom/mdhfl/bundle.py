@@ -38,6 +38,7 @@ class LoadedBundle:
         optimizer: bound to the network's parameters.
         batch_size: images in a training batch.
         deterministic_transforms: {"image": path} -> {"image": (3, S, S) uint8 tensor}; its results are cached.
+        decoding: 16 hexadecimal digits that identify the deterministic transforms.
         random_transforms: {"image": (3, S, S) uint8} -> the same, at random; None if the bundle has none.
         intensity_transform: elementwise, (B, 3, S, S) uint8 -> float.
     """
@@ -49,6 +50,7 @@ class LoadedBundle:
     optimizer: "torch.optim.Optimizer"
     batch_size: int
     deterministic_transforms: Callable[[dict[str, Any]], dict[str, Any]]
+    decoding: str
     random_transforms: "PlainTransforms | None"
     intensity_transform: Callable[[Any], Any]
 
@@ -122,6 +124,7 @@ def load_bundle(
         optimizer=optimizer,
         batch_size=batch_size,
         deterministic_transforms=deterministic,
+        decoding=_decoding(parser),
         random_transforms=augment,
         intensity_transform=elementwise,
     )
@@ -199,6 +202,14 @@ def _read_config(folder: Path) -> "ConfigParser":
             f"{resources.folder('bundles') / built_in_bundles()[0] / TRAIN_CONFIG}"
         )
     return parser
+
+
+def _decoding(parser: "ConfigParser") -> str:
+    import hashlib
+    import json
+
+    written = json.dumps(parser.get("deterministic_transforms"), sort_keys=True, default=str)
+    return hashlib.sha256(written.encode()).hexdigest()[:16]
 
 
 def _build(parser: "ConfigParser", key: str, *, folder: Path) -> Any:

@@ -2,7 +2,8 @@
 
 import json
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,12 @@ from nvflare.apis.signal import Signal
 from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic_dxo
 
 from mdhfl.experiment import Experiment
-from mdhfl.federation import Round, TooFewSites, federate
+from mdhfl.federation import Round, federate
 from mdhfl.messages import Answer, Request
 from mdhfl.results import Results, rows_of
+from mdhfl.server_desk import open_desk
+
+TASK_CHECK_PERIOD = 0.1  # seconds
 
 
 class JobAborted(RuntimeError):
@@ -45,6 +49,7 @@ class FederationController(Controller):
         public_count: int,
         round_timeout: float,
         results: str,
+        server_config: str,
     ) -> None:
         """Take the experiment as plain values.
 
@@ -62,6 +67,7 @@ class FederationController(Controller):
             round_timeout: seconds after which a round closes without the sites that have not answered.
             results: folder of the results; {workspace} and {experiment} are filled in. It must outlive the job:
                 FLARE deletes the job's own run folder.
+            server_config: path of server.json, read only by methods whose server trains; filled in as `results`.
         """
         super().__init__()
         self.experiment = experiment
@@ -76,6 +82,7 @@ class FederationController(Controller):
         self.public_count = public_count
         self.round_timeout = round_timeout
         self.results = results
+        self.server_config = server_config
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Say what is about to run."""
@@ -84,7 +91,7 @@ class FederationController(Controller):
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """Run the experiment, or what is left of it."""
         experiment = self._experiment()
-        folder = self._folder(fl_ctx)
+        folder = self._fill_in(self.results, fl_ctx)
         results = Results(folder, experiment=experiment)
         try:
             last = results.resume()
@@ -95,11 +102,17 @@ class FederationController(Controller):
                 results.record(finished)
                 self._tell(finished, fl_ctx)
 
-            federate(experiment, ask=lambda r: self._ask(r, folder, abort_signal, fl_ctx), record=record, last=last)
+            federate(
+                experiment,
+                ask=lambda requests: self._ask(requests, folder, abort_signal, fl_ctx),
+                record=record,
+                last=last,
+                desk=open_desk(self._fill_in(self.server_config, fl_ctx), experiment=experiment),
+            )
             results.summarise(engine="flare", federation=f"public set {self.public_digest[:8]}")
         except JobAborted:
             self.log_info(fl_ctx, "aborted; submit the same experiment again to continue")
-        except (TooFewSites, ValueError, OSError) as error:
+        except (RuntimeError, ValueError, OSError) as error:
             self.system_panic(str(error), fl_ctx)
 
     def stop_controller(self, fl_ctx: FLContext) -> None:
@@ -111,30 +124,45 @@ class FederationController(Controller):
         """Log an answer that came after its round had closed; the site is asked again in the next."""
         self.log_warning(fl_ctx, f"answer of site {client.name!r} came after the round's deadline and is not used")
 
-    def _ask(self, request: Request, folder: Path, abort_signal: Signal, fl_ctx: FLContext) -> Mapping[str, Answer]:
+    def _ask(
+        self, requests: Mapping[str, Request], folder: Path, abort_signal: Signal, fl_ctx: FLContext
+    ) -> Mapping[str, Answer]:
+        """Broadcast each different request to the sites that it is for, and wait for all of them."""
         answers: dict[str, Answer] = {}
         lock = threading.Lock()
 
         def received(client_task: ClientTask, fl_ctx: FLContext) -> None:
+            request = requests[client_task.client.name]
             answer = _read(client_task, request)
             with lock:
                 answers[answer.site] = answer
                 note_progress(folder, request, answer)
 
-        connected = [c.name for c in fl_ctx.get_engine().get_clients() if c.name in self.sites]
+        connected = {client.name for client in fl_ctx.get_engine().get_clients()}
+        tasks = []
+        for request in {id(request): request for request in requests.values()}.values():
+            targets = [site for site, wanted in requests.items() if wanted is request and site in connected]
+            if targets:
+                tasks.append(self._broadcast(request, targets, received, fl_ctx))
+        while any(task.completion_status is None for task in tasks) and not abort_signal.triggered:
+            time.sleep(TASK_CHECK_PERIOD)
+        if abort_signal.triggered:
+            self.cancel_all_tasks()
+            raise JobAborted
+        with lock:
+            return dict(answers)
+
+    def _broadcast(
+        self, request: Request, targets: list[str], received: Callable[[ClientTask, FLContext], None], fl_ctx: FLContext
+    ) -> Task:
         task = Task(
             name=request.action,
             data=DXO(data_kind=DataKind.APP_DEFINED, data=request.to_wire()).to_shareable(),
             timeout=int(self.round_timeout),
             result_received_cb=received,
         )
-        self.broadcast_and_wait(
-            task=task, fl_ctx=fl_ctx, targets=connected, min_responses=len(connected), abort_signal=abort_signal
-        )
-        if abort_signal.triggered:
-            raise JobAborted
-        with lock:
-            return dict(answers)
+        self.broadcast(task=task, fl_ctx=fl_ctx, targets=targets, min_responses=len(targets))
+        return task
 
     def _tell(self, finished: Round, fl_ctx: FLContext) -> None:
         """Log one line per site and stream its scalars to TensorBoard, from what the server holds anyway."""
@@ -169,9 +197,9 @@ class FederationController(Controller):
             public_count=self.public_count,
         )
 
-    def _folder(self, fl_ctx: FLContext) -> Path:
+    def _fill_in(self, path: str, fl_ctx: FLContext) -> Path:
         workspace = fl_ctx.get_engine().get_workspace().get_root_dir()
-        return Path(self.results.format(workspace=workspace, experiment=self.experiment))
+        return Path(path.format(workspace=workspace, experiment=self.experiment))
 
 
 def _read(client_task: ClientTask, request: Request) -> Answer:

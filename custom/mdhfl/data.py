@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Decode = Callable[[dict[str, Any]], Mapping[str, Any]]
+Decoded = tuple[np.ndarray, list[str]]  # (M, 3, S, S) uint8 and one digest an image
+Keep = Callable[[Sequence[Mapping[str, Any]], Callable[[], Decoded]], Decoded]  # what is listed, how to decode it
+
+
+def decode_anew(items: Sequence[Mapping[str, Any]], decode_all: Callable[[], Decoded]) -> Decoded:
+    """Keep nothing: decode whenever asked."""
+    return decode_all()
 
 
 class DataError(ValueError):
@@ -43,13 +51,14 @@ class PrivateSet:
     missing_classes: tuple[str, ...]
 
 
-def load_private_set(folder: Path, *, decode: Decode, image_size: int) -> PrivateSet:
+def load_private_set(folder: Path, *, decode: Decode, image_size: int, keep: Keep = decode_anew) -> PrivateSet:
     """Decode a site's folder.
 
     Args:
         folder: with datalist.json, card.json and images/.
         decode: the bundle's deterministic transforms: {"image": path} -> {"image": (3, S, S) uint8, ...}.
         image_size: S in pixels.
+        keep: gives what was decoded before, or decodes it.
 
     Raises:
         DataError: a file is missing, unreadable or changed, an image has another size, a label is out of range, or
@@ -67,14 +76,14 @@ def load_private_set(folder: Path, *, decode: Decode, image_size: int) -> Privat
                 f"{folder / 'datalist.json'}: {name}: expected labels 0 to {len(classes) - 1}, got "
                 f"{wrong[0]['label']} for {wrong[0]['image']}; prepare the folder again"
             )
-        images, _ = _decode_all(folder, listed, decode=decode, image_size=image_size)
+        images, _ = keep(listed, partial(_decode_all, folder, listed, decode=decode, image_size=image_size))
         parts[name] = _part(images, labels)
     if len(parts["training"].labels) < 2:
         raise DataError(f"{folder}: expected at least 2 training images, got {len(parts['training'].labels)}")
     return PrivateSet(**parts, classes=classes, missing_classes=tuple(card.get("missing_classes", ())))
 
 
-def load_public_set(folder: Path, *, decode: Decode, image_size: int) -> tuple["Tensor", str]:
+def load_public_set(folder: Path, *, decode: Decode, image_size: int, keep: Keep = decode_anew) -> tuple["Tensor", str]:
     """Decode the public set.
 
     Returns:
@@ -85,10 +94,20 @@ def load_public_set(folder: Path, *, decode: Decode, image_size: int) -> tuple["
     """
     import torch
 
-    images, digests = _decode_all(
-        folder, _read_json(folder / "datalist.json")["public"], decode=decode, image_size=image_size
-    )
+    listed = _read_json(folder / "datalist.json")["public"]
+    images, digests = keep(listed, partial(_decode_all, folder, listed, decode=decode, image_size=image_size))
     return torch.from_numpy(images), hashlib.sha256("\n".join(digests).encode()).hexdigest()
+
+
+def load_labelled_part(folder: Path, name: str, *, decode: Decode, image_size: int) -> Part:
+    """Decode one part of a folder with labels, for example the server's validation part.
+
+    Raises:
+        DataError: as for `load_private_set`.
+    """
+    listed = _read_json(folder / "datalist.json")[name]
+    images, _ = _decode_all(folder, listed, decode=decode, image_size=image_size)
+    return _part(images, [item["label"] for item in listed])
 
 
 def image_size_of(folder: Path) -> int:
@@ -109,9 +128,7 @@ def _part(images: np.ndarray, labels: Sequence[int]) -> Part:
     return Part(images=torch.from_numpy(images), labels=torch.tensor(labels, dtype=torch.int64))
 
 
-def _decode_all(
-    folder: Path, items: Sequence[Mapping[str, Any]], *, decode: Decode, image_size: int
-) -> tuple[np.ndarray, list[str]]:
+def _decode_all(folder: Path, items: Sequence[Mapping[str, Any]], *, decode: Decode, image_size: int) -> Decoded:
     shape = (3, image_size, image_size)
     images = np.empty((len(items), *shape), dtype=np.uint8)
     digests = []

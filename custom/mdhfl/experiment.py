@@ -6,10 +6,9 @@ from typing import Any
 
 from mdhfl import __version__
 from mdhfl.knowledge import Kind, Subject
-from mdhfl.messages import Action, Request
+from mdhfl.messages import Action, Lesson, Request
 from mdhfl.methods import create
-from mdhfl.methods.method import Method
-from mdhfl.teaching import Teaching
+from mdhfl.methods.method import Method, kind_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,13 +52,18 @@ class Experiment:
         """Make the method from its name and hyper-parameters."""
         return create(self.method, self.parameters)
 
+    @property
+    def last_round(self) -> int:
+        """The last round's number: where models are merged, one more round only adopts the last merged model."""
+        return self.rounds + (1 if self.create_method().merges else 0)
+
     def subject(self, kind: Kind) -> Subject:
         """Return what this experiment's knowledge is about."""
         return Subject(
             kind=kind, public_digest=self.public_digest, public_count=self.public_count, classes=self.classes
         )
 
-    def request(self, action: Action, *, round_: int, teaching: Teaching | None = None) -> Request:
+    def request(self, action: Action, *, round_: int, lesson: Lesson | None = None) -> Request:
         """Return what to ask of the sites."""
         return Request(
             action=action,
@@ -68,9 +72,9 @@ class Experiment:
             method=self.method,
             parameters=self.parameters,
             seed=self.seed,
-            subject=self.subject(self.create_method().shares or "probabilities"),
+            subject=self.subject(kind_of(self.create_method().shares)),
             version=__version__,
-            teaching=teaching,
+            lesson=lesson,
         )
 
     def to_json(self) -> dict[str, Any]:

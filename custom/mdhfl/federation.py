@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from mdhfl.experiment import Experiment
-from mdhfl.knowledge import Knowledge, KnowledgeError, check
-from mdhfl.messages import Answer, Request
-from mdhfl.methods.method import Method
+from mdhfl.knowledge import KnowledgeError, check
+from mdhfl.messages import Action, Answer, Lesson, Request
+from mdhfl.methods.method import Desk, Method, Shared
+from mdhfl.swarm import merge_by_a_leader
+from mdhfl.weights import check_weights
 
-Ask = Callable[[Request], Mapping[str, Answer]]
+Ask = Callable[[Mapping[str, Request]], Mapping[str, Answer]]
 
 
 class TooFewSites(RuntimeError):
@@ -21,55 +23,83 @@ class Round:
 
     Attributes:
         number: 0 for the warm-up, then 1, 2, ...
-        request: what every site was asked.
+        requests: site name -> what it was asked.
         answers: site name -> its answer, one for each site; `refusal` says why there is no result.
-        knowledge: site name -> knowledge that passed the check.
+        shared: site name -> the knowledge or weights that passed the check.
     """
 
     number: int
-    request: Request
+    requests: Mapping[str, Request]
     answers: Mapping[str, Answer]
-    knowledge: Mapping[str, Knowledge]
+    shared: Mapping[str, Shared]
 
 
 Record = Callable[[Round], None]
 
 
-def federate(experiment: Experiment, *, ask: Ask, record: Record, last: Round | None = None) -> None:
+def federate(
+    experiment: Experiment, *, ask: Ask, record: Record, last: Round | None = None, desk: Desk | None = None
+) -> None:
     """Run an experiment, or what is left of it.
 
     Args:
         experiment: what to run.
-        ask: sends a request to every site and returns what came back in time, by site.
+        ask: sends each site its request and returns what came back in time, by site.
         record: keeps a finished round; called once for each, in order.
         last: the last recorded round of an interrupted run.
+        desk: of a server that trains.
 
     Raises:
         TooFewSites: too few usable answers in a round.
+        ValueError: the method cannot teach what was shared.
     """
     method = experiment.create_method()
     if last is None:
-        last = _run_round(experiment, method, experiment.request("warm_up", round_=0), ask=ask)
+        everybody = dict.fromkeys(experiment.sites, experiment.request("warm_up", round_=0))
+        last = _run_round(experiment, method, everybody, number=0, ask=ask)
         record(last)
-    for number in range(last.number + 1, experiment.rounds + 1):
-        teaching = method.teach(last.knowledge)
-        last = _run_round(experiment, method, experiment.request("learn", round_=number, teaching=teaching), ask=ask)
+    for number in range(last.number + 1, experiment.last_round + 1):
+        lessons = _teach(experiment, method, last, ask=ask, desk=desk)
+        last = _run_round(experiment, method, _requests(experiment, number, lessons), number=number, ask=ask)
         record(last)
-    ask(experiment.request("finish", round_=experiment.rounds))
+    ask(dict.fromkeys(experiment.sites, experiment.request("finish", round_=experiment.last_round)))
 
 
-def _run_round(experiment: Experiment, method: Method, request: Request, *, ask: Ask) -> Round:
-    received = ask(request)
-    answers = {site: _accept(experiment, method, request, received.get(site), site=site) for site in experiment.sites}
+def _teach(experiment: Experiment, method: Method, last: Round, *, ask: Ask, desk: Desk | None) -> Mapping[str, Lesson]:
+    if method.led:
+        good = {site: answer for site, answer in last.answers.items() if not answer.refusal}
+        return merge_by_a_leader(experiment, round_=last.number, answers=good, ask=ask)
+    return method.teach(last.shared, sites=experiment.sites, desk=desk)
+
+
+def _requests(experiment: Experiment, number: int, lessons: Mapping[str, Lesson]) -> dict[str, Request]:
+    """Return each site's request; sites with the same lesson get the same object, which is sent once."""
+    action: Action = "learn" if number <= experiment.rounds else "adopt"
+    made: dict[int, Request] = {}
+    for lesson in (*lessons.values(), None):
+        made.setdefault(id(lesson), experiment.request(action, round_=number, lesson=lesson))
+    return {site: made[id(lessons.get(site))] for site in experiment.sites}
+
+
+def _run_round(
+    experiment: Experiment, method: Method, requests: Mapping[str, Request], *, number: int, ask: Ask
+) -> Round:
+    received = ask(requests)
+    answers = {site: _accept(experiment, method, requests[site], received.get(site), site=site) for site in requests}
     good = {site: answer for site, answer in answers.items() if not answer.refusal}
     if len(good) < experiment.min_sites:
         reasons = "; ".join(f"{a.site}: {a.refusal}" for a in answers.values() if a.refusal)
         raise TooFewSites(
-            f"round {request.round}: expected usable answers from at least {experiment.min_sites} of "
+            f"round {number}: expected usable answers from at least {experiment.min_sites} of "
             f"{len(answers)} sites, got {len(good)} ({reasons}). Mend the sites and resume: nothing recorded is lost"
         )
-    knowledge = {site: answer.knowledge for site, answer in good.items() if answer.knowledge is not None}
-    return Round(number=request.round, request=request, answers=answers, knowledge=knowledge)
+    shared = {site: answer.knowledge or answer.weights for site, answer in good.items()}
+    return Round(
+        number=number,
+        requests=requests,
+        answers=answers,
+        shared={site: said for site, said in shared.items() if said is not None},
+    )
 
 
 def _accept(experiment: Experiment, method: Method, request: Request, answer: Answer | None, *, site: str) -> Answer:
@@ -83,13 +113,24 @@ def _accept(experiment: Experiment, method: Method, request: Request, answer: An
             raise KnowledgeError(f"expected an answer from site {site!r}, got one signed {answer.site!r}")
         if answer.round != request.round:
             raise KnowledgeError(f"answer from site {site!r}: expected round {request.round}, got {answer.round}")
-        if method.shares is not None:
-            if answer.knowledge is None:
-                raise KnowledgeError(f"answer from site {site!r}: expected {method.shares}, got none")
-            check(answer.knowledge, expected=experiment.subject(method.shares), round_=request.round)
+        _check_shared(experiment, method, request, answer)
         shape = (len(experiment.classes), len(experiment.classes))
         if answer.confusion is None or answer.confusion.shape != shape:
             raise KnowledgeError(f"answer from site {site!r}: expected a confusion matrix of shape {shape}")
     except KnowledgeError as refusal:
-        return replace(answer, site=site, round=request.round, knowledge=None, refusal=str(refusal))
+        return replace(answer, site=site, round=request.round, knowledge=None, weights=None, refusal=str(refusal))
     return answer
+
+
+def _check_shared(experiment: Experiment, method: Method, request: Request, answer: Answer) -> None:
+    """Check that an answer shares what its method says, and nothing else."""
+    if answer.weights is not None and method.shares != "weights":
+        raise KnowledgeError(f"answer from site {answer.site!r}: holds weights, which this method does not share")
+    if method.shares in ("probabilities", "logits"):
+        if answer.knowledge is None:
+            raise KnowledgeError(f"answer from site {answer.site!r}: expected {method.shares}, got none")
+        check(answer.knowledge, expected=request.subject, round_=request.round)
+    elif method.shares == "weights" and request.action != "adopt":
+        if answer.weights is None:
+            raise KnowledgeError(f"answer from site {answer.site!r}: expected weights, got none")
+        check_weights(answer.weights, round_=request.round)

@@ -1,4 +1,4 @@
-"""What may leave a site: an answer with knowledge and scores, and nothing else."""
+"""What may leave a site: an answer with knowledge (or, in methods that need it, weights) and scores, nothing else."""
 
 from typing import Any
 
@@ -15,12 +15,13 @@ LONGEST_NAME, LONGEST_REFUSAL = 100, 4000  # characters
 MOST_ENTRIES, MOST_NAMES = 16, 1000
 
 
-class OnlyKnowledge(Filter):
-    """Refuse every result that is not an answer made of (N, C) knowledge, a (C, C) confusion matrix and scalars.
+class OnlyAnswers(Filter):
+    """Refuse every result that is not an answer and no more.
 
-    Put it into the job (as our jobs do) or, to enforce it whatever a job says, into the site's `local/privacy.json`.
     A refused result is replaced by an error reply; nothing of it leaves.
     """
+
+    weights_may_leave = False
 
     def process(self, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
         """Return the shareable unchanged, or an error reply in its place."""
@@ -32,8 +33,7 @@ class OnlyKnowledge(Filter):
             return make_reply(ReturnCode.TASK_RESULT_FILTER_ERROR)
         return shareable
 
-    @staticmethod
-    def _reason_against(shareable: Shareable) -> str:
+    def _reason_against(self, shareable: Shareable) -> str:
         try:
             dxo = from_shareable(shareable)
         except ValueError:
@@ -44,12 +44,32 @@ class OnlyKnowledge(Filter):
             answer = Answer.from_wire(dxo.data)
         except (KeyError, TypeError) as error:
             return f"expected the fields of an answer ({error})"
-        return reason_against(answer)
+        return reason_against(answer, weights_may_leave=self.weights_may_leave)
 
 
-def reason_against(answer: Answer) -> str:
+class OnlyKnowledge(OnlyAnswers):
+    """Let an answer through that is made of (N, C) knowledge, a (C, C) confusion matrix and scalars.
+
+    Put it into the job (as our jobs do) or, to enforce it whatever a job says, into the site's `local/privacy.json`.
+    """
+
+
+class OnlyWeights(OnlyAnswers):
+    """As OnlyKnowledge, but one vector of weights may leave: the jobs of weight-sharing methods carry it."""
+
+    weights_may_leave = True
+
+
+def reason_against(answer: Answer, *, weights_may_leave: bool) -> str:
     """Return why an answer must not leave a site, empty if it may."""
-    knowledge, confusion = answer.knowledge, answer.confusion
+    knowledge, confusion, weights = answer.knowledge, answer.confusion, answer.weights
+    if weights is not None:
+        if not weights_may_leave:
+            return "it holds weights, and only knowledge may leave"
+        if not isinstance(weights.values, np.ndarray) or weights.values.ndim != 1 or not _is_short(weights.layout):
+            return "expected weights as one vector of one layout"
+        if not _is_short(weights.bundle) or not isinstance(weights.images, int):
+            return "expected the weights' bundle as a short name, and a number of images"
     if knowledge is not None:
         subject = knowledge.subject
         allowed = (subject.public_count, len(subject.classes))
@@ -67,7 +87,9 @@ def _reason_against_the_rest(answer: Answer) -> str:
     if not isinstance(answer.refusal, str) or len(answer.refusal) > LONGEST_REFUSAL:
         return f"expected a refusal of at most {LONGEST_REFUSAL} characters"
     rest = {"site": answer.site, "round": answer.round, "test_ece": answer.test_ece, "best": answer.best}
-    for name in ("validation", "losses", "seconds", "about"):
+    if answer.knowledge is not None:
+        rest["confidence"] = answer.knowledge.confidence
+    for name in ("validation", "losses", "seconds", "peer_bytes", "about"):
         entries = getattr(answer, name)
         if len(entries) > MOST_ENTRIES:
             return f"expected at most {MOST_ENTRIES} entries in {name}, got {len(entries)}"

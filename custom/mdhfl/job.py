@@ -12,9 +12,9 @@ from nvflare.recipe.spec import Recipe
 from mdhfl.controller import FederationController
 from mdhfl.executor import SiteExecutor
 from mdhfl.experiment import Experiment
-from mdhfl.filters import OnlyKnowledge
+from mdhfl.filters import OnlyKnowledge, OnlyWeights
 
-TASKS = ["warm_up", "learn", "finish"]
+TASKS = ["warm_up", "learn", "adopt", "merge", "finish"]
 TASK_REQUEST_INTERVAL = 0.3  # seconds between a site's questions for work; FLARE's default of 2 costs 4 s a round
 
 
@@ -22,7 +22,14 @@ class FederationRecipe(Recipe):
     """Run with `recipe.run(env)` in FLARE's SimEnv, PocEnv or ProdEnv; write the folder with `recipe.export(dir)`."""
 
     def __init__(
-        self, *, name: str, experiment: Experiment, round_timeout: float, results: str, site_config: str
+        self,
+        *,
+        name: str,
+        experiment: Experiment,
+        round_timeout: float,
+        results: str,
+        site_config: str,
+        server_config: str,
     ) -> None:
         """Compose the job.
 
@@ -32,7 +39,17 @@ class FederationRecipe(Recipe):
             round_timeout: seconds after which a round closes.
             results: the server's folder of results; see FederationController.
             site_config: path of a site's site.json; see SiteExecutor.
+            server_config: path of the server's server.json; see FederationController.
+
+        Raises:
+            ValueError: the method is none that a federation may run.
         """
+        method = experiment.create_method()
+        if method.pools:
+            raise ValueError(
+                f"{experiment.method} sees all sites' images, which no federation may: no FLARE job can be made of it; "
+                "use `mdhfl run` with --engine inprocess"
+            )
         job = FedJob(name=name, min_clients=experiment.min_sites)
         job.set_app_packages(["mdhfl"])
         job.to_server(
@@ -49,10 +66,12 @@ class FederationRecipe(Recipe):
                 public_count=experiment.public_count,
                 round_timeout=round_timeout,
                 results=results,
+                server_config=server_config,
             )
         )
         job.to_server(TBAnalyticsReceiver(events=[ANALYTIC_EVENT_TYPE]), id="tensorboard")
         job.to_server({"server": {"task_request_interval": TASK_REQUEST_INTERVAL}})
         job.to_clients(SiteExecutor(site_config=site_config), tasks=TASKS)
-        job.to_clients(OnlyKnowledge(), filter_type=FilterType.TASK_RESULT, tasks=["*"])
+        only = OnlyWeights() if method.shares == "weights" else OnlyKnowledge()
+        job.to_clients(only, filter_type=FilterType.TASK_RESULT, tasks=["*"])
         super().__init__(job)

@@ -43,12 +43,14 @@ class Knowledge:
         subject: what the values are about.
         site: who says it.
         round: after which round (0 is the warm-up).
+        confidence: what the method lets a site report about its training, finite; 1 for most methods.
     """
 
     values: NDArray[np.floating]
     subject: Subject
     site: str
     round: int
+    confidence: float = 1.0
 
 
 def check(knowledge: Knowledge, *, expected: Subject, round_: int) -> None:
@@ -79,6 +81,8 @@ def check(knowledge: Knowledge, *, expected: Subject, round_: int) -> None:
             f"{who}: expected shape {shape} for public set {expected.public_digest[:8]}, got {values.shape}; "
             f"does its bundle have num_classes={shape[1]}?"
         )
+    if not np.isfinite(knowledge.confidence):
+        raise KnowledgeError(f"{who}: expected a finite confidence, got {knowledge.confidence}")
     _check_values(values, kind=subject.kind, who=who)
 
 

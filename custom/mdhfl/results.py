@@ -12,8 +12,10 @@ from mdhfl.experiment import Experiment
 from mdhfl.federation import Round
 from mdhfl.knowledge import Knowledge, divergence
 from mdhfl.messages import Answer, payload_bytes
+from mdhfl.methods.method import Shared, kind_of
 from mdhfl.metrics import scores_from
 from mdhfl.state import write_atomically
+from mdhfl.weights import Weights
 
 PAIRWISE_SITES = 50  # divergences between all pairs are recorded up to this many sites
 SCORE_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "ece")
@@ -41,24 +43,24 @@ class Results:
             return None
         write_atomically(self.folder / "results.jsonl", lambda file: file.write(_lines(rows)))
         number = rows[-1]["round"]
-        refusals = {row["site"]: row["reason"] for row in rows if row["round"] == number}
+        answers = {row["site"]: _answer_of(row) for row in rows if row["round"] == number}
         return Round(
             number=number,
-            request=self.experiment.request("learn", round_=number),
-            answers={site: Answer(site=site, round=number, refusal=why or "") for site, why in refusals.items()},
-            knowledge=self._load_knowledge(number),
+            requests=dict.fromkeys(answers, self.experiment.request("learn", round_=number)),
+            answers=answers,
+            shared=self._load_shared(number),
         )
 
     def record(self, finished: Round) -> None:
-        """Keep a finished round: first its knowledge, then, in one write, its rows."""
-        self._save_knowledge(finished)
+        """Keep a finished round: first what was shared, then, in one write, its rows."""
+        self._save_shared(finished)
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "results.jsonl").open("ab") as file:
             file.write(_lines(rows_of(finished)))
             file.flush()
             os.fsync(file.fileno())
-        for old in (self.folder / "knowledge").glob("round-*.npz"):
-            if old != self._knowledge_path(finished.number):
+        for old in (self.folder / "shared").glob("round-*.npz"):
+            if old != self._shared_path(finished.number):
                 old.unlink()
 
     def summarise(self, *, engine: str, federation: str) -> dict[str, Any]:
@@ -68,44 +70,56 @@ class Results:
         write_atomically(self.folder / "summary.json", lambda file: file.write(text.encode()))
         return summary
 
-    def _knowledge_path(self, number: int) -> Path:
-        return self.folder / "knowledge" / f"round-{number:04d}.npz"
+    def _shared_path(self, number: int) -> Path:
+        return self.folder / "shared" / f"round-{number:04d}.npz"
 
-    def _save_knowledge(self, finished: Round) -> None:
+    def _save_shared(self, finished: Round) -> None:
         # Names go beside the arrays, not into the archive's member names: a site may be called anything.
-        arrays = {f"values_{i}": k.values for i, k in enumerate(finished.knowledge.values())}
-        names = json.dumps(list(finished.knowledge))
+        arrays = {f"values_{i}": said.values for i, said in enumerate(finished.shared.values())}
+        about = json.dumps([_about_shared(said) for said in finished.shared.values()])
 
         def write(file: IO[bytes]) -> None:
-            np.savez(file, sites=np.frombuffer(names.encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
+            np.savez(file, about=np.frombuffer(about.encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
 
-        write_atomically(self._knowledge_path(finished.number), write)
+        write_atomically(self._shared_path(finished.number), write)
 
-    def _load_knowledge(self, number: int) -> dict[str, Knowledge]:
-        path = self._knowledge_path(number)
-        kind = self.experiment.create_method().shares
+    def _load_shared(self, number: int) -> dict[str, Shared]:
+        path = self._shared_path(number)
         try:
             with np.load(path, allow_pickle=False) as file:
-                names = json.loads(file["sites"].tobytes())
-                values = [file[f"values_{i}"] for i in range(len(names))]
+                about = json.loads(file["about"].tobytes())
+                values = [file[f"values_{i}"] for i in range(len(about))]
         except (OSError, ValueError, KeyError) as error:
             raise ValueError(
-                f"{path}: expected the knowledge of round {number}, got {error}; restore it, or start a new experiment"
+                f"{path}: expected what was shared in round {number}, got {error}; restore it, or start anew"
             ) from error
-        if kind is None:
-            return {}
-        subject = self.experiment.subject(kind)
+        subject = self.experiment.subject(kind_of(self.experiment.create_method().shares))
         return {
-            name: Knowledge(values=v, subject=subject, site=name, round=number)
-            for name, v in zip(names, values, strict=True)
+            said["site"]: Weights(**said, values=array, round=number)
+            if "layout" in said
+            else Knowledge(**said, values=array, subject=subject, round=number)
+            for said, array in zip(about, values, strict=True)
         }
+
+
+def _about_shared(said: Shared) -> dict[str, Any]:
+    names = ("site", "layout", "bundle", "images") if isinstance(said, Weights) else ("site", "confidence")
+    return {name: getattr(said, name) for name in names}
+
+
+def _answer_of(row: Mapping[str, Any]) -> Answer:
+    """Return what the next round needs of a recorded answer."""
+    return Answer(site=row["site"], round=row["round"], refusal=row["reason"] or "", about=row.get("about", {}))
 
 
 def rows_of(finished: Round) -> list[dict[str, Any]]:
     """Turn a round into rows, one per site, as written to `results.jsonl`."""
-    between = _divergences(finished.knowledge)
-    down = payload_bytes(finished.request)
-    return [_row(answer, divergences=between.get(site), down=down) for site, answer in finished.answers.items()]
+    between = _divergences({s: said for s, said in finished.shared.items() if isinstance(said, Knowledge)})
+    down = {id(request): payload_bytes(request) for request in finished.requests.values()}
+    return [
+        _row(answer, divergences=between.get(site), down=down[id(finished.requests[site])])
+        for site, answer in finished.answers.items()
+    ]
 
 
 def _row(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) -> dict[str, Any]:
@@ -120,7 +134,10 @@ def _row(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) 
         "test": {name: getattr(scores, name) for name in (*SCORE_NAMES, "recall", "confusion")},
         "divergence": dict(divergences) if divergences is not None else None,
         "seconds": dict(answer.seconds),
-        "bytes": {"up": payload_bytes(answer), "down": down},
+        "bytes": {
+            "up": payload_bytes(answer) + answer.peer_bytes.get("up", 0),
+            "down": down + answer.peer_bytes.get("down", 0),
+        },
         "best": answer.best,
         "about": dict(answer.about),
     }
@@ -182,7 +199,7 @@ def summary_of(
         "federation": federation,
         "sites": sites,
         "mean": {name: float(np.mean([site[name] for site in scored])) for name in names} if scored else {},
-        "status": "finished" if rounds == experiment.rounds else "unfinished",
+        "status": "finished" if rounds == experiment.last_round else "unfinished",
     }
 
 

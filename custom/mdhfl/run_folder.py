@@ -12,7 +12,9 @@ from typing import Any
 
 from mdhfl.bundle import find_bundle
 from mdhfl.experiment import Experiment
+from mdhfl.methods.method import Method
 from mdhfl.plan import Plan
+from mdhfl.server_settings import ServerSettings
 from mdhfl.site_settings import SiteSettings, check_against_schema
 from mdhfl.state import write_atomically
 
@@ -89,8 +91,15 @@ def create_run(folder: Path, *, plan: Plan, choices: Choices) -> Experiment:
     for bundle in choices.bundles:
         find_bundle(bundle)
     bundles = {site: choices.bundles[i % len(choices.bundles)] for i, site in enumerate(experiment.sites)}
+    method = experiment.create_method()
+    method.check_federation(bundles=bundles, validation=federation.get("server", {}).get("validation", 0))
+    if method.pools and choices.engine != "inprocess":
+        raise ValueError(f"{plan.name} sees all sites' images, which no federation may: --engine inprocess only")
     for site, bundle in bundles.items():
-        _write_json(site_settings_path(folder, site), _site_settings(folder, site, bundle, choices).to_json())
+        settings = _site_settings(folder, site, bundle, choices, method=method)
+        _write_json(site_settings_path(folder, site), settings.to_json())
+    if method.needs_desk:
+        _write_json(server_settings_path(folder), _server_settings(choices).to_json())
     record = {
         "version": 1,
         **experiment.to_json(),
@@ -134,6 +143,11 @@ def resume_run(folder: Path, *, rounds: int | None) -> Experiment:
     experiment, record = read_run(folder)
     if rounds is None or rounds == experiment.rounds:
         return experiment
+    if experiment.create_method().merges:
+        raise ValueError(
+            f"--rounds: {experiment.method} ends by adopting the last merged model, so a run cannot be given more "
+            "rounds; start a new one"
+        )
     if rounds < experiment.rounds:
         raise ValueError(f"--rounds: expected at least the run's {experiment.rounds} on --resume, got {rounds}")
     _write_json(folder / "experiment.json", {**record, "rounds": rounds})
@@ -145,21 +159,42 @@ def site_settings_path(folder: Path, site: str) -> Path:
     return folder / "sites" / site / "site.json"
 
 
+def server_settings_path(folder: Path) -> Path:
+    """Return where the settings of a run's server lie, if its method's server trains."""
+    return folder / "server.json"
+
+
 def checkpoint_path(folder: Path, *, experiment: Experiment, site: str, which: str) -> Path:
     """Return where a run's site keeps its "best" or "last" model."""
     return folder / "sites" / site / experiment.id / f"{which}.pt"
 
 
-def _site_settings(folder: Path, site: str, bundle: str, choices: Choices) -> SiteSettings:
+def _server_settings(choices: Choices) -> ServerSettings:
+    federation = choices.federation.resolve()
+    return ServerSettings(
+        public=federation / "public",
+        validation=federation / "server",
+        bundles=tuple(dict.fromkeys(_bundle_setting(bundle) for bundle in choices.bundles)),
+        device=choices.device,
+        threads=choices.threads,
+    )
+
+
+def _bundle_setting(bundle: str) -> str:
+    return bundle if bundle in BUILT_IN_BUNDLES else str(Path(bundle).resolve())
+
+
+def _site_settings(folder: Path, site: str, bundle: str, choices: Choices, *, method: Method) -> SiteSettings:
     federation = choices.federation.resolve()
     return SiteSettings(
         site=site,
-        bundle=bundle if bundle in BUILT_IN_BUNDLES else str(Path(bundle).resolve()),
+        bundle=_bundle_setting(bundle),
         data=federation / "sites" / site,
         public=federation / "public",
         state=(folder / "sites" / site).resolve(),
         device=choices.device,
         threads=choices.threads,
+        may_share=() if method.permission is None else (method.permission,),
     )
 
 

@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from mdhfl.run_folder import read_run
+from mdhfl.run_folder import read_run, server_settings_path
 
 MOST_SITES = 10  # one process a site; beyond this the simulator's start-up is not reliable
 ROUND_TIMEOUT = 3600.0  # seconds
@@ -46,6 +46,7 @@ def simulate(folder: Path, *, round_timeout: float = ROUND_TIMEOUT) -> None:
         round_timeout=round_timeout,
         results=str(folder),
         site_config=str(folder / "sites" / "{site}" / "site.json"),
+        server_config=str(server_settings_path(folder)),
     )
     workspace = folder / "flare"
     _allow_our_classes(workspace / "mdhfl")

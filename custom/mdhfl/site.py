@@ -1,7 +1,8 @@
 """One hospital: its images, its model, its state. The same object serves FLARE's executor and the in-process run."""
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -9,26 +10,35 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdhfl import __version__
+from mdhfl.election import Turn
 from mdhfl.knowledge import Knowledge
 from mdhfl.messages import Answer, Request
 from mdhfl.methods import create
-from mdhfl.methods.method import SharingMethod
+from mdhfl.methods.method import KnowledgeMethod, Method
 from mdhfl.metrics import Scores, confusion_matrix, expected_calibration_error, scores_from, smallest_counts
+from mdhfl.peers import NoPeers
 from mdhfl.site_settings import SiteSettings
-from mdhfl.site_work import ShouldStop, Work, build_work, seed_of, state_path
+from mdhfl.site_work import ShouldStop, Surroundings, Work, build_work, seed_of, state_path
 from mdhfl.state import Progress, load_progress, save_progress, save_tensors
 from mdhfl.teaching import Teaching
+from mdhfl.weights import Merged, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from mdhfl.site_swarm import Swarm
+
+PEER_PATIENCE = 60.0  # seconds that a peer's message waits for this site to finish what it is doing
 
 
 class Site:
     """Answers requests: learns, scores itself, shares, saves its state, and restores it when it must."""
 
-    def __init__(self, settings: SiteSettings) -> None:
+    def __init__(self, settings: SiteSettings, *, surroundings: Surroundings | None = None) -> None:
         self.settings = settings
+        self.surroundings = surroundings or Surroundings(peers=NoPeers())
         self._work: Work | None = None
+        self._busy = threading.Lock()
 
     def answer(self, request: Request, *, should_stop: ShouldStop = lambda: False) -> Answer:
         """Do what the server asks.
@@ -43,10 +53,12 @@ class Site:
 
         self._use_threads()
         try:
-            with _own_random_numbers():
+            with self._busy, _own_random_numbers():
                 work = self._open(request, should_stop)
                 if request.action == "finish":
                     return self._finish(work)
+                if request.action == "merge":
+                    return self._lead(work)
                 return self._learn(work)
         except TrainingDiverged as error:
             return self._stop(request, reason=str(error))
@@ -54,8 +66,39 @@ class Site:
             self._work = None
             raise
         except (ValueError, OSError, RuntimeError) as error:
-            self._work = None  # the next request starts from the last good state on disk
+            if request.action != "merge":  # which changes nothing
+                self._work = None  # the next request starts from the last good state on disk
             return Answer(site=self.settings.site, round=request.round, refusal=str(error))
+
+    def receive(self, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer another site of the same swarm.
+
+        Returns:
+            The reply; one with "refusal" if there is none to give.
+        """
+        if not self._busy.acquire(timeout=PEER_PATIENCE):
+            return {"refusal": f"site {self.settings.site!r} is busy training"}
+        try:
+            with _own_random_numbers():
+                work = self._open(Request.from_wire(message["request"]), lambda: False)
+                swarm, own = self._swarm_of(work)
+                return swarm.receive(sender, message, work.request, own)
+        except (ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
+            return {"refusal": str(error) or type(error).__name__}
+        finally:
+            self._busy.release()
+
+    def _lead(self, work: Work) -> Answer:
+        swarm, own = self._swarm_of(work)
+        swarm.lead(work.request, own)
+        return Answer(site=self.settings.site, round=work.request.round)
+
+    def _swarm_of(self, work: Work) -> "tuple[Swarm, Weights]":
+        if work.swarm is None:
+            raise ValueError(f"method {work.request.method!r} has no peers: its sites speak to the server only")
+        if work.progress is None:
+            raise ValueError(f"site {self.settings.site!r} has no model to share: it has not finished round 0")
+        return work.swarm, self._weights(work, work.progress.answer.round)
 
     def _learn(self, work: Work) -> Answer:
         request, progress = work.request, work.progress
@@ -73,15 +116,35 @@ class Site:
         losses: dict[str, float | None] = {"align": None}
         if progress is None:
             losses["train"] = self._train(work, epochs=work.method.warm_up_epochs, phase="warm_up")
+        self._adopt(work)
         if request.action == "learn":
-            losses["align"] = self._align(work, request.teaching)
+            losses["align"] = self._align(work, request.lesson)
             losses["train"] = self._train(work, epochs=work.method.local_epochs, phase="train")
         answer = self._score_and_share(work, losses)
         work.progress = self._keep(work, answer)
         return work.progress.answer
 
-    def _align(self, work: Work, teaching: Teaching | None) -> float | None:
-        if teaching is None or not isinstance(work.method, SharingMethod):
+    def _adopt(self, work: Work) -> None:
+        """Take over a merged model, if the request or this site's peers have one. The optimiser goes on."""
+        merged = work.request.lesson
+        if isinstance(merged, Turn):
+            if work.swarm is None:
+                raise ValueError(f"site {self.settings.site!r}: {work.request.method!r} has no swarm's turns")
+            merged = work.swarm.take(merged)
+        if not isinstance(merged, Merged):
+            return
+        if merged.layout != work.layout:
+            raise ValueError(
+                f"site {self.settings.site!r}: expected weights of layout {work.layout[:8]} ({work.bundle.name}), got "
+                f"{merged.layout[:8]}; is its mdhfl, and its bundle, the same version as the others'?"
+            )
+        from mdhfl.parameters import unflatten
+
+        network = work.bundle.network
+        network.load_state_dict(unflatten(merged.values, like=network.state_dict()))
+
+    def _align(self, work: Work, teaching: object) -> float | None:
+        if not isinstance(teaching, Teaching) or not isinstance(work.method, KnowledgeMethod):
             return None
         own = work.progress.answer.knowledge if work.progress else None
         teacher = work.method.teacher(teaching, own=own, site=self.settings.site)
@@ -103,12 +166,14 @@ class Site:
         transforms = work.bundle.random_transforms
         if transforms is not None:
             transforms.set_random_state(seed=seed_of(self.settings, work.request, f"{phase} transforms") % 2**32)
-        training = work.private.training
+        training = work.pool or work.private.training
         return self._fit(
             work,
             images=training.images,
             targets=training.labels,
+            images_per_epoch=len(work.private.training.labels),
             loss=work.method.training_loss,
+            penalty=work.method.penalty(work.bundle.network),
             epochs=epochs,
             augment=None if transforms is None else transforms.batch,
             phase=phase,
@@ -137,13 +202,21 @@ class Site:
             validation, _ = self._score(work, work.private.validation)
             test, confusion = self._score(work, work.private.test)
         with _timed(work.seconds, "share"):
-            knowledge = self._share(work)
+            knowledge = self._knowledge(work, losses)
+            shared = work.method.shares == "weights" and work.request.action != "adopt"
+            weights = self._weights(work, work.request.round) if shared else None
         best_so_far = work.progress.best_score if work.progress else -1.0
         seconds, work.seconds = work.seconds, {}
+        peer_bytes: dict[str, int] = {}
+        if work.swarm is not None:
+            peer_bytes, work.swarm.peer_bytes = work.swarm.peer_bytes, {"up": 0, "down": 0}
+            seconds, work.swarm.seconds = {**seconds, **work.swarm.seconds}, {}
         return Answer(
             site=self.settings.site,
             round=work.request.round,
             knowledge=knowledge,
+            weights=weights,
+            peer_bytes=peer_bytes,
             validation={
                 name: getattr(validation, name) for name in ("accuracy", "macro_f1", "balanced_accuracy", "ece")
             },
@@ -157,6 +230,8 @@ class Site:
                 "parameters": work.bundle.parameters,
                 "training_images": len(work.private.training.labels),
                 "missing_classes": list(work.private.missing_classes),
+                "layout": work.layout,
+                **({"merged_by": work.swarm.merged_by} if work.swarm else {}),
             },
             best=validation.macro_f1 > best_so_far,
         )
@@ -171,11 +246,29 @@ class Site:
         scores = scores_from(confusion, ece=expected_calibration_error(probabilities, labels))
         return scores, smallest_counts(confusion)
 
-    def _share(self, work: Work) -> Knowledge | None:
-        if not isinstance(work.method, SharingMethod):
+    def _knowledge(self, work: Work, losses: Mapping[str, float | None]) -> Knowledge | None:
+        if not isinstance(work.method, KnowledgeMethod):
             return None
-        values = work.method.express(self._logits(work, work.public)).numpy().astype(np.float32)
-        return Knowledge(values=values, subject=work.request.subject, site=self.settings.site, round=work.request.round)
+        before = work.progress.answer.losses.get("train") if work.progress else None
+        return Knowledge(
+            values=work.method.express(self._logits(work, work.public)).numpy().astype(np.float32),
+            subject=work.request.subject,
+            site=self.settings.site,
+            round=work.request.round,
+            confidence=work.method.confidence(before=before, now=losses["train"]),
+        )
+
+    def _weights(self, work: Work, round_: int) -> Weights:
+        from mdhfl.parameters import flatten
+
+        return Weights(
+            values=flatten(work.bundle.network.state_dict()),
+            layout=work.layout,
+            bundle=work.bundle.name,
+            images=len(work.private.training.labels),
+            site=self.settings.site,
+            round=round_,
+        )
 
     def _logits(self, work: Work, images: "Tensor") -> "Tensor":
         from mdhfl.training import TrainingDiverged, predict
@@ -230,12 +323,23 @@ class Site:
                 f"site {self.settings.site!r} runs mdhfl {__version__}, the server {request.version}; "
                 "install the same version on both"
             )
+        method = create(request.method, request.parameters)
+        self._check_permission(method)
         work = self._work
         if work is None or work.request.experiment != request.experiment:
-            work = build_work(self.settings, request, should_stop=should_stop)
-        work.request, work.method, work.should_stop = request, create(request.method, request.parameters), should_stop
+            work = build_work(self.settings, request, should_stop=should_stop, surroundings=self.surroundings)
+        work.request, work.method, work.should_stop = request, method, should_stop
         self._work = work
         return work
+
+    def _check_permission(self, method: Method) -> None:
+        wanted, allowed = method.permission, self.settings.may_share
+        if wanted is not None and wanted not in allowed:
+            raise ValueError(
+                f"site {self.settings.site!r} forbids what this method needs: {type(method).__name__} shares "
+                f"{method.shares}, the site allows {', '.join(allowed) or 'nothing'}. To take part, its IT adds "
+                f'"{wanted}" to "may_share" in site.json'
+            )
 
     def _use_threads(self) -> None:
         import torch

@@ -22,6 +22,8 @@ class SiteSettings:
         state: where the site keeps its model and progress, one folder per experiment.
         device: "cpu", "cuda" or "cuda:<n>".
         threads: CPU threads of the site's process, at least 1.
+        may_share: what may leave the site beside its scores: "knowledge", "encrypted_weights", "weights". A method that
+            shares anything else is refused.
     """
 
     site: str
@@ -31,6 +33,7 @@ class SiteSettings:
     state: Path
     device: str
     threads: int
+    may_share: tuple[str, ...] = ("knowledge",)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values as in site.json."""
@@ -42,6 +45,7 @@ class SiteSettings:
             **paths,
             "device": self.device,
             "threads": self.threads,
+            "may_share": list(self.may_share),
         }
 
 
@@ -74,6 +78,7 @@ def read_site_settings(path: Path) -> SiteSettings:
         state=resolved("state"),
         device=values["device"],
         threads=values["threads"],
+        may_share=tuple(values.get("may_share", ["knowledge"])),
     )
 
 

@@ -5,13 +5,15 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mdhfl.data import PrivateSet, image_size_of, load_private_set, load_public_set
+from mdhfl.data import Part, PrivateSet, image_size_of, load_private_set, load_public_set
+from mdhfl.image_cache import ImageCache
 from mdhfl.knowledge import Subject
 from mdhfl.messages import Request
 from mdhfl.methods import create
 from mdhfl.methods.method import Method
+from mdhfl.peers import Peers
 from mdhfl.site_settings import SiteSettings
 from mdhfl.state import Progress, load_progress
 
@@ -19,13 +21,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from mdhfl.bundle import LoadedBundle
+    from mdhfl.site_swarm import Swarm
 
 ShouldStop = Callable[[], bool]
 
 
 @dataclass(kw_only=True)
 class Work:
-    """Everything that a request needs; `request`, `method`, `progress`, `should_stop`, `seconds` change with it."""
+    """Everything that a request needs; `request`, `method`, `progress`, `should_stop`, `seconds` change with it.
+
+    Attributes:
+        pool: the training images of all sites, for centralised training only.
+        layout: of the network's weights, see `Weights`.
+        swarm: this site's part in a swarm, if the method is one.
+    """
 
     request: Request
     method: Method
@@ -35,10 +44,30 @@ class Work:
     folder: Path
     progress: Progress | None
     should_stop: ShouldStop
+    layout: str
+    pool: Part | None = None
+    swarm: "Swarm | None" = None
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-def build_work(settings: SiteSettings, request: Request, *, should_stop: ShouldStop) -> Work:
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a site has beyond its own settings, given by the engine.
+
+    Attributes:
+        peers: how it reaches the other sites.
+        cache: decoded images on disk, shared by the runs on one federation.
+        pool: the folders of all sites' data, where all sites are simulated in one process; else empty.
+    """
+
+    peers: Peers
+    cache: ImageCache | None = None
+    pool: tuple[Path, ...] = ()
+
+
+def build_work(
+    settings: SiteSettings, request: Request, *, should_stop: ShouldStop, surroundings: Surroundings
+) -> Work:
     """Build a site's network and data for an experiment, and restore its progress into them.
 
     Raises:
@@ -48,19 +77,23 @@ def build_work(settings: SiteSettings, request: Request, *, should_stop: ShouldS
     import torch
 
     from mdhfl.bundle import load_bundle
+    from mdhfl.parameters import layout_of
 
-    subject = request.subject
+    subject, method = request.subject, create(request.method, request.parameters)
     image_size = image_size_of(settings.data)
-    torch.manual_seed(seed_of(settings, request, "initial weights"))
+    torch.manual_seed(_initial_seed(settings, request, method))
     bundle = load_bundle(settings.bundle, num_classes=len(subject.classes), image_size=image_size)
     bundle.network.to(settings.device).to(memory_format=torch.channels_last)
-    private = load_private_set(settings.data, decode=bundle.deterministic_transforms, image_size=image_size)
+    how: dict[str, Any] = {"image_size": image_size, "decode": bundle.deterministic_transforms}
+    if surroundings.cache is not None:
+        how["keep"] = surroundings.cache.keeper(decoding=bundle.decoding, image_size=image_size)
+    private = load_private_set(settings.data, **how)
     if private.classes != subject.classes:
         raise ValueError(
             f"site {settings.site!r}: expected classes {list(subject.classes)}, its data has "
             f"{list(private.classes)}; prepare it with the federation's label space"
         )
-    public, digest = load_public_set(settings.public, decode=bundle.deterministic_transforms, image_size=image_size)
+    public, digest = load_public_set(settings.public, **how)
     _check_public_set(subject, digest=digest, count=len(public), settings=settings)
     path = state_path(settings, request)
     progress = load_progress(path)
@@ -69,13 +102,16 @@ def build_work(settings: SiteSettings, request: Request, *, should_stop: ShouldS
         bundle.optimizer.load_state_dict(dict(progress.optimizer))
     return Work(
         request=request,
-        method=create(request.method, request.parameters),
+        method=method,
         bundle=bundle,
         private=private,
         public=public,
         folder=path.parent,
         progress=progress,
         should_stop=should_stop,
+        layout=layout_of(bundle.network.state_dict()),
+        pool=_pool(surroundings, settings, how) if method.pools else None,
+        swarm=_swarm(settings, request, method, surroundings=surroundings, folder=path.parent),
     )
 
 
@@ -97,6 +133,42 @@ def seed_of(settings: SiteSettings, request: Request, purpose: str) -> int:
     """Return a seed in [0, 2**63) that depends on nothing but experiment seed, site, round and purpose."""
     text = f"{request.seed}/{settings.site}/{request.round}/{purpose}"
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def _initial_seed(settings: SiteSettings, request: Request, method: Method) -> int:
+    """Return the seed of the initial weights: where models are merged, the same at all sites."""
+    if method.merges:
+        digest = hashlib.sha256(f"{request.seed}/initial weights".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1
+    return seed_of(settings, request, "initial weights")
+
+
+def _pool(surroundings: Surroundings, settings: SiteSettings, how: dict[str, Any]) -> Part:
+    import torch
+
+    if not surroundings.pool:
+        raise ValueError(
+            f"site {settings.site!r}: centralised training sees all sites' images, which no federation may; it runs in "
+            "one process only (--engine inprocess)"
+        )
+    parts = [load_private_set(folder, **how).training for folder in surroundings.pool]
+    return Part(images=torch.cat([p.images for p in parts]), labels=torch.cat([p.labels for p in parts]))
+
+
+def _swarm(
+    settings: SiteSettings, request: Request, method: Method, *, surroundings: Surroundings, folder: Path
+) -> "Swarm | None":
+    if not method.led:
+        return None
+    from mdhfl.site_swarm import Swarm
+
+    return Swarm(
+        site=settings.site,
+        experiment=request.experiment,
+        folder=folder,
+        peers=surroundings.peers,
+        encrypted=method.permission == "encrypted_weights",
+    )
 
 
 def _check_public_set(subject: Subject, *, digest: str, count: int, settings: SiteSettings) -> None:

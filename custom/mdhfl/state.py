@@ -40,6 +40,8 @@ def save_progress(path: Path, progress: Progress) -> None:
     """Write a site's progress. Raises StateError if the disk does not take it; the old file stays."""
     wire = progress.answer.to_wire()
     shared = None if wire["knowledge"] is None else wire["knowledge"].pop("values")
+    if wire["weights"] is not None:
+        del wire["weights"]["values"]  # they are the model's
     save_tensors(
         path,
         {
@@ -61,6 +63,10 @@ def load_progress(path: Path) -> Progress | None:
     wire = json.loads(values["answer"])
     if wire["knowledge"] is not None:
         wire["knowledge"]["values"] = values["shared"].numpy()
+    if wire["weights"] is not None:
+        from mdhfl.parameters import flatten
+
+        wire["weights"]["values"] = flatten(values["model"])
     if wire["confusion"] is not None:
         wire["confusion"] = smallest_counts(np.array(wire["confusion"]))
     return Progress(

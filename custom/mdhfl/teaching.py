@@ -49,16 +49,18 @@ def weighted_sum(knowledge: Mapping[str, Knowledge], *, weights: Mapping[str, fl
     )
 
 
-def leave_one_out(teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
-    """Return the weighted mean of the others' probabilities.
+def mean_of_all(teaching: Teaching) -> NDArray[np.float32]:
+    """Return the weighted mean of all sites' knowledge, the asking site's included."""
+    return (teaching.values.astype(np.float64) / sum(teaching.weights.values())).astype(np.float32)
+
+
+def mean_of_others(teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float64] | None:
+    """Return the (N, C) weighted mean of the others' knowledge, None if nobody else taught.
 
     Args:
-        teaching: the broadcast sum of probabilities.
+        teaching: the broadcast sum.
         own: what this site shared last; needed only if the site is named in the sum.
         site: who is asking.
-
-    Returns:
-        (N, C) float32 whose rows sum to 1, or None if nobody else taught.
 
     Raises:
         ValueError: the sum holds this site's share but the site no longer knows what it shared in that round.
@@ -73,7 +75,26 @@ def leave_one_out(teaching: Teaching, *, own: Knowledge | None, site: str) -> ND
                 "was its state folder restored from a backup? Leave the site out of this round: it is asked again next"
             )
         total -= own_weight * own.values.astype(np.float64)
-    if sum(teaching.weights.values()) - own_weight <= 0:
+    rest = sum(teaching.weights.values()) - own_weight
+    return total / rest if rest > 0 else None
+
+
+def leave_one_out(teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
+    """Return the weighted mean of the others' probabilities.
+
+    Args:
+        teaching: the broadcast sum of probabilities.
+        own: what this site shared last; needed only if the site is named in the sum.
+        site: who is asking.
+
+    Returns:
+        (N, C) float32 whose rows sum to 1, or None if nobody else taught.
+
+    Raises:
+        ValueError: the sum holds this site's share but the site no longer knows what it shared in that round.
+    """
+    mean = mean_of_others(teaching, own=own, site=site)
+    if mean is None:
         return None
-    total = np.maximum(total, 0.0)  # the subtraction of rounded numbers may leave -1e-8
-    return (total / total.sum(axis=1, keepdims=True)).astype(np.float32)
+    mean = np.maximum(mean, 0.0)  # the subtraction of rounded numbers may leave -1e-8
+    return (mean / mean.sum(axis=1, keepdims=True)).astype(np.float32)

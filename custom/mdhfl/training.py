@@ -30,6 +30,8 @@ def fit(
     intensity: Callable[[Tensor], Tensor],
     augment: Augment | None,
     generator: torch.Generator,
+    penalty: Callable[[], Tensor] | None = None,
+    images_per_epoch: int | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> float | None:
     """Train a network on images in memory.
@@ -45,6 +47,8 @@ def fit(
         intensity: elementwise, uint8 -> float, applied to the whole batch.
         augment: random transforms of a (B, 3, S, S) uint8 batch, image by image; None for none.
         generator: decides the order of the images.
+        penalty: added to the loss at every step.
+        images_per_epoch: drawn at random in each epoch; all images if None.
         should_stop: asked before every batch.
 
     Returns:
@@ -58,13 +62,15 @@ def fit(
     network.train()
     total, seen = torch.zeros((), device=device), 0
     for _ in range(epochs):
-        for batch in torch.randperm(len(images), generator=generator).split(batch_size):
+        for batch in torch.randperm(len(images), generator=generator)[:images_per_epoch].split(batch_size):
             if should_stop():
                 raise Aborted("stopped between two batches")
             if len(batch) < 2:
                 continue
             x = intensity(_batch(images, batch, augment=augment, device=device))
             value = loss(network(x), targets[batch].to(device))
+            if penalty is not None:
+                value = value + penalty()
             if not torch.isfinite(value):
                 raise TrainingDiverged(f"the loss became {value.item()} after {seen} images")
             optimizer.zero_grad(set_to_none=True)

@@ -9,6 +9,7 @@ import click
 from mdhfl.plan import Plan, parse_changes
 
 SITE_CONFIG = "{workspace}/local/site.json"
+SERVER_CONFIG = "{workspace}/local/server.json"
 RESULTS = "{workspace}/experiments/{experiment}"
 
 
@@ -59,6 +60,7 @@ def export_job(
         round_timeout=round_timeout,
         results=RESULTS,
         site_config=SITE_CONFIG,
+        server_config=SERVER_CONFIG,
     )
     with warnings.catch_warnings():  # FLARE takes the public set's digest for a secret
         warnings.simplefilter("ignore")

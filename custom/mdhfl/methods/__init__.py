@@ -4,11 +4,34 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from mdhfl.methods.centralised import Centralised
+from mdhfl.methods.fedavg import FedAvg
+from mdhfl.methods.feddf import FedDf
+from mdhfl.methods.fedmd import FedMd
+from mdhfl.methods.fedprox import FedProx
 from mdhfl.methods.local import Local
 from mdhfl.methods.mdhfl import Mdhfl
+from mdhfl.methods.mdhfl_attention import MdhflAttention
+from mdhfl.methods.mdhfl_geometric import MdhflGeometric
 from mdhfl.methods.method import Method
+from mdhfl.methods.rhfl import Rhfl
+from mdhfl.methods.sl_fedl import SlFedl
+from mdhfl.methods.swarm_fhe import SwarmFhe
 
-METHODS: dict[str, type[Method]] = {"mdhfl": Mdhfl, "local": Local}
+METHODS: dict[str, type[Method]] = {
+    "mdhfl": Mdhfl,
+    "mdhfl_geometric": MdhflGeometric,
+    "mdhfl_attention": MdhflAttention,
+    "rhfl": Rhfl,
+    "fedmd": FedMd,
+    "feddf": FedDf,
+    "fedavg": FedAvg,
+    "fedprox": FedProx,
+    "sl_fedl": SlFedl,
+    "swarm_fhe": SwarmFhe,
+    "local": Local,
+    "centralised": Centralised,
+}
 
 
 def create(name: str, parameters: Mapping[str, Any]) -> Method:

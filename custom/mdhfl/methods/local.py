@@ -1,9 +1,8 @@
 """Local only: every site trains alone and shares nothing. What any federation must beat."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
-from mdhfl.knowledge import Kind
 from mdhfl.methods.method import Method, require
 
 if TYPE_CHECKING:
@@ -21,8 +20,6 @@ class Local(Method):
 
     ce_weight: float
     rce_weight: float
-
-    shares: ClassVar[Kind | None] = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

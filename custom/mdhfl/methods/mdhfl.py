@@ -4,15 +4,15 @@ Madni, Umer, Foresti: "Federated Learning for Data and Model Heterogeneity in Me
 arXiv 2308.00155. One difference, by necessity of a network: knowledge is exchanged once a round, not once a batch.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.knowledge import Kind, Knowledge
-from mdhfl.methods.method import SharingMethod, require
+from mdhfl.knowledge import Knowledge
+from mdhfl.methods.method import Desk, KnowledgeMethod, Lesson, Shares, require
 from mdhfl.teaching import Teaching, leave_one_out, weighted_sum
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mdhfl(SharingMethod):
+class Mdhfl(KnowledgeMethod):
     """L_local = ce_weight * CE + rce_weight * RCE;  L_align = mean over the others j of KL(K_j || own).
 
     Attributes:
@@ -33,7 +33,7 @@ class Mdhfl(SharingMethod):
     ce_weight: float
     rce_weight: float
 
-    shares: ClassVar[Kind | None] = "probabilities"
+    shares: ClassVar[Shares | None] = "probabilities"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,10 +44,12 @@ class Mdhfl(SharingMethod):
     def express(self, logits: "Tensor") -> "Tensor":
         return (logits / self.temperature).softmax(dim=1)
 
-    def teach(self, knowledge: Mapping[str, Knowledge]) -> Teaching | None:
-        if not knowledge:
-            return None
-        return weighted_sum(knowledge, weights=dict.fromkeys(knowledge, 1.0))
+    def teach(
+        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
+    ) -> Mapping[str, Lesson]:
+        if not shared:
+            return {}
+        return dict.fromkeys(sites, weighted_sum(shared, weights=dict.fromkeys(shared, 1.0)))
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         return leave_one_out(teaching, own=own, site=site)

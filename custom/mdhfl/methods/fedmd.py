@@ -1,0 +1,49 @@
+"""FedMD: digest the mean of all sites' logits on the public set by L1, then revisit the private images.
+
+Li, Wang: "FedMD: Heterogenous Federated Learning via Model Distillation", 2019, arXiv 1910.03581. Differences, by
+necessity: the public set is unlabelled, so the first training is private only; the same public items in every round.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdhfl.knowledge import Knowledge
+from mdhfl.methods.method import Desk, KnowledgeMethod, Lesson, Shares
+from mdhfl.teaching import Teaching, mean_of_all, weighted_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class FedMd(KnowledgeMethod):
+    """L_align ("digest") = mean |z - mean_j z_j| over all sites j, the own included;  L_local ("revisit") = CE."""
+
+    shares: ClassVar[Shares | None] = "logits"
+
+    def express(self, logits: "Tensor") -> "Tensor":
+        return logits
+
+    def teach(
+        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
+    ) -> Mapping[str, Lesson]:
+        if not shared:
+            return {}
+        return dict.fromkeys(sites, weighted_sum(shared, weights=dict.fromkeys(shared, 1.0)))
+
+    def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
+        return mean_of_all(teaching)
+
+    def alignment_loss(self, logits: "Tensor", teacher: "Tensor") -> "Tensor":
+        from torch.nn import functional as F
+
+        return F.l1_loss(logits, teacher.detach())
+
+    def training_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
+        from torch.nn import functional as F
+
+        return F.cross_entropy(logits, labels)

@@ -1,0 +1,66 @@
+"""RHFL: MDH-FL's losses, with teachers weighted by how fast their local loss falls.
+
+Fang, Ye: "Robust Federated Learning with Noisy and Heterogeneous Clients", CVPR 2022. Differences: knowledge is
+exchanged once a round, not once a batch; a loss that rises counts as one that stands still, since the published
+weights explode where the drops sum to nearly nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdhfl.knowledge import Knowledge
+from mdhfl.methods.mdhfl import Mdhfl
+from mdhfl.methods.method import Desk, Lesson, require
+from mdhfl.teaching import Teaching, leave_one_out, weighted_sum
+
+SMALLEST_SUM = 1e-6  # of all loss drops; below it all teachers weigh alike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rhfl(Mdhfl):
+    """L_align = sum over the others j of w_j KL(K_j || own), w = softmax(1 / (P - 1) + confidence * q_j / sum q).
+
+    q_j = max((L_j(t-1) - L_j(t)) / L_j(t), 0), with L_j the mean local loss of site j.
+
+    Attributes:
+        confidence_weight: of the loss drop, at least 0. Paper: 0.5.
+    """
+
+    confidence_weight: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require("confidence_weight", self.confidence_weight, at_least=0)
+
+    def confidence(self, *, before: float | None, now: float | None) -> float:
+        if before is None or not now:
+            return 0.0
+        return max((before - now) / now, 0.0)
+
+    def teach(
+        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
+    ) -> Mapping[str, Lesson]:
+        if not shared:
+            return {}
+        drops = {site: knowledge.confidence for site, knowledge in shared.items()}
+        weights = confidence_weights(drops, weight=self.confidence_weight)
+        return dict.fromkeys(sites, weighted_sum(shared, weights=weights))
+
+    def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
+        """Return rows that sum to the others' weights: their divergence has the gradient of the weighted sum."""
+        mean = leave_one_out(teaching, own=own, site=site)
+        others = sum(weight for name, weight in teaching.weights.items() if name != site)
+        return None if mean is None else mean * np.float32(others)
+
+
+def confidence_weights(drops: Mapping[str, float], *, weight: float) -> dict[str, float]:
+    """Return the sites' weights, which sum to 1, from their relative loss drops (at least 0)."""
+    names = sorted(drops)
+    quality = np.array([max(float(drops[name]), 0.0) for name in names])
+    share = quality / quality.sum() if quality.sum() > SMALLEST_SUM else np.full(len(names), 1 / len(names))
+    amplified = np.exp(1 / max(len(names) - 1, 1) + weight * share)
+    return {name: float(value) for name, value in zip(names, amplified / amplified.sum(), strict=True)}

@@ -1,0 +1,47 @@
+"""The server's part of a swarm: it says who leads, and asks the next one if a leader fails. It sees no weights."""
+
+from collections.abc import Callable, Mapping
+
+from mdhfl.election import Member, Turn, elect
+from mdhfl.experiment import Experiment
+from mdhfl.messages import Answer, Lesson, Request
+
+Ask = Callable[[Mapping[str, Request]], Mapping[str, Answer]]
+
+
+class NoLeader(RuntimeError):
+    """No site could lead a merge. Everything before this round is recorded."""
+
+
+def merge_by_a_leader(
+    experiment: Experiment, *, round_: int, answers: Mapping[str, Answer], ask: Ask
+) -> Mapping[str, Lesson]:
+    """Let the elected leader merge a round's models; if it fails, the next one.
+
+    Args:
+        experiment: what runs.
+        round_: whose models are merged.
+        answers: site -> its usable answer of that round: the members.
+        ask: sends each site its request.
+
+    Returns:
+        For every site of the experiment the turn that succeeded.
+
+    Raises:
+        NoLeader: every member failed, each with its reason.
+    """
+    members = {
+        site: Member(layout=str(answer.about["layout"]), images=int(answer.about["training_images"]))
+        for site, answer in answers.items()
+    }
+    reasons = []
+    for attempt, leader in enumerate(elect(members, experiment=experiment.id, round_=round_)):
+        turn = Turn(round=round_, attempt=attempt, leader=leader, members=members)
+        answer = ask({leader: experiment.request("merge", round_=round_, lesson=turn)}).get(leader)
+        if answer is not None and not answer.refusal:
+            return dict.fromkeys(experiment.sites, turn)
+        reasons.append(f"{leader}: {answer.refusal if answer else 'no answer before the deadline'}")
+    raise NoLeader(
+        f"round {round_}: expected one of {len(members)} sites to merge the models, all failed "
+        f"({'; '.join(reasons)}). Mend the sites and resume: nothing recorded is lost"
+    )

@@ -1,0 +1,27 @@
+"""MDH-FL, teachers weighted image by image: `python jobs/mdhfl_attention.py --federation fed/`.
+
+The values are those of MDH-FL; the temperature of the attention is ours.
+"""
+
+from mdhfl.plan import Plan
+
+PLAN = Plan(
+    name="mdhfl_attention",
+    summary="MDH-FL with those weighing more who answer alike",
+    method="mdhfl_attention",
+    rounds=40,
+    parameters={
+        "warm_up_epochs": 1,
+        "align_epochs": 1,
+        "local_epochs": 1,
+        "temperature": 1.0,
+        "ce_weight": 0.1,
+        "rce_weight": 1.0,
+        "attention_temperature": 0.1,
+    },
+)
+
+if __name__ == "__main__":
+    from mdhfl.commands.recipe import main
+
+    main(PLAN)
