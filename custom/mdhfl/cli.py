@@ -15,6 +15,7 @@ COMMANDS = {
         "Is a federation, site.json, bundle or run complete and consistent?",
     ),
     "run": ("mdhfl.commands.run", "run_command", "Train a federation with one method."),
+    "compare": ("mdhfl.commands.compare", "compare_command", "Compare methods on the same data: table, figure, CSV."),
     "report": ("mdhfl.commands.report", "report_command", "Write a report of one or more runs."),
     "export-bundle": (
         "mdhfl.commands.export_bundle",
