@@ -29,6 +29,7 @@ def write_federation(
     training: int = 24,
     testing: int = 12,
     public: int = 20,
+    server: int = 0,
     size: int = 32,
     seed: int = 0,
 ) -> Path:
@@ -73,9 +74,19 @@ def write_federation(
             "image_size": size, "licence": "none", "citation": "none", "skipped": [],
         },
     )  # fmt: skip
+    card = {}
+    if server:
+        labels = [i % len(CLASSES) for i in range(server)]
+        items = [
+            {**_write_image(folder / "server", i, draw(label, random=random, size=size)), "label": label}
+            for i, label in enumerate(labels)
+        ]
+        _write_json(folder / "server" / "datalist.json", {"version": 1, "validation": items})
+        card = {"server": {"validation": server, "digest": _digest([item["digest"] for item in items])}}
     _write_json(
         folder / "federation.json",
         {
+            **card,
             "version": 1, "name": "small", "classes": list(CLASSES), "label_space": "auto", "image_size": size,
             "public": {"count": public, "digest": public_digest}, "sites": described,
             "sources": [{"name": "drawn", "title": "discs", "licence": "none", "citation": "none", "url": ""}],

@@ -55,7 +55,13 @@ class Cell:
     @cached_property
     def run_folder(self) -> str:
         """Name of the run's folder: equal only if everything is that decides its numbers."""
-        decides = [self.arguments, self.plan.method, {**self.plan.parameters, **self.changes}, self.rounds, self.bundles]
+        decides = [
+            self.arguments,
+            self.plan.method,
+            {**self.plan.parameters, **self.changes},
+            self.rounds,
+            self.bundles,
+        ]
         return f"{self.federation_folder}/{_slug(self.method)}-{_digest(decides)}"
 
     def prepare_arguments(self, *, data: Path, out: Path) -> PrepareArguments:

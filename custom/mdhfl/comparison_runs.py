@@ -78,8 +78,8 @@ def run_missing(cells: Sequence[Cell], *, place: Workplace, workers: int, told: 
         for _ in range(workers):  # one federation a worker is prepared ahead, so that none waits for one
             prepare_next()
         while preparing or running:
-            done, _ = wait([*preparing, *running], return_when=FIRST_COMPLETED)
-            for future in done:
+            waiting: list[Future[Any]] = [*preparing, *running]
+            for future in wait(waiting, return_when=FIRST_COMPLETED).done:
                 reason = _reason(future)
                 if future in preparing:
                     group = preparing.pop(future)

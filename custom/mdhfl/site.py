@@ -113,7 +113,7 @@ class Site:
                     f"{request.experiment!r}, but was asked for round {request.round}; give the new experiment "
                     f"another id, or delete {work.folder}"
                 )
-        losses: dict[str, float | None] = {"align": None}
+        losses: dict[str, float | None] = {"align": None, "train": None}
         if progress is None:
             losses["train"] = self._train(work, epochs=work.method.warm_up_epochs, phase="warm_up")
         self._adopt(work)

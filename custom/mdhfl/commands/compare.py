@@ -74,7 +74,14 @@ def compare_command(
 def _run(cells: Any, *, place: Any, workers: int) -> Mapping[Any, str]:
     """Run what is missing, with a bar that says how much time is left."""
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     from mdhfl.comparison_runs import finished, run_missing
 

@@ -1,0 +1,211 @@
+"""A swarm on real (small) federations, in one process: who leads, what is merged, and what goes wrong."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from simulated import new_run, numbers_of
+from test_rivals import changes_for, model_of, run, three_sites  # noqa: F401
+
+from mdhfl.election import Member, Turn, check_turn, elect
+from mdhfl.experiment import Experiment
+from mdhfl.federation import federate
+from mdhfl.inprocess import ask_in_process, open_sites, run_in_process
+from mdhfl.ledger import Ledger
+from mdhfl.messages import Answer, Request
+from mdhfl.results import Results
+from mdhfl.run_folder import read_run
+from mdhfl.swarm import NoLeader
+
+SITES = ("site-1", "site-2", "site-3")
+
+
+def ledger_path(folder: Path, site: str) -> Path:
+    (path,) = (folder / "sites" / site).glob("*/ledger.jsonl")
+    return path
+
+
+def ledgers_of(folder: Path) -> dict[str, Ledger]:
+    identity = read_run(folder)[0].id
+    return {site: Ledger.load(ledger_path(folder, site), experiment=identity) for site in SITES}
+
+
+def without_swarm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{**r, "about": {k: v for k, v in r["about"].items() if k != "merged_by"}} for r in rows]
+
+
+def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    fedavg, _ = run(tmp_path / "fedavg", three_sites, "fedavg", rounds=2)
+    swarm, heard = run(tmp_path / "swarm", three_sites, "sl_fedl", rounds=2)
+    assert without_swarm(swarm) == fedavg  # bit for bit
+    assert all(answer.weights is None and answer.knowledge is None for _, answer in heard)  # nothing to the server
+    leaders = [request.lesson.leader for request, _ in heard if request.action == "merge"]  # type: ignore[union-attr]
+    identity = read_run(tmp_path / "swarm")[0].id
+    assert leaders == [elect(SITES, experiment=identity, round_=r)[0] for r in range(3)]
+    ledgers = list(ledgers_of(tmp_path / "swarm").values())
+    assert ledgers[0] == ledgers[1] == ledgers[2]
+    assert [e.kind for e in ledgers[0].entries] == ["admit"] * 3 + ["merge"] * 3
+    assert all(set(e.content["shares"]) == set(SITES) for e in ledgers[0].entries[3:])
+    last = [row for row in swarm if row["round"] == 2]
+    assert {row["about"]["merged_by"] for row in last} == {leaders[1]}
+
+
+def test_sites_of_different_architectures_merge_within_them(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    how: dict[str, Any] = {
+        "rounds": 1,
+        "bundles": ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2"),
+        "changes": changes_for("x", grouped=True),
+    }
+    fedavg, _ = run(tmp_path / "fedavg", three_sites, "fedavg", **how)
+    swarm, _ = run(tmp_path / "swarm", three_sites, "sl_fedl", **how)
+    assert without_swarm(swarm) == fedavg
+    merge = ledgers_of(tmp_path / "swarm")["site-1"].entries[-1]
+    assert set(merge.content["shares"]) == {"site-1", "site-3"}  # alone in its architecture: it sends nothing
+
+
+class Spoiled:
+    """An `ask` whose answers are spoiled on the way, for one action and round."""
+
+    def __init__(self, folder: Path, spoil: Any) -> None:
+        self.sites = open_sites(folder, names=SITES)
+        self._ask, self._spoil = ask_in_process(self.sites), spoil
+        self.asked: list[Request] = []
+
+    def __call__(self, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        self.asked += list({id(r): r for r in requests.values()}.values())
+        return self._spoil(self._ask, requests)
+
+
+def start(folder: Path, federation: Path, *, rounds: int = 2, plan: str = "sl_fedl") -> tuple[Experiment, Results]:
+    experiment = new_run(folder, federation, plan=plan, rounds=rounds, changes=changes_for(plan))
+    return experiment, Results(folder, experiment=experiment)
+
+
+def test_a_leader_that_dies_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    """It dies after it has sent the merge to everybody: the worst moment. The second leader's merge counts."""
+    experiment, results = start(tmp_path, three_sites)
+    dead = elect(SITES, experiment=experiment.id, round_=1)[0]
+
+    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        answers = ask(requests)
+        request = next(iter(requests.values()))
+        return {} if (request.action, request.round, set(requests)) == ("merge", 1, {dead}) else answers
+
+    ask = Spoiled(tmp_path, spoil)
+    federate(experiment, ask=ask, record=results.record)
+    merges = [request.lesson for request in ask.asked if request.action == "merge"]
+    assert [(turn.round, turn.attempt) for turn in merges] == [(0, 0), (1, 0), (1, 1), (2, 0)]  # type: ignore[union-attr]
+    entries = [e for e in ledgers_of(tmp_path)[SITES[0]].entries if e.kind == "merge"]
+    assert [(e.content["round"], e.content["attempt"]) for e in entries] == [(0, 0), (1, 1), (2, 0)]
+    whole, _ = run(tmp_path / "quiet", three_sites, "fedavg", rounds=2)
+    assert without_swarm(numbers_of(results.rows())) == whole  # who led does not matter
+
+
+def test_no_leader_left_stops_the_run_and_it_can_be_resumed(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    experiment, results = start(tmp_path, three_sites)
+
+    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        request = next(iter(requests.values()))
+        return {} if (request.action, request.round) == ("merge", 1) else ask(requests)
+
+    with pytest.raises(NoLeader, match=r"round 1: expected one of 3 sites to merge the models, all failed"):
+        federate(experiment, ask=Spoiled(tmp_path, spoil), record=results.record)
+    run_in_process(tmp_path, experiment=experiment)
+    whole, _ = run(tmp_path / "quiet", three_sites, "fedavg", rounds=2)
+    assert without_swarm(numbers_of(results.rows())) == whole
+
+
+def test_a_member_that_cannot_be_reached_is_left_out_and_comes_back(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    experiment, results = start(tmp_path, three_sites)
+    gone = elect(SITES, experiment=experiment.id, round_=0)[1]
+
+    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        request = next(iter(requests.values()))
+        site = spoiled.sites[gone]
+        if (request.action, request.round) == ("merge", 0):
+            site.receive = lambda sender, message: {"refusal": "the line is dead"}  # type: ignore[method-assign]
+        else:
+            site.__dict__.pop("receive", None)
+        return ask(requests)
+
+    spoiled = Spoiled(tmp_path, spoil)
+    federate(experiment, ask=spoiled, record=results.record)
+    rows = {(row["round"], row["site"]): row for row in results.rows()}
+    assert rows[1, gone]["status"] == "ok"
+    assert rows[1, gone]["about"]["merged_by"] == ""  # it went on with its own model, and says so
+    assert rows[2, gone]["about"]["merged_by"] != ""
+    ledgers = list(ledgers_of(tmp_path).values())
+    assert ledgers[0] == ledgers[1] == ledgers[2]  # and caught up
+    merges = [e for e in ledgers[0].entries if e.kind == "merge"]
+    assert [gone in e.content["shares"] for e in merges] == [False, True, True]
+
+
+def test_a_server_that_dies_when_some_sites_have_learned_can_go_on(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    experiment, results = start(tmp_path, three_sites)
+
+    def die(request: Request, answer: Answer) -> None:
+        if (request.action, request.round, answer.site) == ("learn", 2, SITES[0]):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_process(tmp_path, experiment=experiment, heard=die)
+    summary = run_in_process(tmp_path, experiment=experiment)
+    assert summary["status"] == "finished"
+    last = {row["site"]: row for row in results.rows() if row["round"] == 3}
+    assert all(row["about"]["merged_by"] for row in last.values())
+
+
+def test_a_tampered_ledger_is_named_and_refused(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    experiment, _ = start(tmp_path, three_sites, rounds=1)
+    run_in_process(tmp_path, experiment=experiment)
+    path = ledger_path(tmp_path, SITES[1])
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    lines[3]["content"]["shares"][SITES[0]] = "00"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    sites = open_sites(tmp_path, names=SITES)
+    members = {site: _member(tmp_path, site) for site in SITES}
+    order = elect(SITES, experiment=experiment.id, round_=2)
+    turn = Turn(round=2, attempt=order.index(SITES[1]), leader=SITES[1], members=members)
+    answer = sites[SITES[1]].answer(experiment.request("merge", round_=2, lesson=turn))
+    assert str(path) in answer.refusal
+    assert "entry 3 (merge" in answer.refusal
+    assert "not signed by its leader: tampered with" in answer.refusal
+
+
+def _member(folder: Path, site: str) -> Member:
+    rows = Results(folder, experiment=read_run(folder)[0]).rows()
+    about = next(row["about"] for row in rows if row["site"] == site)
+    return Member(layout=about["layout"], images=about["training_images"])
+
+
+def test_a_server_cannot_choose_the_leader() -> None:
+    members = {site: Member(layout="l", images=1) for site in SITES}
+    order = elect(SITES, experiment="x", round_=4)
+    for attempt, leader in enumerate(order):
+        check_turn(Turn(round=4, attempt=attempt, leader=leader, members=members), experiment="x", site="site-1")
+    wrong = Turn(round=4, attempt=0, leader=order[1], members=members)
+    with pytest.raises(ValueError, match=f"expected '{order[0]}' to lead attempt 0 of round 4, got '{order[1]}'"):
+        check_turn(wrong, experiment="x", site="site-1")
+    with pytest.raises(ValueError, match="expected 'nobody' to lead attempt 9"):
+        check_turn(replace(wrong, attempt=9), experiment="x", site="site-1")
+    leaders = [elect(SITES, experiment="x", round_=r)[0] for r in range(60)]
+    assert min(leaders.count(site) for site in SITES) > 5  # everybody leads now and then
+
+
+def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    experiment, _ = start(tmp_path, three_sites, rounds=1)
+    run_in_process(tmp_path, experiment=experiment)
+    sites = open_sites(tmp_path, names=SITES)
+    order = elect(SITES, experiment=experiment.id, round_=2)
+    turn = Turn(round=2, attempt=0, leader=order[0], members={s: _member(tmp_path, s) for s in SITES})
+    request = experiment.request("merge", round_=2, lesson=turn).to_wire()
+    message = {"ask": "share", "length": 0, "head": "", "request": request}
+    reply = sites[order[1]].receive(order[2], message)
+    assert f"expected 'share' from '{order[0]}', got it from '{order[2]}'" in reply["refusal"]
+    assert np.ndim(sites[order[1]].receive(order[0], message)["result"]) == 1
+    assert "expected one of share" in sites[order[1]].receive(order[0], {**message, "ask": "everything"})["refusal"]
+    assert model_of(tmp_path, "site-1")
