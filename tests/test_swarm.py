@@ -20,6 +20,7 @@ from mdhfl.messages import Answer, Request
 from mdhfl.results import Results
 from mdhfl.run_folder import read_run
 from mdhfl.swarm import NoLeader
+from mdhfl.weights import mean_of
 
 SITES = ("site-1", "site-2", "site-3")
 
@@ -209,3 +210,75 @@ def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites
     assert np.ndim(sites[order[1]].receive(order[0], message)["result"]) == 1
     assert "expected one of share" in sites[order[1]].receive(order[0], {**message, "ask": "everything"})["refusal"]
     assert model_of(tmp_path, "site-1")
+
+
+def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
+    errors = []
+
+    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        answers = ask(requests)
+        if next(iter(requests.values())).action == "merge":
+            swarms = {name: site._swarm_of(site._work) for name, site in spoiled.sites.items()}  # type: ignore[arg-type]
+            expected = mean_of({name: weights for name, (_, weights) in swarms.items()}).values
+            for swarm, _ in swarms.values():
+                assert swarm._pending is not None
+                assert swarm._pending.merged is not None
+                errors.append(np.abs(swarm._pending.merged.values - expected).max() / np.abs(expected).max())
+        return answers
+
+    spoiled = Spoiled(tmp_path, spoil)
+    federate(experiment, ask=spoiled, record=results.record)
+    assert len(errors) == 2 * 3  # the leader's too, which the keeper has decrypted for it
+    assert max(errors) < 1e-6
+    rows = results.rows()
+    assert {"encrypt", "decrypt", "merge"} <= {phase for row in rows for phase in row["seconds"]}
+    assert min(row["bytes"]["up"] for row in rows if row["round"]) > 5 * 4 * 1_000_000  # more than five times float32
+
+
+def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
+    held: list[tuple[str, set[str]]] = []
+
+    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        answers = ask(requests)
+        request = next(iter(requests.values()))
+        if request.action == "merge":
+            with_key = {s for s, site in spoiled.sites.items() if site._work and site._work.swarm._secrets}  # type: ignore[union-attr]
+            held.append((request.lesson.leader, with_key))  # type: ignore[union-attr]
+        return answers
+
+    spoiled = Spoiled(tmp_path, spoil)
+    federate(experiment, ask=spoiled, record=results.record)
+    assert len(held) == 2
+    for leader, with_key in held:
+        assert with_key == set(SITES) - {leader}
+
+
+def test_a_ciphertext_of_another_key_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    """A member with a wrong key finds out by itself: the leader's context is not its keeper's."""
+    from mdhfl.ckks import SecretContext
+
+    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
+    order = elect(SITES, experiment=experiment.id, round_=0)
+
+    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        request = next(iter(requests.values()))
+        site = spoiled.sites[order[2]]
+        if (request.action, request.round) == ("merge", 0):
+            real = type(site).receive
+
+            def with_another_key(sender: str, message: Any) -> Any:
+                if message["ask"] == "take key":
+                    message = {**message, "secret": SecretContext.create().to_bytes()}
+                return real(site, sender, message)
+
+            site.receive = with_another_key  # type: ignore[method-assign]
+        return ask(requests)
+
+    spoiled = Spoiled(tmp_path, spoil)
+    federate(experiment, ask=spoiled, record=results.record)
+    merges = [e for e in ledgers_of(tmp_path)[order[0]].entries if e.kind == "merge"]
+    assert set(merges[0].content["shares"]) == {order[0], order[1]}
+    rows = {(row["round"], row["site"]): row for row in results.rows()}
+    assert rows[1, order[2]]["about"]["merged_by"] == ""

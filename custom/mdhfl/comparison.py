@@ -97,8 +97,8 @@ def read_comparison(path: Path) -> Comparison:
     """Read and check a comparison.
 
     Raises:
-        ValueError: not YAML, not after `meta/schemas/comparison.schema.json`, no such plan, hyper-parameter, argument of
-            `prepare`, or a method that cannot work on these federations.
+        ValueError: not YAML, not after `meta/schemas/comparison.schema.json`, no such plan, hyper-parameter or argument
+            of `prepare`, or a method that cannot work on these federations.
     """
     try:
         asked = yaml.safe_load(path.read_text(encoding="utf-8"))

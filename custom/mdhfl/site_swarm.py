@@ -38,8 +38,7 @@ class _Share:
 
     @property
     def digest(self) -> str:
-        data = self.cipher.data if self.cipher else np.ascontiguousarray(_values(self.weights)).tobytes()
-        return hashlib.sha256(data).hexdigest()
+        return self.cipher.digest if self.cipher else _digest_of(_values(self.weights))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,11 +265,11 @@ class Swarm:
 
     def _open(self, turn: Turn, result: Any, entry: Mapping[str, Any], *, layout: str) -> Merged:
         """Check a merged model against the ledger, decrypt it if it is encrypted, and scale it to the mean."""
-        received = _ciphertext(result) if self.encrypted else np.asarray(result)
+        received: Any = _ciphertext(result) if self.encrypted else np.asarray(result)
         if entry["merged"].get(layout) != _digest_of(received):
             raise ValueError(f"site {self.site!r}: the merged model is not the one that the ledger names")
         if not self.encrypted:
-            return Merged(values=np.asarray(received), layout=layout, round=turn.round)
+            return Merged(values=received, layout=layout, round=turn.round)
         with self._timed("decrypt"):
             values = self._secret(turn).decrypt(received, who=f"leader {turn.leader!r}")
         group = _group(turn, layout)
@@ -391,8 +390,8 @@ def _values(weights: Weights | None) -> NDArray[np.float32]:
 
 def _digest_of(result: Any) -> str:
     """Return the digest of a merged vector, or of its ciphertext."""
-    if hasattr(result, "data") and isinstance(result.data, bytes):
-        return hashlib.sha256(result.data).hexdigest()
+    if not isinstance(result, Merged | np.ndarray):
+        return str(result.digest)
     values = result.values if isinstance(result, Merged) else result
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
