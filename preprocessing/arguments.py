@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .cropping import parse_crops
-from .noise import NOISE_KINDS
+from .noise import NOISE_KINDS, find_matrix
 from .partition import SPLIT_KINDS
 from .sources import source_names
 
@@ -30,6 +30,7 @@ class PrepareArguments:
         public: "holdout" (a part of the private data, taken away first) or the name of another source.
         public_raw: raw data of that source.
         public_count: images in the public set; None: a fifth of the pool (holdout), or all there are.
+        server_validation: labelled images for the server, taken away before the sites' split; only FedDF needs them.
         sites: number of sites; None: 4, split by source: one an origin.
         split: "iid", "dirichlet", "by_source" or "quantity"; None: "by_source" with several origins, else "iid".
         alpha: of the skewed splits, above 0.
@@ -39,7 +40,7 @@ class PrepareArguments:
         test: share of a site's images, from 0 to below 1.
         noise: "none", "symmetric", "pairflip" or "matrix"; on training labels only.
         noise_rate: one rate for all sites, or one a site.
-        noise_matrix: CSV or JSON file for "matrix".
+        noise_matrix: CSV or JSON file for "matrix", or the name of one in `meta/noise`.
         image_size: side of the square images in pixels.
         crop: "0.8" (fraction), "200" (pixels), or "matek19=0.5" for one source; several may be given.
         seed: of everything random.
@@ -58,6 +59,7 @@ class PrepareArguments:
     public: str = HOLDOUT
     public_raw: Path | None = None
     public_count: int | None = None
+    server_validation: int = 0
     sites: int | None = None
     split: str | None = None
     alpha: float = 0.5
@@ -90,6 +92,7 @@ class PrepareArguments:
         _check_range("seed", self.seed, low=0, high=2**63 - 1)
         _check_range("bad_limit", self.bad_limit, low=0, high=1)
         _check_range("minimum", self.minimum, low=1, high=10**9)
+        _check_range("server_validation", self.server_validation, low=0, high=10**9)
         for name in ("sites", "per_site", "public_count"):
             if getattr(self, name) is not None:
                 _check_range(name, getattr(self, name), low=1, high=10**9)
@@ -102,13 +105,14 @@ class PrepareArguments:
         if self.noise in ("symmetric", "pairflip") and not self.noise_rate:
             raise ValueError(f"noise {self.noise}: give its rate with --noise-rate, for example 0.2")
         if self.noise == "matrix" and self.noise_matrix is None:
-            raise ValueError("noise matrix: give a CSV or JSON file with --noise-matrix")
+            raise ValueError("noise matrix: give a CSV or JSON file, or a name, with --noise-matrix")
         parse_crops(self.crop)
 
     def files(self) -> dict[str, Path]:
         """The files, beside the raw data, whose content decides what is prepared."""
         own_space = Path(self.label_space) if self.label_space and self.label_space.endswith(".json") else None
-        named = {"labels": self.labels, "noise matrix": self.noise_matrix, "label space": own_space}
+        matrix = find_matrix(self.noise_matrix) if self.noise == "matrix" and self.noise_matrix is not None else None
+        named = {"labels": self.labels, "noise matrix": matrix, "label space": own_space}
         return {name: path for name, path in named.items() if path is not None}
 
     def recorded(self) -> dict[str, Any]:

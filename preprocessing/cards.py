@@ -79,12 +79,18 @@ def public_card(
     }
 
 
+def server_digest(datalist: Mapping[str, Any]) -> str:
+    """Digest over the server's validation images in order, each as "digest label"."""
+    return list_digest(f"{item['digest']} {item['label']}" for item in datalist["validation"])
+
+
 def federation_card(
     *,
     arguments: PrepareArguments,
     space: LabelSpace,
     sites: Mapping[str, Json],
     public: Json,
+    server: Json | None,
     pools: Sequence[Pool],
     used: int,
     raw: Mapping[str, str],
@@ -96,6 +102,7 @@ def federation_card(
         arguments: as given, without defaults filled in: what a rerun is compared with.
         sites: site -> its counts and digest.
         public: its count and digest.
+        server: count and digest of its labelled images, None if it has none.
         pools: private, and public where it has data of its own.
         used: pictures that went to a site or to the public set.
         raw: origin -> fingerprint of its raw data.
@@ -109,6 +116,7 @@ def federation_card(
         "label_space": space.name,
         "image_size": arguments.image_size,
         "public": public,
+        **({"server": server} if server else {}),
         "sites": dict(sites),
         "sources": [_source_facts(name) for name in sorted({picture.source for picture in pictures})],
         "arguments": arguments.recorded(),

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.resources import folder
+
 NOISE_KINDS = ("none", "symmetric", "pairflip", "matrix")
 
 Matrix = NDArray[np.float64]  # (C, C): row = clean class, column = probability of the label that is given
@@ -45,8 +47,23 @@ def noise_matrix(kind: str, *, rate: float, classes: Sequence[str], file: Path |
     if kind == "matrix":
         if file is None:
             raise ValueError("noise 'matrix' needs a file: give a CSV or JSON with --noise-matrix")
-        return load_matrix(file, classes=classes)
+        return load_matrix(find_matrix(file), classes=classes)
     raise ValueError(f"unknown noise {kind!r}: expected one of {', '.join(NOISE_KINDS)}")
+
+
+def find_matrix(name: Path) -> Path:
+    """A matrix's file: the path itself, or, for a bare name, the one of that name in `meta/noise`.
+
+    Raises:
+        ValueError: no such file and no such name.
+    """
+    if name.is_file():
+        return name
+    known = folder("meta") / "noise" / f"{name}.csv"
+    if name.suffix or len(name.parts) != 1 or not known.is_file():
+        names = ", ".join(sorted(path.stem for path in known.parent.glob("*.csv")))
+        raise ValueError(f"noise matrix {name}: expected a CSV or JSON file, or one of the names {names}; found none")
+    return known
 
 
 def load_matrix(file: Path, *, classes: Sequence[str]) -> Matrix:

@@ -71,6 +71,48 @@ def hold_out(pictures: Sequence[Picture], *, count: int | None, seed: int) -> tu
     return [pictures[index] for index in public], [pictures[index] for index in rest]
 
 
+def take_for_server(
+    pictures: Sequence[Picture], *, count: int, seed: int, keep: int
+) -> tuple[list[Picture], list[Picture]]:
+    """Take a labelled part for the server away from the pool: stratified by class, whole groups.
+
+    Args:
+        count: images to take, 0 or more.
+        keep: images that the sites need.
+
+    Returns:
+        The server's part (exactly the count) and the rest of the pool.
+
+    Raises:
+        ValueError: the pool is too small.
+    """
+    if not count:
+        return [], list(pictures)
+    labels = _labels(pictures)
+    share = (count + len(np.unique(labels))) / max(len(pictures), 1)  # whole groups and rounding may take some less
+    enough = len(pictures) - count >= keep and share < 1
+    generator = stream(seed, "server validation")
+    pieces = (
+        split_parts(labels, fractions=(1 - share, share), groups=_groups(pictures), generator=generator)
+        if enough
+        else []
+    )
+    if not enough or len(pieces[1]) < count:
+        raise ValueError(
+            f"server validation of {count} images: the pool has {len(pictures)}, and the sites need at least {keep}; "
+            "lower --server-validation"
+        )
+    chosen = pieces[1][stratified_subset(labels[pieces[1]], count=count, generator=generator)]
+    spare = [index for index in np.setdiff1d(pieces[1], chosen) if pictures[index].record.group is None]
+    rest = np.sort(np.concatenate([pieces[0], np.array(spare, dtype=np.int64)]))
+    return [pictures[index] for index in chosen], [pictures[index] for index in rest]
+
+
+def sites_need(arguments: PrepareArguments) -> int:
+    """Images that all sites together need at least."""
+    return int(arguments.sites or 0) * _minimum(arguments)
+
+
 def place(pictures: Sequence[Picture], *, arguments: PrepareArguments, classes: Sequence[str]) -> list[PlacedSite]:
     """Partition the pool over sites, split each site in parts, trim them, add label noise.
 

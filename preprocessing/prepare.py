@@ -16,6 +16,7 @@ from .cards import (
     program_version,
     public_card,
     public_digest,
+    server_digest,
     site_card,
     site_digest,
     site_notes,
@@ -24,12 +25,12 @@ from .gathering import Pool, Reading, label_space_of, list_inputs, private_pool,
 from .inputs import fixed_label_space, private_inputs, public_input, with_defaults
 from .label_spaces import LabelSpace
 from .overview import draw_overview
-from .placing import PlacedSite, hold_out, place
+from .placing import PlacedSite, hold_out, place, sites_need, take_for_server
 from .pool import Picture, Progress, RawInput
 from .randomness import stream
 from .records import PARTS
 from .verify import verify_federation
-from .writing import FEDERATION_FILE, beside, read_federation, write_json, write_public, write_site
+from .writing import FEDERATION_FILE, beside, read_federation, write_json, write_public, write_server, write_site
 
 POOL = "pool"  # below the unfinished folder: every picture that could be read
 
@@ -96,6 +97,7 @@ class _Gathered:
     space: LabelSpace
     private: list[Picture]
     public: list[Picture]
+    server: list[Picture]
     pool: Pool
     public_pool: Pool | None
 
@@ -117,11 +119,18 @@ def _gather(
     pool = private_pool(listed, space=found, how=how)
     if listed_public is None:
         held_out, rest = hold_out(pool.pictures, count=arguments.public_count, seed=arguments.seed)
-        return _Gathered(found, private=rest, public=held_out, pool=pool, public_pool=None)
+        server, rest = _for_server(rest, arguments)
+        return _Gathered(found, private=rest, public=held_out, server=server, pool=pool, public_pool=None)
     other = public_pool(listed_public, private=pool.pictures, how=how)
     chosen = stream(arguments.seed, "public").permutation(len(other.pictures))[: arguments.public_count]
     shared = [other.pictures[index] for index in chosen]
-    return _Gathered(found, private=pool.pictures, public=shared, pool=pool, public_pool=other)
+    server, rest = _for_server(pool.pictures, arguments)
+    return _Gathered(found, private=rest, public=shared, server=server, pool=pool, public_pool=other)
+
+
+def _for_server(pictures: list[Picture], arguments: PrepareArguments) -> tuple[list[Picture], list[Picture]]:
+    count, keep = arguments.server_validation, sites_need(arguments)
+    return take_for_server(pictures, count=count, seed=arguments.seed, keep=keep)
 
 
 def _write(
@@ -139,6 +148,7 @@ def _write(
         facts[site.name] = _write_one_site(site, arguments=arguments, gathered=gathered, folder=folder)
         report(progress, "writing sites", len(facts), len(sites))
     public = _write_public_set(gathered, arguments=arguments, folder=folder)
+    server = _write_server_part(gathered, arguments=arguments, folder=folder)
     shutil.rmtree(folder / POOL)
     draw_overview(folder, classes=classes)
     report(progress, "drawing the overview", 1, 1)
@@ -148,8 +158,11 @@ def _write(
         space=gathered.space,
         sites=facts,
         public=public,
+        server=server,
         pools=pools,
-        used=len(gathered.public) + sum(len(site.parts[part]) for site in sites for part in PARTS),
+        used=len(gathered.public)
+        + len(gathered.server)
+        + sum(len(site.parts[part]) for site in sites for part in PARTS),
         raw=raw,
         notes=[note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)],
     )
@@ -180,6 +193,13 @@ def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folde
     )
     write_json(home / "card.json", card)
     return {"count": len(gathered.public), "digest": digest}
+
+
+def _write_server_part(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json | None:
+    if not gathered.server:
+        return None
+    datalist = write_server(gathered.server, folder=folder / "server", seed=arguments.seed)
+    return {"validation": len(datalist["validation"]), "digest": server_digest(datalist)}
 
 
 def _is_up_to_date(old: Json, *, arguments: PrepareArguments, raw: Mapping[str, str]) -> bool:

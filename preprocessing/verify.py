@@ -13,7 +13,7 @@ from PIL import Image
 
 from mdhfl.resources import folder as data_folder
 
-from .cards import public_digest, site_digest
+from .cards import public_digest, server_digest, site_digest
 from .digests import image_digest
 from .records import PARTS
 from .writing import FEDERATION_FILE
@@ -43,6 +43,8 @@ def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
             _compare(home, "images a part", {part: facts[part] for part in PARTS}, counts, problems=problems)
             _compare(home, "digest", facts["digest"], site_digest(datalist), problems=problems)
     _verify_public(folder / "public", facts=federation["public"], size=size, pixels=pixels, problems=problems)
+    if "server" in federation:
+        _verify_server(folder / "server", facts=federation["server"], size=size, pixels=pixels, problems=problems)
     return problems
 
 
@@ -111,6 +113,16 @@ def _verify_public(home: Path, *, facts: Mapping[str, Any], size: int, pixels: b
     _compare(home / "datalist.json", "count", facts["count"], len(datalist["public"]), problems=problems)
     _compare(home / "datalist.json", "public digest", facts["digest"], public_digest(datalist), problems=problems)
     _verify_images(home, datalist["public"], size=size, pixels=pixels, problems=problems)
+
+
+def _verify_server(home: Path, *, facts: Mapping[str, Any], size: int, pixels: bool, problems: list[str]) -> None:
+    datalist = _load(home / "datalist.json", schema="datalist", problems=problems)
+    if datalist is None:
+        return
+    items = datalist.get("validation", [])
+    _compare(home / "datalist.json", "count", facts["validation"], len(items), problems=problems)
+    _compare(home / "datalist.json", "digest", facts["digest"], server_digest({"validation": items}), problems=problems)
+    _verify_images(home, items, size=size, pixels=pixels, problems=problems)
 
 
 def _verify_images(home: Path, items: Sequence[Json], *, size: int, pixels: bool, problems: list[str]) -> None:

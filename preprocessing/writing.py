@@ -61,6 +61,23 @@ def write_public(pictures: Sequence[Picture], *, folder: Path, seed: int) -> Jso
     return datalist
 
 
+def write_server(pictures: Sequence[Picture], *, folder: Path, seed: int) -> Json:
+    """Write the server's labelled images to `images/`, shuffled, and write their datalist: one part, `validation`.
+
+    Returns:
+        The datalist.
+    """
+    (folder / "images").mkdir(parents=True)
+    items = []
+    for number, index in enumerate(stream(seed, "numbers", "server").permutation(len(pictures))):
+        image, picture = _image_name(number), pictures[index]
+        picture.write(folder / image)
+        items.append({"image": image, "label": int(picture.label or 0), "digest": picture.digest})
+    datalist: Json = {"version": VERSION, "validation": items}
+    write_json(folder / "datalist.json", datalist)
+    return datalist
+
+
 @contextmanager
 def beside(out: Path) -> Iterator[Path]:
     """A folder to write in, beside `out`; put in its place when all went well, removed when not.

@@ -82,7 +82,7 @@ def write_federation(
             for i, label in enumerate(labels)
         ]
         _write_json(folder / "server" / "datalist.json", {"version": 1, "validation": items})
-        card = {"server": {"validation": server, "digest": _digest([item["digest"] for item in items])}}
+        card = {"server": {"validation": server, "digest": _digest([f"{i['digest']} {i['label']}" for i in items])}}
     _write_json(
         folder / "federation.json",
         {

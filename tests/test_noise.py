@@ -1,13 +1,15 @@
 """Noise matrices are distributions, realise their rate, and come from files as they were meant."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdhfl.preprocessing.noise import add_noise, confusion_counts, load_matrix, noise_matrix
+from mdhfl.preprocessing.label_spaces import load_label_space
+from mdhfl.preprocessing.noise import add_noise, confusion_counts, find_matrix, load_matrix, noise_matrix
 
 CLASSES = ("a", "b", "c")
 
@@ -101,3 +103,14 @@ def test_a_matrix_that_does_not_fit_is_refused(tmp_path, text, message):
 def test_bad_kinds_and_rates_are_refused(kind, rate):
     with pytest.raises(ValueError, match="noise"):
         noise_matrix(kind, rate=rate, classes=CLASSES)
+
+
+def test_a_matrix_is_found_by_its_name():
+    classes = load_label_space("cytomorphology13").classes
+    matrix = noise_matrix("matrix", rate=0.0, classes=classes, file=Path("morphology"))
+    assert matrix.shape == (13, 13)
+    np.testing.assert_allclose(matrix.sum(axis=1), 1)
+    banded, segmented = classes.index("neutrophil_banded"), classes.index("neutrophil_segmented")
+    assert matrix[banded, segmented] == matrix[segmented, banded] == 0.25
+    with pytest.raises(ValueError, match=r"noise matrix haematology: expected .* one of the names morphology"):
+        find_matrix(Path("haematology"))

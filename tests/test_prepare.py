@@ -13,7 +13,10 @@ from raw_images import class_folders, encoded, picture, png, write_files, write_
 from mdhfl.commands.prepare import prepare_command
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.digests import image_digest
+from mdhfl.preprocessing.placing import take_for_server
+from mdhfl.preprocessing.pool import Picture
 from mdhfl.preprocessing.prepare import prepare
+from mdhfl.preprocessing.records import Record
 from mdhfl.preprocessing.verify import verify_federation
 
 COUNTS = {"red": 60, "blue": 40, "green": 20}
@@ -352,3 +355,38 @@ def test_the_real_set_of_the_issue(tmp_path, shared_data):
     assert federation["dropped"] == {"ig/IG": 10, "platelet": 150}
     assert [source["name"] for source in federation["sources"]] == ["acevedo20", "matek19"]
     assert load(tmp_path / "fed", "sites/site-1/card.json")["licence"] == "CC BY 4.0"
+
+
+def test_the_server_gets_labelled_images_that_no_site_has(tmp_path, cells):
+    plain, fed = tmp_path / "plain", tmp_path / "server"
+    make(cells, plain)
+    facts = make(cells, fed, server_validation=24).federation["server"]
+    assert not (plain / "server").exists()
+    assert "server" not in load(plain, "federation.json")
+    listed = load(fed, "server/datalist.json")["validation"]
+    assert facts["validation"] == len(listed) == 24
+    labels = [item["label"] for item in listed]
+    expected = [count / 120 * 24 for name, count in sorted(COUNTS.items())]  # stratified
+    assert all(abs(labels.count(label) - share) <= 2 for label, share in enumerate(expected))
+    others = {item["digest"] for site in ("site-1", "site-2") for item in items(fed, site)}
+    others |= {item["digest"] for item in load(fed, "public/datalist.json")["public"]}
+    assert not others & {item["digest"] for item in listed}
+    assert len(others) == 120 - 24
+    assert verify_federation(fed, pixels=True) == []
+    make(cells, tmp_path / "again", server_validation=24)
+    assert tree(tmp_path / "again" / "server") == tree(fed / "server")
+    (fed / "server" / listed[0]["image"]).unlink()
+    assert "expected this image, there is no such file" in verify_federation(fed, pixels=False)[0]
+
+
+def test_a_server_part_that_the_pool_cannot_give_is_refused(tmp_path, cells):
+    with pytest.raises(ValueError, match=r"server validation of 95 images: the pool has 100, and the sites need"):
+        make(cells, tmp_path / "out", server_validation=95)
+
+
+def test_a_group_is_at_the_server_or_at_sites_but_never_at_both(tmp_path):
+    records = [Record(key=str(i), code="x", group=str(i // 4)) for i in range(120)]
+    pictures = [Picture(r, "folder", "folder", "folder", i % 3, str(i), tmp_path, 0, 0) for i, r in enumerate(records)]
+    server, rest = take_for_server(pictures, count=30, seed=0, keep=60)
+    assert len(server) == 30
+    assert not {one.record.group for one in server} & {one.record.group for one in rest}

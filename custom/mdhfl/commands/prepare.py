@@ -74,6 +74,7 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--public", default=HOLDOUT, show_default=True, help="holdout, or the source of the public set.")
 @click.option("--public-raw", type=EXISTING, help="Raw data of the public set's source.")
 @click.option("--public-count", type=int, help="Images in the public set.  [default: holdout a fifth, else all]")
+@click.option("--server-validation", default=0, metavar="N", help="Labelled images for the server (FedDF needs some).")
 @click.option("--sites", type=int, help="Number of sites.  [default: 4; by source: one for each]")
 @click.option("--split", type=click.Choice(SPLIT_KINDS), help="How the pool is partitioned.  [default: iid]")
 @click.option("--alpha", default=0.5, show_default=True, help="Of dirichlet and quantity; smaller: more skewed.")
@@ -83,7 +84,11 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--test", default=0.2, show_default=True, help="Share of a site's images.")
 @click.option("--noise", type=click.Choice(NOISE_KINDS), default="none", show_default=True, help="On training labels.")
 @click.option("--noise-rate", callback=noise_rates, metavar="RATE[,RATE...]", help="For all sites, or one a site.")
-@click.option("--noise-matrix", type=EXISTING, help="CSV or JSON: row = true class, column = share of the label given.")
+@click.option(
+    "--noise-matrix",
+    type=click.Path(path_type=Path),
+    help="CSV or JSON (row = true class, column = share of the label given), or a name: morphology.",
+)
 @click.option("--image-size", default=32, show_default=True, help="Side of the square images in pixels.")
 @click.option("--crop", multiple=True, metavar="CROP", help="Centre: 0.8 (share), 200 (pixels) or matek19=200.")
 @click.option("--seed", default=0, show_default=True, help="Of everything random.")

@@ -1,0 +1,202 @@
+"""`mdhfl compare`: from a YAML file to a table; nothing is run twice, nothing impossible is begun."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mdhfl import comparison_runs
+from mdhfl.commands.compare import compare_command
+from mdhfl.comparison import Cell, read_comparison
+from mdhfl.comparison_runs import Workplace, finished, peak_memory
+from mdhfl.comparison_table import Found, confidence_interval, difference_table, markdown, rows_of, score_table
+from mdhfl.jobs import PLANS
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL: dict[str, Any] = {
+    "question": "Does it run?",
+    "rounds": 1,
+    "seeds": [0],
+    "bundles": ["shufflenet_v2"],
+    "set": {"warm_up_epochs": 1, "align_epochs": 1},
+    "prepare": {
+        "source": "synthetic", "sites": 2, "per_site": 16, "public": "synthetic", "public_count": 12,
+        "classes": ["eosinophil", "monocyte"],
+    },
+    "federations": {"IID": {"split": "iid"}},
+    "noise": {"none": {}, "symmetric 0.2": {"noise": "symmetric", "noise_rate": 0.2}},
+    "methods": {"local CE": {"plan": "local"}, "MDH-FL": {"plan": "mdhfl"}, "FedAvg": {"plan": "fedavg"}},
+}  # fmt: skip
+
+
+def written(folder: Path, **changes: Any) -> Path:
+    path = folder / "small.yaml"
+    path.write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
+    return path
+
+
+@pytest.mark.slow
+def test_a_comparison_runs_what_is_missing_and_writes_everything(tmp_path: Path) -> None:
+    """First one noise, then both (as after an interruption), then nothing is left to do, and a failure is told."""
+    out, work = tmp_path / "out", tmp_path / "work"
+
+    def compare(file: Path, *more: str) -> str:
+        call = [str(file), "--out", str(out), "--work", str(work), "--workers", "2", *more]
+        done = CliRunner().invoke(compare_command, call, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    assert "3 of 3 runs finished" in compare(written(tmp_path, noise={"none": {}}))
+    before = {path: path.stat().st_mtime_ns for path in work.rglob("compared.json")}
+    assert "6 of 6 runs finished" in compare(written(tmp_path))
+    after = {path: path.stat().st_mtime_ns for path in work.rglob("compared.json")}
+    assert len(after) == 6
+    assert {path: after[path] for path in before} == before  # never repeated
+    assert "6 of 6 runs finished" in compare(written(tmp_path), "--table-only")
+    table = (out / "table.md").read_text()
+    assert table.startswith("Does it run?")
+    assert "| local CE |" in table
+    assert "FedAvg: common initial weights; scored on the merged model" in table
+    assert (out / "results.csv").read_text().count("\n") == 7
+    assert (out / "figure.svg").read_text().count("<svg") == 1
+    decoded = list((work / "decoded").glob("*.npy"))
+    assert len(decoded) == 7  # 2 sites x 3 parts and the public set, once for both noises and all methods
+    assert not list(work.rglob("state.pt"))
+    record = json.loads(next(iter(after)).read_text())
+    assert record["wall_seconds"] > 0
+    assert record["peak_memory"] > 100 * 2**20
+
+
+def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
+    (tmp_path / "work" / "runs").mkdir(parents=True)
+    file = written(
+        tmp_path, noise={"none": {}}, methods={"local CE": {"plan": "local"}, "other": {"plan": "local_sce"}}
+    )
+    cells = read_comparison(file).cells
+    broken = tmp_path / "work" / "runs" / cells[0].run_folder
+    broken.mkdir(parents=True)
+    (broken / "experiment.json").write_text("{}")
+    call = [str(file), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--workers", "1"]
+    done = CliRunner().invoke(compare_command, call)
+    assert done.exit_code == 1
+    assert "failed: local CE on IID, none, seed 0: ValueError" in done.output
+    assert "1 of 2 runs finished" in done.output
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"methods": {"x": {"plan": "fedmagic"}}}, "methods/x: no plan 'fedmagic'; there are: mdhfl"),
+        ({"methods": {"x": {"plan": "mdhfl", "set": {"speed": 1}}}}, "has no parameter speed"),
+        ({"methods": {"x": {"plan": "feddf"}}}, "x on IID, none: FedDF stops .* prepare it with --server-validation"),
+        ({"methods": {"x": {"plan": "swarm_fhe"}}}, "at least 3 sites, got 2"),
+        ({"bundles": ["shufflenet_v2", "resnet10"]}, "FedAvg on IID, none: .*expected one architecture, got 2"),
+        ({"prepare": {**SMALL["prepare"], "colour": 1}}, "`prepare` has no colour; it has: "),
+        ({"prepare": {**SMALL["prepare"], "split": "fair"}, "federations": {"IID": {}}}, "expected one of iid"),
+        ({"seeds": []}, "seeds: .*"),
+        ({"rounds": 0}, "rounds: 0 is less than the minimum"),
+        ({"method": {}}, "Additional properties are not allowed"),
+    ],
+)
+def test_what_cannot_work_is_said_before_anything_starts(tmp_path: Path, changes: dict, said: str) -> None:
+    with pytest.raises(ValueError, match=said) as raised:
+        read_comparison(written(tmp_path, **changes))
+    assert "\n" not in str(raised.value)
+    assert "small.yaml" in str(raised.value)
+
+
+def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("a: [")
+    with pytest.raises(ValueError, match=r"x.yaml: not YAML"):
+        read_comparison(tmp_path / "x.yaml")
+
+
+def test_equal_runs_of_two_files_share_a_folder_and_different_ones_do_not(tmp_path: Path) -> None:
+    first = read_comparison(written(tmp_path)).cells
+    same = read_comparison(written(tmp_path, question="Another?", seeds=[0, 1])).cells
+    assert {c.run_folder for c in first} < {c.run_folder for c in same}
+    other = read_comparison(written(tmp_path, set={"warm_up_epochs": 2})).cells
+    assert not {c.run_folder for c in first} & {c.run_folder for c in other}
+    assert {c.federation_folder for c in first} == {c.federation_folder for c in other}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda p: p.stem)
+def test_the_committed_experiments_can_start(path: Path) -> None:
+    comparison = read_comparison(path)
+    assert comparison.cells
+    assert comparison.question.endswith("?")
+
+
+def found(method: str, *, seed: int, scores: tuple[float, ...], noise: str = "none", plan: str = "local") -> Found:
+    """Return a finished run with a macro-F1 for each site."""
+    cell = Cell(
+        federation="IID", noise=noise, method=method, seed=seed, arguments={}, plan=PLANS[plan], changes={}, rounds=1,
+        bundles=("shufflenet_v2",),
+    )  # fmt: skip
+    sites = {f"site-{i}": dict.fromkeys(("macro_f1", "balanced_accuracy", "accuracy"), s) for i, s in enumerate(scores)}
+    mean = {
+        **dict.fromkeys(("macro_f1", "balanced_accuracy", "accuracy"), float(np.mean(scores))),
+        "ece": 0.1, "seconds": 2.0, "bytes_up": 400.0, "bytes_down": 200.0,
+    }  # fmt: skip
+    summary = {"mean": mean, "sites": sites, "rounds": 3}
+    return Found(cell=cell, record={"summary": summary, "wall_seconds": 1.0, "peak_memory": 2**21})
+
+
+RUNS = [
+    found("a", seed=0, scores=(0.5, 0.7)),
+    found("a", seed=1, scores=(0.6, 0.8)),
+    found("b", seed=0, scores=(0.4, 0.5)),
+    found("b", seed=1, scores=(0.5, 0.5)),
+    found("c", seed=0, scores=(0.1, 0.1), plan="mdhfl"),
+]
+
+
+def test_tables_show_mean_spread_best_and_what_was_not_run() -> None:
+    lines = score_table(RUNS, metric="macro_f1").splitlines()
+    assert lines[0] == "| 2 seeds | none |"
+    assert lines[2] == "| a | **65.0 ± 7.1** |"  # seeds 60 and 70
+    assert lines[3] == "| b | 47.5 ± 3.5 |"  # seeds 45 and 50
+    assert lines[4] == "| c | 10.0 |"
+    text = markdown("Why?", RUNS)
+    assert "c: further gradient steps on the public images" in text
+    assert rows_of(RUNS)[0]["bytes_up_a_site_and_round"] == 100
+    assert rows_of(RUNS)[4]["shares"] == "probabilities"
+
+
+def test_differences_are_paired_by_seed_and_site() -> None:
+    lines = difference_table(RUNS, metric="macro_f1").splitlines()
+    differences = np.array([10.0, 20.0, 10.0, 30.0])
+    half = 3.182 * differences.std(ddof=1) / 2
+    assert lines[2] == f"| a | {differences.mean():+.1f} [{17.5 - half:+.1f}, {17.5 + half:+.1f}] |"
+    assert lines[3].startswith("| b | -17.5 [")
+    assert lines[4] == "| c | not run |"  # no rival has exactly its seeds
+
+
+@given(st.lists(st.floats(-100, 100), min_size=2, max_size=30))
+def test_the_interval_is_around_the_mean(values: list[float]) -> None:
+    low, high = confidence_interval(values)
+    assert low - 1e-9 <= np.mean(values) <= high + 1e-9
+    assert confidence_interval(values[:1]) == (-np.inf, np.inf)
+
+
+def test_the_peak_of_memory_is_measured_anew() -> None:
+    comparison_runs._reset_peak_memory()
+    before = peak_memory()
+    block = np.ones(50 * 2**20, dtype=np.uint8)
+    assert peak_memory() - before > 40 * 2**20
+    del block
+
+
+def test_an_unfinished_run_is_not_taken_for_a_finished_one(tmp_path: Path) -> None:
+    cell = read_comparison(written(tmp_path)).cells[0]
+    place = Workplace(data=tmp_path, work=tmp_path, threads=1, device="cpu")
+    assert finished(cell, place) is None
+    place.run(cell).mkdir(parents=True)
+    (place.run(cell) / "summary.json").write_text("{}")
+    assert finished(cell, place) is None
