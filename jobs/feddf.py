@@ -7,7 +7,7 @@ from mdhfl.plan import Plan
 
 PLAN = Plan(
     name="feddf",
-    summary="FedDF: averages learn from all models at the server",
+    summary="FedDF: weights leave the sites; averages learn from all models at the server",
     method="feddf",
     rounds=40,
     parameters={

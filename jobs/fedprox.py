@@ -7,7 +7,7 @@ from mdhfl.plan import Plan
 
 PLAN = Plan(
     name="fedprox",
-    summary="FedProx: FedAvg that stays near the last average",
+    summary="FedProx: FedAvg (weights leave the sites) that stays near the last average",
     method="fedprox",
     rounds=40,
     parameters={

@@ -10,7 +10,10 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "custom" / "mdhfl"
 LAYERS = [  # a module may import from its own layer and from those after it
-    {"cli", "commands", "jobs"},
+    {"cli", "commands"},
+    {"comparison_runs", "comparison_table", "comparison_figure"},
+    {"comparison"},
+    {"jobs"},
     {"simulator", "job", "report", "export"},
     {"controller", "executor", "filters", "inprocess"},
     {"results", "run_folder", "plan", "server_desk"},

@@ -10,8 +10,9 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from test_messages import VALUES, answer
 
-from mdhfl.filters import OnlyKnowledge
+from mdhfl.filters import OnlyKnowledge, OnlyWeights
 from mdhfl.messages import Answer
+from mdhfl.weights import Weights
 
 
 def leaves(shareable: Shareable) -> bool:
@@ -32,6 +33,18 @@ def test_an_answer_leaves() -> None:
     assert leaves(as_result(answer()))
     assert leaves(as_result(Answer(site="a", round=0, refusal="no")))
     assert leaves(make_reply(ReturnCode.TASK_ABORTED))
+
+
+WEIGHTS = Weights(
+    values=np.zeros(1000, dtype=np.float32), layout="0" * 64, bundle="resnet10", images=800, site="a", round=2
+)
+
+
+@pytest.mark.parametrize("spoil", [{}, {"values": np.zeros((10, 10))}, {"layout": "x" * 5000}, {"images": [1, 2]}])
+def test_weights_leave_only_where_the_job_is_for_weights_and_as_one_vector(spoil: dict) -> None:
+    result = as_result(replace(answer(), knowledge=None, weights=replace(WEIGHTS, **spoil)))
+    assert not leaves(result)
+    assert (OnlyWeights().process(result, FLContext()) is result) == (not spoil)
 
 
 def with_field(**fields: object) -> Shareable:

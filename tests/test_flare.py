@@ -38,6 +38,36 @@ def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
         )
 
 
+@pytest.fixture(scope="module")
+def three_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    sites = ("site-1", "site-2", "site-3")
+    return write_federation(tmp_path_factory.mktemp("three") / "fed", sites=sites, training=20, server=12)
+
+
+@pytest.mark.parametrize("plan", ["feddf", "sl_fedl", "swarm_fhe"])
+def test_weights_and_peers_in_flare_give_the_numbers_of_one_process(
+    tmp_path: Path, three_sites: Path, plan: str
+) -> None:
+    """By the server (FedDF, which trains there), by elected leaders over FLARE's peer messages, and encrypted."""
+    changes = {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8} if plan == "feddf" else {}
+    rows = {}
+    for engine in ("inprocess", "flare"):
+        folder = tmp_path / engine
+        experiment = new_run(folder, three_sites, plan=plan, rounds=1, changes=changes, engine=engine)
+        if engine == "inprocess":
+            run_in_process(folder, experiment=experiment)
+        else:
+            assert simulator(folder).wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
+        rows[engine] = numbers_of(read_rows(folder / "results.jsonl"))
+        for row in rows[engine]:
+            leader = row["about"].pop("merged_by", None)  # the draw depends on the experiment's id
+            assert bool(leader) == (plan != "feddf" and row["round"] > 0)
+    assert len(rows["flare"]) == 9
+    if plan == "swarm_fhe":  # its noise is drawn anew: equal up to the first merge, and every merge reached everybody
+        rows = {engine: [row for row in found if row["round"] == 0] for engine, found in rows.items()}
+    assert rows["flare"] == rows["inprocess"]
+
+
 def knowledge_of(folder: Path, experiment: Experiment) -> dict[str, np.ndarray]:
     last = Results(folder, experiment=experiment).resume()
     assert last is not None

@@ -13,6 +13,7 @@ from mdhfl.controller import FederationController
 from mdhfl.executor import SiteExecutor
 from mdhfl.jobs import PLANS
 from mdhfl.jobs.compile_app import COMPILED, compile_app
+from mdhfl.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -28,7 +29,10 @@ def arguments_of(component: type) -> set[str]:
     return {name for name in inspect.signature(component.__init__).parameters if name != "self"}  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("plan", list(PLANS))
+FEDERATED = [name for name, plan in PLANS.items() if plan.method != "centralised"]
+
+
+@pytest.mark.parametrize("plan", FEDERATED)
 def test_every_argument_is_in_the_exported_job(plan: str, tmp_path: Path, federation: Path) -> None:
     """FLARE exports by reflection and leaves out what it cannot find or what equals a default."""
     job = export(plan, federation, tmp_path)
@@ -43,7 +47,22 @@ def test_every_argument_is_in_the_exported_job(plan: str, tmp_path: Path, federa
     executor = site["executors"][0]["executor"]
     assert set(executor["args"]) == arguments_of(SiteExecutor)
     assert site["task_result_filters"][0]["tasks"] == ["*"]
+    shares = METHODS[PLANS[plan].method].shares
+    only = "OnlyWeights" if shares == "weights" else "OnlyKnowledge"
+    assert site["task_result_filters"][0]["filters"][0]["path"] == f"mdhfl.filters.{only}"
     assert server["server"]["task_request_interval"] == 0.3
+
+
+def test_pooled_training_makes_no_job(tmp_path: Path, federation: Path) -> None:
+    with pytest.raises(ValueError, match="sees all sites' images, which no federation may: no FLARE job"):
+        export("centralised", federation, tmp_path)
+
+
+def test_every_plan_has_a_recipe_of_its_own_that_says_what_it_shares() -> None:
+    for name, plan in PLANS.items():
+        shares = METHODS[plan.method].shares
+        if shares is not None and "weights" in shares:
+            assert "weights" in plan.summary, f"{name} does not say that weights leave the sites"
 
 
 def test_the_job_holds_configuration_only_and_names_no_architecture(tmp_path: Path, federation: Path) -> None:

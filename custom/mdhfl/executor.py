@@ -69,11 +69,11 @@ class SiteExecutor(Executor):
         if event_type == EventType.START_RUN:
             fl_ctx.get_engine().register_aux_message_handler(PEER_TOPIC, self._hear)
 
-    def _hear(self, topic: str, shareable: Shareable, fl_ctx: FLContext) -> Shareable:
-        """Answer a peer. FLARE has authenticated it."""
+    def _hear(self, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Answer a peer, who is whom FLARE's message names."""
         try:
             sender = fl_ctx.get_peer_context().get_identity_name()
-            message = from_shareable(shareable).data
+            message = from_shareable(request).data
             reply = self._open(fl_ctx.get_identity_name(), fl_ctx).receive(sender, message)
         except Exception as error:
             self.log_exception(fl_ctx, "a peer's message failed")
