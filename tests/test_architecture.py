@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "custom" / "mdhfl"
 LAYERS = [  # a module may import from its own layer and from those after it
     {"cli", "commands"},
-    {"comparison_runs", "comparison_table", "comparison_figure"},
+    {"comparison_runs", "comparison_table", "comparison_figure", "pooled_scores"},
     {"comparison"},
     {"jobs"},
     {"simulator", "job", "report", "export"},

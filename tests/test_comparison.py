@@ -70,6 +70,7 @@ def test_a_comparison_runs_what_is_missing_and_writes_everything(tmp_path: Path)
     assert not list(work.rglob("state.pt"))
     record = json.loads(next(iter(after)).read_text())
     assert record["wall_seconds"] > 0
+    assert set(record["on_all"]) == {"site-1", "site-2"}
     assert record["peak_memory"] > 100 * 2**20
 
 
@@ -145,7 +146,7 @@ def found(method: str, *, seed: int, scores: tuple[float, ...], noise: str = "no
         "ece": 0.1, "seconds": 2.0, "bytes_up": 400.0, "bytes_down": 200.0,
     }  # fmt: skip
     summary = {"mean": mean, "sites": sites, "rounds": 3}
-    return Found(cell=cell, record={"summary": summary, "wall_seconds": 1.0, "peak_memory": 2**21})
+    return Found(cell=cell, record={"summary": summary, "on_all": sites, "wall_seconds": 1.0, "peak_memory": 2**21})
 
 
 RUNS = [

@@ -150,6 +150,7 @@ def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
     """Run one cell, or what is left of it, and record its summary and what it cost."""
     from mdhfl.image_cache import ImageCache
     from mdhfl.inprocess import run_in_process
+    from mdhfl.pooled_scores import score_on_all
     from mdhfl.run_folder import Choices, create_run, resume_run
 
     folder = place.run(cell)
@@ -171,9 +172,11 @@ def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
             command="mdhfl compare",
         )
         experiment = create_run(folder, plan=cell.plan, choices=choices)
-    summary = run_in_process(folder, experiment=experiment, cache=ImageCache(place.work / "decoded"))
+    cache = ImageCache(place.work / "decoded")
+    summary = run_in_process(folder, experiment=experiment, cache=cache)
     record = {
         "summary": summary,
+        "on_all": score_on_all(folder, experiment=experiment, cache=cache),
         "wall_seconds": round(time.perf_counter() - started, 3),
         "peak_memory": peak_memory(),
     }

@@ -84,6 +84,7 @@ def _run(cells: Any, *, place: Any, workers: int) -> Mapping[Any, str]:
     )
 
     from mdhfl.comparison_runs import finished, run_missing
+    from mdhfl.comparison_table import Found
 
     missing = [cell for cell in cells if finished(cell, place) is None]
     columns = (
@@ -98,7 +99,7 @@ def _run(cells: Any, *, place: Any, workers: int) -> Mapping[Any, str]:
         task = bar.add_task(f"{len(cells) - len(missing)} runs were there", total=len(missing))
 
         def told(cell: Any, record: Mapping[str, Any]) -> None:
-            score = 100 * record["summary"]["mean"]["macro_f1"]
+            score = Found(cell=cell, record=record).score("macro_f1")
             what = f"{cell.method} on {cell.federation}, {cell.noise}, seed {cell.seed}"
             bar.console.print(f"{what}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s", highlight=False)
             bar.update(task, advance=1, description="comparing")
