@@ -37,10 +37,10 @@ def measure(
         seconds = []
         for _ in range(3):
             start = time.perf_counter()
-            method.teach(knowledge)
+            method.teach(knowledge, sites=list(knowledge))
             seconds.append(time.perf_counter() - start)
         tracemalloc.start()
-        method.teach(knowledge)
+        method.teach(knowledge, sites=list(knowledge))
         extra = tracemalloc.get_traced_memory()[1] / (images * classes * 4)
         tracemalloc.stop()
         found.append({"sites": count, "seconds": round(min(seconds), 4), "extra matrices": round(extra, 1)})

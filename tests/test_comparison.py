@@ -90,6 +90,27 @@ def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
     assert "1 of 2 runs finished" in done.output
 
 
+@pytest.mark.slow
+def test_another_domain_runs_through_the_same_command(tmp_path: Path) -> None:
+    """The committed recipe for the MedMNIST family, on a generated file and made smaller."""
+    recipe = yaml.safe_load((ROOT / "experiments" / "other_domain.yaml").read_text())
+    recipe["prepare"] |= {"raw": "generated.npz", "per_site": 12, "sites": 2, "minimum": 2, "public_count": 10}
+    recipe |= {"rounds": 1, "seeds": [0], "federations": {"IID": {"split": "iid"}}, "bundles": ["shufflenet_v2"]}
+    recipe["noise"] = {"symmetric 0.2": recipe["noise"]["symmetric 0.2"]}
+    file = tmp_path / "medmnist.yaml"
+    file.write_text(yaml.safe_dump(recipe, sort_keys=False))
+    random = np.random.default_rng(0)
+    arrays = {}
+    for part, count in (("train", 60), ("val", 12), ("test", 12)):
+        arrays[f"{part}_images"] = random.integers(0, 256, size=(count, 28, 28, 3), dtype=np.uint8)
+        arrays[f"{part}_labels"] = (np.arange(count) % 3)[:, None].astype(np.uint8)
+    np.savez(tmp_path / "generated.npz", **arrays)
+    call = [str(file), "--data", str(tmp_path), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work")]
+    done = CliRunner().invoke(compare_command, call, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "4 of 4 runs finished" in done.output
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -358,3 +358,13 @@ def test_score_table_takes_markup_for_text_and_gaps_for_dashes() -> None:
     text = console.export_text()
     assert "[red]s" in text
     assert "\N{EN DASH}" in text
+
+
+def test_every_method_has_a_title_and_those_that_share_weights_say_so() -> None:
+    from mdhfl.methods import METHODS
+    from mdhfl.report_comparison import METHOD_TITLES
+
+    assert set(METHOD_TITLES) == set(METHODS)
+    for name, method in METHODS.items():
+        assert ("weights" in METHOD_TITLES[name]) == ("weights" in (method.shares or ""))
+        assert ("encrypted" in METHOD_TITLES[name]) == ("encrypted" in (method.shares or ""))

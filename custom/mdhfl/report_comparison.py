@@ -8,7 +8,20 @@ from typing import Any
 from mdhfl.report_runs import Run, mean_of, number_or_none, spread_of
 
 COMPARED = ("accuracy", "macro_f1", "balanced_accuracy")
-METHOD_TITLES = {"mdhfl": "MDH-FL", "local": "local only"}
+METHOD_TITLES = {
+    "mdhfl": "MDH-FL",
+    "mdhfl_geometric": "MDH-FL, geometric mean",
+    "mdhfl_attention": "MDH-FL, attention",
+    "rhfl": "RHFL",
+    "fedmd": "FedMD",
+    "feddf": "FedDF (shares weights)",
+    "fedavg": "FedAvg (shares weights)",
+    "fedprox": "FedProx (shares weights)",
+    "sl_fedl": "SL-FedL (peers share weights)",
+    "swarm_fhe": "Swarm-FHE (peers share encrypted weights)",
+    "local": "local only",
+    "centralised": "centralised (pooled images: no federation)",
+}
 MEAN = "mean over sites"
 
 
@@ -97,7 +110,9 @@ def compare(groups: Sequence[Group]) -> list[Comparison]:
         Comparison(federation=ours.federation, sharing=ours, alone=alone, sites=(*_sites((ours, alone)), MEAN))
         for ours in groups
         for alone in groups
-        if ours.method != "local" and alone.method == "local" and ours.federation == alone.federation
+        if ours.method not in ("local", "centralised")
+        and alone.method == "local"
+        and ours.federation == alone.federation
     ]
 
 

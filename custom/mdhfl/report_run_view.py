@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.methods import METHODS
 from mdhfl.report_figures import (
     MARKERS,
     PALETTE,
@@ -117,6 +118,10 @@ def divergence_view(run: Run, *, gallery: Gallery, prefix: str) -> dict[str, Any
 def _why_no_divergence(run: Run) -> str:
     if run.method == "local":
         return "Local only: sites share no knowledge, so there is no divergence to measure."
+    if METHODS[run.method].shares != "probabilities":
+        return (
+            f"Sites share {METHODS[run.method].shares or 'nothing'}: divergence is measured between probabilities only."
+        )
     return "No divergence between sites is recorded in this run."
 
 

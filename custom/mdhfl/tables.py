@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mdhfl.methods import METHODS
+
 UNKNOWN = "\N{EN DASH}"
 SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "balanced acc.", "ece": "ECE"}
 
@@ -45,7 +47,10 @@ def score_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _run_name(summary: Mapping[str, Any]) -> str:
-    parts = [str(summary.get("method", "?")), str(summary.get("engine", "?")), f"seed {summary.get('seed', '?')}"]
+    method = str(summary.get("method", "?"))
+    shares = METHODS[method].shares if method in METHODS else None
+    marked = f"{method} (shares {shares})" if shares and "weights" in shares else method
+    parts = [marked, str(summary.get("engine", "?")), f"seed {summary.get('seed', '?')}"]
     if summary.get("status", "finished") != "finished":
         parts.append(f"unfinished (round {summary.get('rounds', '?')})")
     return ", ".join(parts)
