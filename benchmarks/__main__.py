@@ -23,13 +23,15 @@ def _start(folder: Path) -> Rows:
 
 def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
     """Return every measurement by the name of its table."""
-    from benchmarks import flare_cost, literal_round, memory, teaching, training_step
+    from benchmarks import comparison, encryption, flare_cost, literal_round, memory, teaching, training_step
 
     return {
         "training_step": training_step.measure,
         "memory": memory.measure,
         "literal_round": lambda: literal_round.measure(folder / "round"),
         "teaching": teaching.measure,
+        "encryption": encryption.measure,
+        "comparison": lambda: comparison.measure(folder / "comparison"),
         "flare_bytes": flare_cost.measure_bytes,
         "flare_seconds": lambda: flare_cost.measure_seconds(folder / "cost"),
         "start": lambda: _start(folder),

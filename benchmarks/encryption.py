@@ -1,58 +1,45 @@
-"""Encrypted merging (Swarm-FHE): seconds and bytes for a model's parameters, and how exact the decrypted sum is."""
+"""CKKS for a model's vector: seconds and bytes per million parameters, and the error of a sum."""
 
 import time
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from mdhfl.ckks import PublicContext, SecretContext
 
-T = TypeVar("T")
-
-
-def _timed(action: Callable[[], T]) -> tuple[T, float]:
-    start = time.perf_counter()
-    result = action()
-    return result, time.perf_counter() - start
-
-
-def measure(*, parameters: int = 1_000_000, sites: int = 3, repetitions: int = 3) -> list[dict[str, Any]]:
-    """Encrypt vectors of normal random numbers, add them with the public context only, and decrypt the sum.
+def measure(*, parameters: int = 1_000_000, sites: int = 3) -> list[dict[str, Any]]:
+    """Encrypt, add and decrypt the vectors of some sites, as Swarm-FHE does.
 
     Returns:
-        One row. Seconds are the best of the repetitions and include TenSEAL's reading and writing of bytes: to encrypt
-        one vector, to add one ciphertext to a sum, and to decrypt the sum. Ciphertext MB (10^6 bytes) are for each
-        million parameters, the ratio is to float32, the contexts are in kB (10^3 bytes). The error is the largest
-        difference from the sum in float64, relative to that sum's largest magnitude; float32 alone allows 6e-8.
+        One row: seconds per million parameters for each step, megabytes and their ratio to float32, kilobytes of the
+        contexts, and the largest error relative to the largest number.
     """
+    from mdhfl.ckks import PublicContext, SecretContext
+
+    random = np.random.default_rng(0)
+    vectors = [random.normal(scale=0.1, size=parameters).astype(np.float32) for _ in range(sites)]
     secret = SecretContext.create()
     public = PublicContext.from_bytes(secret.public.to_bytes())
-    random = np.random.default_rng(0)
-    vectors = {f"site-{i}": random.normal(size=parameters).astype(np.float32) for i in range(sites)}
-    ciphertexts, encrypting = {}, []
-    for site, values in vectors.items():
-        ciphertexts[site], seconds = _timed(lambda values=values: public.encrypt(values))  # type: ignore[misc]
-        encrypting.append(seconds)
-    adding, decrypting = [], []
-    for _ in range(repetitions):
-        total, seconds = _timed(lambda: public.add(ciphertexts))
-        adding.append(seconds / sites)
-        decrypted, seconds = _timed(lambda total=total: secret.decrypt(total, who="leader"))  # type: ignore[misc]
-        decrypting.append(seconds)
-    expected = np.sum([values.astype(np.float64) for values in vectors.values()], axis=0)
-    error = float(np.abs(decrypted - expected).max() / np.abs(expected).max())
-    size = len(total.data)
+    millions = parameters / 1e6
+
+    start = time.perf_counter()
+    sent = {str(i): public.encrypt(vector) for i, vector in enumerate(vectors)}
+    encrypted = time.perf_counter()
+    total = public.add(sent)
+    added = time.perf_counter()
+    decrypted = secret.decrypt(total, who="the leader")
+    finished = time.perf_counter()
+    expected = np.sum([vector.astype(np.float64) for vector in vectors], axis=0)
+    size = len(sent["0"].data)
     return [
         {
-            "parameters": parameters,
-            "encrypt s": round(min(encrypting), 3),
-            "add s": round(min(adding), 3),
-            "decrypt s": round(min(decrypting), 3),
-            "ciphertext MB per million": round(size / parameters, 2),
-            "ratio to float32": round(size / (4 * parameters), 2),
-            "public context kB": round(len(public.to_bytes()) / 1000, 1),
-            "secret context kB": round(len(secret.to_bytes()) / 1000, 1),
-            "relative error": f"{error:.1e}",
+            "parameters": f"{parameters:,}",
+            "encrypt s/M": round((encrypted - start) / sites / millions, 2),
+            "add s/M and site": round((added - encrypted) / sites / millions, 2),
+            "decrypt s/M": round((finished - added) / millions, 2),
+            "MB/M": round(size / 1e6 / millions, 1),
+            "x float32": round(size / vectors[0].nbytes, 1),
+            "public context kB": round(len(public.to_bytes()) / 1000),
+            "secret context kB": round(len(secret.to_bytes()) / 1000),
+            "relative error": f"{np.abs(decrypted - expected).max() / np.abs(expected).max():.0e}",
         }
     ]

@@ -47,7 +47,7 @@ def differences(one: Path, other: Path) -> list[str]:
     if last is None or last_other is None:
         return [*found, "a run without a recorded round"]
     for site, knowledge in last.shared.items():
-        if site not in last_other.knowledge or not np.array_equal(knowledge.values, last_other.knowledge[site].values):
+        if site not in last_other.shared or not np.array_equal(knowledge.values, last_other.shared[site].values):
             found.append(f"knowledge of {site}")
     return sorted(found)
 

@@ -1,6 +1,12 @@
 """`mdhfl compare`: from a YAML file to a table; nothing is run twice, nothing impossible is begun."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +78,44 @@ def test_a_comparison_runs_what_is_missing_and_writes_everything(tmp_path: Path)
     assert record["wall_seconds"] > 0
     assert set(record["on_all"]) == {"site-1", "site-2"}
     assert record["peak_memory"] > 100 * 2**20
+
+
+@pytest.mark.slow
+def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C when the first run has finished: one line, no process left, and the next call does the rest only."""
+    file, work = written(tmp_path), tmp_path / "work"
+    call = [
+        sys.executable,
+        "-m",
+        "mdhfl.cli",
+        "compare",
+        str(file),
+        "--out",
+        str(tmp_path / "out"),
+        "--work",
+        str(work),
+    ]
+    process = subprocess.Popen(
+        call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        deadline = time.monotonic() + 240
+        while not list(work.rglob("compared.json")) and time.monotonic() < deadline and process.poll() is None:
+            time.sleep(0.1)
+        done = {path: path.stat().st_mtime_ns for path in work.rglob("compared.json")}
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate(timeout=60)[0]
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert done
+    assert process.returncode == 1
+    assert "interrupted; finished runs and rounds are kept: the same command goes on" in said
+    assert "Traceback" not in said
+    assert len(list(work.rglob("compared.json"))) < 6
+    again = subprocess.run(call, capture_output=True, text=True, timeout=500)
+    assert "6 of 6 runs finished" in again.stdout, again.stderr
+    assert {path: path.stat().st_mtime_ns for path in done} == done
 
 
 def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -59,13 +59,18 @@ def compare_command(
     comparison = read_comparison(file)
     workers = workers or os.cpu_count() or 1
     place = Workplace(data=data.resolve(), work=work.resolve(), threads=default_threads(workers), device=device)
-    failures = {} if table_only else _run(comparison.cells, place=place, workers=workers)
+    try:
+        failures = {} if table_only else _run(comparison.cells, place=place, workers=workers)
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted; finished runs and rounds are kept: the same command goes on") from None
     records = {cell: finished(cell, place) for cell in comparison.cells}
     found = [Found(cell=cell, record=record) for cell, record in records.items() if record is not None]
     if found:
         _write(out, comparison.question, found)
-    for cell, reason in failures.items():
-        click.echo(f"failed: {cell.method} on {cell.federation}, {cell.noise}, seed {cell.seed}: {reason}", err=True)
+    for reason in dict.fromkeys(failures.values()):
+        failed = [cell for cell, why in failures.items() if why == reason]
+        where = f"{failed[0].federation}, {failed[0].noise}, seed {failed[0].seed}"
+        click.echo(f"failed: {', '.join(cell.method for cell in failed)} on {where}: {reason}", err=True)
     click.echo(f"{len(found)} of {len(comparison.cells)} runs finished; results: {out}")
     if failures or not found:
         raise SystemExit(1)
