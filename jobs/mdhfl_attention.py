@@ -3,6 +3,7 @@
 The values are those of MDH-FL; the temperature of the attention is ours.
 """
 
+from mdhfl.jobs.mdh_fl import PLAN as MDH_FL
 from mdhfl.plan import Plan
 
 PLAN = Plan(
@@ -10,15 +11,7 @@ PLAN = Plan(
     summary="MDH-FL with those weighing more who answer alike",
     method="mdhfl_attention",
     rounds=40,
-    parameters={
-        "warm_up_epochs": 1,
-        "align_epochs": 1,
-        "local_epochs": 1,
-        "temperature": 1.0,
-        "ce_weight": 0.1,
-        "rce_weight": 1.0,
-        "attention_temperature": 0.1,
-    },
+    parameters={**MDH_FL.parameters, "attention_temperature": 0.1},
 )
 
 if __name__ == "__main__":

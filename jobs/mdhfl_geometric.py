@@ -3,6 +3,7 @@
 The values are those of MDH-FL.
 """
 
+from mdhfl.jobs.mdh_fl import PLAN as MDH_FL
 from mdhfl.plan import Plan
 
 PLAN = Plan(
@@ -10,14 +11,7 @@ PLAN = Plan(
     summary="MDH-FL with the geometric mean of the others",
     method="mdhfl_geometric",
     rounds=40,
-    parameters={
-        "warm_up_epochs": 1,
-        "align_epochs": 1,
-        "local_epochs": 1,
-        "temperature": 1.0,
-        "ce_weight": 0.1,
-        "rce_weight": 1.0,
-    },
+    parameters=MDH_FL.parameters,
 )
 
 if __name__ == "__main__":

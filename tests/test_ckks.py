@@ -53,7 +53,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         PUBLIC.add({"a": good, "b": stranger.public.encrypt(vector(10))})
     with pytest.raises(CipherError, match="ciphertext from leader 'a': expected context"):
         stranger.decrypt(good, who="leader 'a'")
-    with pytest.raises(CipherError, match="ciphertext from 'b': expected 10 numbers like 'a', got 11"):
+    with pytest.raises(CipherError, match="ciphertext from 'b': expected 10 numbers like the others, got 11"):
         PUBLIC.add({"a": good, "b": PUBLIC.encrypt(vector(11))})
     with pytest.raises(CipherError, match="ciphertext from 'b': expected 2 polynomials for 10 numbers"):
         PUBLIC.add({"a": good, "b": replace(PUBLIC.encrypt(vector(2 * SLOTS + 1)), length=10)})

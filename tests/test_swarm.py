@@ -282,3 +282,25 @@ def test_a_ciphertext_of_another_key_is_left_out_by_name(tmp_path: Path, three_s
     assert set(merges[0].content["shares"]) == {order[0], order[1]}
     rows = {(row["round"], row["site"]): row for row in results.rows()}
     assert rows[1, order[2]]["about"]["merged_by"] == ""
+
+
+def test_a_share_of_another_length_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+    experiment, results = start(tmp_path, three_sites, rounds=1)
+    order = elect(SITES, experiment=experiment.id, round_=0)
+
+    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        request = next(iter(requests.values()))
+        site = spoiled.sites[order[2]]
+        if (request.action, request.round) == ("merge", 0):
+            real = type(site).receive
+            short = lambda reply: {**reply, "result": reply["result"][:-1]} if "result" in reply else reply  # noqa: E731
+            site.receive = lambda sender, message: short(real(site, sender, message))  # type: ignore[method-assign]
+        else:
+            site.__dict__.pop("receive", None)
+        return ask(requests)
+
+    spoiled = Spoiled(tmp_path, spoil)
+    federate(experiment, ask=spoiled, record=results.record)
+    merges = [e for e in ledgers_of(tmp_path)[order[0]].entries if e.kind == "merge"]
+    assert set(merges[0].content["shares"]) == {order[0], order[1]}
+    assert set(merges[1].content["shares"]) == set(SITES)  # and it is merged again

@@ -103,23 +103,30 @@ class PublicContext:
             CipherError: naming the site whose ciphertext is of another context or length, or is none.
         """
         names = sorted(ciphertexts)
-        length, digest = ciphertexts[names[0]].length, self.digest
-        total = None
+        first, total = ciphertexts[names[0]], None
         for name in names:
-            one = ciphertexts[name]
-            if one.context != digest:
-                raise CipherError(
-                    f"ciphertext from {name!r}: expected context {digest[:8]}, got {one.context[:8]}; it was encrypted "
-                    "with the key of another merge"
-                )
-            if one.length != length:
-                raise CipherError(
-                    f"ciphertext from {name!r}: expected {length} numbers like {names[0]!r}, got {one.length}; is "
-                    "its network the same?"
-                )
-            tensor = _tensor_from(self._context, one, who=repr(name))
+            self.check(ciphertexts[name], who=repr(name), like=first)
+            tensor = _tensor_from(self._context, ciphertexts[name], who=repr(name))
             total = tensor if total is None else total + tensor
-        return Ciphertext.of(total, length=length, context=digest)
+        return Ciphertext.of(total, length=first.length, context=self.digest)
+
+    def check(self, ciphertext: Ciphertext, *, who: str, like: Ciphertext | None) -> None:
+        """Refuse a ciphertext that cannot be added to another one.
+
+        Raises:
+            CipherError: of another context, or of another length than `like`.
+        """
+        digest = self.digest
+        if ciphertext.context != digest:
+            raise CipherError(
+                f"ciphertext from {who}: expected context {digest[:8]}, got {ciphertext.context[:8]}; it was encrypted "
+                "with the key of another merge"
+            )
+        if like is not None and ciphertext.length != like.length:
+            raise CipherError(
+                f"ciphertext from {who}: expected {like.length} numbers like the others, got {ciphertext.length}; is "
+                "its network the same?"
+            )
 
 
 class SecretContext:

@@ -34,10 +34,24 @@ class Turn:
     leader: str
     members: Mapping[str, Member]
 
+    def group(self, layout: str) -> list[str]:
+        """Return the members whose models have a layout, sorted."""
+        return sorted(site for site, member in self.members.items() if member.layout == layout)
+
+    def is_alone(self, site: str) -> bool:
+        """Return whether nobody else has a member's layout: then it has nothing to merge."""
+        return len(self.group(self.members[site].layout)) == 1
+
 
 def elect(sites: Iterable[str], *, experiment: str, round_: int) -> list[str]:
     """Return the sites in the order in which they lead a round: the next leads if the one before fails."""
     return sorted(sites, key=lambda site: hashlib.sha256(f"{experiment}/{round_}/{site}".encode()).hexdigest())
+
+
+def keeper_of(turn: Turn, *, experiment: str) -> str:
+    """Return who makes the key of an encrypted merge: the next in the order after the leader."""
+    order = elect(turn.members, experiment=experiment, round_=turn.round)
+    return order[(turn.attempt + 1) % len(order)]
 
 
 def check_turn(turn: Turn, *, experiment: str, site: str) -> None:

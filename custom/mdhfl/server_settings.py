@@ -1,11 +1,10 @@
 """`server.json`: what a server that trains needs. Only FedDF's does; every other method's server needs no file."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mdhfl.site_settings import check_against_schema
+from mdhfl.site_settings import read_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +45,7 @@ def read_server_settings(path: Path) -> ServerSettings:
         FileNotFoundError: there is no such file.
         ValueError: it is not JSON, or does not follow `meta/schemas/server.schema.json`.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no server settings at {path}: FedDF's server trains; see docs/operator.md")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    check_against_schema(values, schema="server", what=str(path))
+    values = read_settings(path, schema="server", described_in="docs/operator.md")
     return ServerSettings(
         public=(path.parent / values["public"]).resolve(),
         validation=(path.parent / values["validation"]).resolve(),

@@ -56,13 +56,7 @@ def read_site_settings(path: Path) -> SiteSettings:
         FileNotFoundError: there is no such file.
         ValueError: it is not JSON, or does not follow `meta/schemas/site.schema.json`.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"no site settings at {path}: write them as described in docs/site.md")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    check_against_schema(values, schema="site", what=str(path))
+    values = read_settings(path, schema="site", described_in="docs/site.md")
 
     def resolved(name: str) -> Path:
         return (path.parent / values[name]).resolve()
@@ -80,6 +74,23 @@ def read_site_settings(path: Path) -> SiteSettings:
         threads=values["threads"],
         may_share=tuple(values.get("may_share", ["knowledge"])),
     )
+
+
+def read_settings(path: Path, *, schema: str, described_in: str) -> dict[str, Any]:
+    """Read a settings file and check it against `meta/schemas/<schema>.schema.json`.
+
+    Raises:
+        FileNotFoundError: there is no such file; says where it is described.
+        ValueError: it is not JSON, or does not follow the schema.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no {schema} settings at {path}: write them as described in {described_in}")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from error
+    check_against_schema(values, schema=schema, what=str(path))
+    return dict(values)
 
 
 def check_against_schema(values: Mapping[str, Any], *, schema: str, what: str) -> None:
