@@ -230,9 +230,20 @@ def test_tables_show_mean_spread_best_and_what_was_not_run() -> None:
     assert lines[3] == "| b | 47.5 ± 3.5 |"  # seeds 45 and 50
     assert lines[4] == "| c | 10.0 |"
     text = markdown("Why?", RUNS)
+    assert "| 2 seeds | macro-F1, all sites | balanced accuracy, all sites |" in text  # one noise: one table
+    assert "| a | **65.0 ± 7.1** | **65.0 ± 7.1** |" in text
     assert "c: further gradient steps on the public images" in text
     assert rows_of(RUNS)[0]["bytes_up_a_site_and_round"] == 100
     assert rows_of(RUNS)[4]["shares"] == "probabilities"
+
+
+def test_the_upper_bound_is_shown_but_is_no_rival() -> None:
+    bound = [found("all", seed=seed, scores=(0.9, 0.9), plan="centralised") for seed in (0, 1)]
+    lines = score_table([*RUNS, *bound], metric="macro_f1").splitlines()
+    assert lines[2] == "| a | **65.0 ± 7.1** |"
+    assert lines[5] == "| all | 90.0 ± 0.0 |"
+    before, after = (difference_table(runs, metric="macro_f1").splitlines()[2] for runs in (RUNS, [*RUNS, *bound]))
+    assert before == after
 
 
 def test_differences_are_paired_by_seed_and_site() -> None:

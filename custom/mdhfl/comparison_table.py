@@ -21,6 +21,14 @@ TITLES = {
     "own_accuracy": "accuracy on each site's own test images, %",
 }
 
+SHORT_TITLES = {
+    "macro_f1": "macro-F1, all sites",
+    "balanced_accuracy": "balanced accuracy, all sites",
+    "accuracy": "accuracy, all sites",
+    "own_macro_f1": "macro-F1, own",
+    "own_accuracy": "accuracy, own",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
@@ -85,8 +93,11 @@ def markdown(question: str, found: Sequence[Found]) -> str:
     parts = [question]
     for federation in _in_order(one.cell.federation for one in found):
         here = [one for one in found if one.cell.federation == federation]
-        for metric in METRICS:
-            parts.append(f"**{federation}: {TITLES[metric]}**\n\n{score_table(here, metric=metric)}")
+        noises = _axes(here)[1]
+        if len(noises) == 1:
+            parts.append(f"**{federation}, noise {noises[0]}: scores, %**\n\n{one_noise_table(here)}")
+        else:
+            parts += [f"**{federation}: {TITLES[m]}**\n\n{score_table(here, metric=m)}" for m in METRICS]
         parts.append(
             f"**{federation}: {TITLES['macro_f1']}: difference to the best other method** (points, with the 95 % "
             f"confidence interval over pairs of seed and site)\n\n{difference_table(here, metric='macro_f1')}"
@@ -97,21 +108,48 @@ def markdown(question: str, found: Sequence[Found]) -> str:
 
 
 def score_table(found: Sequence[Found], *, metric: str) -> str:
-    """Return methods x noise: mean ± standard deviation over seeds of the mean over sites, the best in bold."""
+    """Return methods x noise: mean ± standard deviation over seeds of the mean over sites, the best in bold.
+
+    Centralised training is shown but not compared: no federation could use it.
+    """
+    methods, noises = _axes(found)
+    lines = [[method, *cells] for method, cells in zip(methods, _cells(found, metric=metric), strict=True)]
+    return _table([_seeds(found), *noises], lines)
+
+
+def _cells(found: Sequence[Found], *, metric: str) -> list[list[str]]:
+    """Return the text of each method's cells, a noise each."""
     methods, noises = _axes(found)
     values = {(m, n): [one.score(metric) for one in found if _is(one, m, n)] for m in methods for n in noises}
-    best = {n: max((np.mean(values[m, n]) for m in methods if values[m, n]), default=0.0) for n in noises}
+    real = _rivals(found)
+    best = {n: max((np.mean(values[m, n]) for m in real if values[m, n]), default=0.0) for n in noises}
 
     def shown(method: str, noise: str) -> str:
         scores = values[method, noise]
         if not scores:
             return "not run"
         text = mean_and_spread(scores)
-        return f"**{text}**" if np.mean(scores) == best[noise] else text
+        return f"**{text}**" if method in real and np.mean(scores) == best[noise] else text
 
+    return [[shown(method, noise) for noise in noises] for method in methods]
+
+
+def _rivals(found: Sequence[Found]) -> list[str]:
+    """Return the methods that a federation could use: all but the upper bound."""
+    return _in_order(one.cell.method for one in found if not METHODS[one.cell.plan.method].pools)
+
+
+def _seeds(found: Sequence[Found]) -> str:
     seeds = len({one.cell.seed for one in found})
-    lines = [[method, *(shown(method, noise) for noise in noises)] for method in methods]
-    return _table([f"{seeds} seed{'s' if seeds > 1 else ''}", *noises], lines)
+    return f"{seeds} seed{'s' if seeds > 1 else ''}"
+
+
+def one_noise_table(found: Sequence[Found]) -> str:
+    """Return methods x metrics, where there is only one kind of noise: as `score_table` otherwise."""
+    methods, _ = _axes(found)
+    columns = [[cells[0] for cells in _cells(found, metric=metric)] for metric in METRICS]
+    lines = [list(line) for line in zip(methods, *columns, strict=True)]
+    return _table([_seeds(found), *SHORT_TITLES.values()], lines)
 
 
 def difference_table(found: Sequence[Found], *, metric: str) -> str:
@@ -119,7 +157,7 @@ def difference_table(found: Sequence[Found], *, metric: str) -> str:
     methods, noises = _axes(found)
 
     def shown(method: str, noise: str) -> str:
-        rivals = {m: _paired(found, m, noise, metric) for m in methods if m != method}
+        rivals = {m: _paired(found, m, noise, metric) for m in _rivals(found) if m != method}
         own = _paired(found, method, noise, metric)
         complete = {m: scores for m, scores in rivals.items() if own and scores.keys() == own.keys()}
         if not complete:

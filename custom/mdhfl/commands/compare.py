@@ -124,4 +124,5 @@ def _write(out: Path, question: str, found: Any) -> None:
     (out / "results.csv").write_text(to_csv(rows_of(found)), encoding="utf-8")
     (out / "table.md").write_text(text, encoding="utf-8")
     draw(found, out / "figure.svg")
-    Console().print(Markdown(text.split("\n\n**", 2)[0] + "\n\n**" + text.split("\n\n**", 2)[1]))
+    question, first, *_ = text.split("\n\n**")
+    Console().print(Markdown(f"{question}\n\n**{first}"))
