@@ -1,6 +1,7 @@
 """A run of the small federation, for tests of the engines: a folder, its experiment, its sites."""
 
 import shutil
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,11 @@ def numbers_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the rows in order, without what depends on the clock."""
     kept = [{k: v for k, v in row.items() if k not in ("seconds", "bytes")} for row in rows]
     return sorted(kept, key=lambda row: (row["round"], row["site"]))
+
+
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to its background jobs: a child of one would ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def own_bundle(folder: Path, change: tuple[str, str]) -> Path:

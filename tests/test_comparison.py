@@ -16,11 +16,11 @@ import yaml
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
+from simulated import heed_ctrl_c
 
-from mdhfl import comparison_runs
 from mdhfl.commands.compare import compare_command
 from mdhfl.comparison import Cell, read_comparison
-from mdhfl.comparison_runs import Workplace, finished, peak_memory
+from mdhfl.comparison_runs import Workplace, finished
 from mdhfl.comparison_table import Found, confidence_interval, difference_table, markdown, rows_of, score_table
 from mdhfl.jobs import PLANS
 
@@ -96,7 +96,12 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
         str(work),
     ]
     process = subprocess.Popen(
-        call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        call,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_ctrl_c,
     )
     try:
         deadline = time.monotonic() + 240
@@ -263,11 +268,17 @@ def test_the_interval_is_around_the_mean(values: list[float]) -> None:
 
 
 def test_the_peak_of_memory_is_measured_anew() -> None:
-    comparison_runs._reset_peak_memory()
-    before = peak_memory()
-    block = np.ones(50 * 2**20, dtype=np.uint8)
-    assert peak_memory() - before > 40 * 2**20
-    del block
+    """In a process of its own: what was allocated and freed before the reset is forgotten, what comes after is seen."""
+    code = (
+        "import numpy as np; from mdhfl.comparison_runs import _reset_peak_memory, peak_memory\n"
+        "block = np.ones(300 * 2**20, dtype=np.uint8); del block; high = peak_memory()\n"
+        "_reset_peak_memory(); low = peak_memory(); block = np.ones(100 * 2**20, dtype=np.uint8)\n"
+        "print(high, low, peak_memory())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    high, low, after = (int(word) / 2**20 for word in done.stdout.split())
+    assert high - low > 200
+    assert 90 < after - low < 200
 
 
 def test_an_unfinished_run_is_not_taken_for_a_finished_one(tmp_path: Path) -> None:

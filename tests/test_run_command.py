@@ -9,9 +9,10 @@ import time
 from pathlib import Path
 
 import pytest
-from simulated import numbers_of
+from simulated import heed_ctrl_c, numbers_of
 
 from mdhfl import cli
+from mdhfl.jobs import PLANS
 from mdhfl.results import read_rows
 
 
@@ -105,7 +106,7 @@ def test_an_unknown_plan_lists_the_plans(
     tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert mdhfl(monkeypatch, "run", "fedmagic", "--federation", federation, "--out", tmp_path / "a") == 2
-    assert "there are: mdhfl, local, local_sce" in capsys.readouterr().err
+    assert f"there are: {', '.join(PLANS)}" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +170,9 @@ def test_ctrl_c_keeps_every_finished_round_and_says_how_to_go_on(
     tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [sys.executable, "-m", "mdhfl.cli", *map(str, run_arguments(federation, tmp_path / "a", "--rounds", 30))]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     results = tmp_path / "a" / "results.jsonl"
     deadline = time.monotonic() + 240
     while not results.exists() or len(read_rows(results)) < 4:

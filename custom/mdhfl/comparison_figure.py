@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mdhfl.comparison_table import TITLES, Found
+from mdhfl.comparison_table import SHORT_TITLES, Found
 
 
 def draw(found: Sequence[Found], path: Path, *, metric: str = "macro_f1") -> None:
@@ -44,7 +44,7 @@ def draw(found: Sequence[Found], path: Path, *, metric: str = "macro_f1") -> Non
                     label=method if place == 0 else None,
                 )
         axis.set_xticks(range(len(noises)), noises)
-        axis.set_ylabel(TITLES[metric])
+        axis.set_ylabel(f"{SHORT_TITLES[metric]}, %", fontsize=9)
         axis.set_title(federation, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()
