@@ -28,6 +28,15 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_federation(tmp_path_factory.mktemp("small") / "fed")
 
 
+@pytest.fixture(scope="session")
+def three_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three sites, and a validation part at the server. Tests must not change it."""
+    from small_federation import write_federation
+
+    sites = ("site-1", "site-2", "site-3")
+    return write_federation(tmp_path_factory.mktemp("three") / "fed", sites=sites, training=20, server=12)
+
+
 class SmallFiles:
     """Makes every write beyond a size fail, as on a full disk."""
 

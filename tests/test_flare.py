@@ -38,12 +38,6 @@ def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
         )
 
 
-@pytest.fixture(scope="module")
-def three_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    sites = ("site-1", "site-2", "site-3")
-    return write_federation(tmp_path_factory.mktemp("three") / "fed", sites=sites, training=20, server=12)
-
-
 @pytest.mark.parametrize("plan", ["feddf", "sl_fedl", "swarm_fhe"])
 def test_weights_and_peers_in_flare_give_the_numbers_of_one_process(
     tmp_path: Path, three_sites: Path, plan: str

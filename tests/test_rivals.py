@@ -22,14 +22,6 @@ from mdhfl.server_desk import ServerDesk
 SHARING = [name for name in PLANS if name not in ("swarm_fhe", "centralised") and not name.startswith("local")]
 
 
-@pytest.fixture(scope="module")
-def three_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three sites with different numbers of images, and a validation part at the server."""
-    return write_federation(
-        tmp_path_factory.mktemp("three") / "fed", sites=("site-1", "site-2", "site-3"), training=20, server=12
-    )
-
-
 def changes_for(plan: str, **changes: Any) -> dict[str, Any]:
     own = {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8} if plan == "feddf" else {}
     return {**own, "warm_up_epochs": 1, **changes}

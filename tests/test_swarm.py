@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from simulated import new_run, numbers_of
-from test_rivals import changes_for, model_of, run, three_sites  # noqa: F401
+from test_rivals import changes_for, model_of, run
 
 from mdhfl.election import Member, Turn, check_turn, elect
 from mdhfl.experiment import Experiment
@@ -19,6 +19,7 @@ from mdhfl.ledger import Ledger
 from mdhfl.messages import Answer, Request
 from mdhfl.results import Results
 from mdhfl.run_folder import read_run
+from mdhfl.site import Site
 from mdhfl.swarm import NoLeader
 from mdhfl.weights import mean_of
 
@@ -39,7 +40,7 @@ def without_swarm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**r, "about": {k: v for k, v in r["about"].items() if k != "merged_by"}} for r in rows]
 
 
-def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -> None:
     fedavg, _ = run(tmp_path / "fedavg", three_sites, "fedavg", rounds=2)
     swarm, heard = run(tmp_path / "swarm", three_sites, "sl_fedl", rounds=2)
     assert without_swarm(swarm) == fedavg  # bit for bit
@@ -55,7 +56,7 @@ def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -
     assert {row["about"]["merged_by"] for row in last} == {leaders[1]}
 
 
-def test_sites_of_different_architectures_merge_within_them(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_sites_of_different_architectures_merge_within_them(tmp_path: Path, three_sites: Path) -> None:
     how: dict[str, Any] = {
         "rounds": 1,
         "bundles": ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2"),
@@ -86,7 +87,7 @@ def start(folder: Path, federation: Path, *, rounds: int = 2, plan: str = "sl_fe
     return experiment, Results(folder, experiment=experiment)
 
 
-def test_a_leader_that_dies_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_a_leader_that_dies_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:
     """It dies after it has sent the merge to everybody: the worst moment. The second leader's merge counts."""
     experiment, results = start(tmp_path, three_sites)
     dead = elect(SITES, experiment=experiment.id, round_=1)[0]
@@ -106,7 +107,7 @@ def test_a_leader_that_dies_is_followed_by_the_next(tmp_path: Path, three_sites:
     assert without_swarm(numbers_of(results.rows())) == whole  # who led does not matter
 
 
-def test_no_leader_left_stops_the_run_and_it_can_be_resumed(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_no_leader_left_stops_the_run_and_it_can_be_resumed(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites)
 
     def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
@@ -120,7 +121,7 @@ def test_no_leader_left_stops_the_run_and_it_can_be_resumed(tmp_path: Path, thre
     assert without_swarm(numbers_of(results.rows())) == whole
 
 
-def test_a_member_that_cannot_be_reached_is_left_out_and_comes_back(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_a_member_that_cannot_be_reached_is_left_out_and_comes_back(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites)
     gone = elect(SITES, experiment=experiment.id, round_=0)[1]
 
@@ -145,7 +146,7 @@ def test_a_member_that_cannot_be_reached_is_left_out_and_comes_back(tmp_path: Pa
     assert [gone in e.content["shares"] for e in merges] == [False, True, True]
 
 
-def test_a_server_that_dies_when_some_sites_have_learned_can_go_on(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_a_server_that_dies_when_some_sites_have_learned_can_go_on(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites)
 
     def die(request: Request, answer: Answer) -> None:
@@ -160,7 +161,32 @@ def test_a_server_that_dies_when_some_sites_have_learned_can_go_on(tmp_path: Pat
     assert all(row["about"]["merged_by"] for row in last.values())
 
 
-def test_a_tampered_ledger_is_named_and_refused(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_a_crash_in_the_middle_of_a_sites_round_can_be_resumed(
+    tmp_path: Path, three_sites: Path, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """The site has taken the merged model and not yet saved its round; `first` sites have learned before it."""
+    experiment, results = start(tmp_path, three_sites)
+    real = Site._train
+
+    def crash(self: Site, work: Any, **arguments: Any) -> float | None:
+        if (work.request.round, self.settings.site) == (2, SITES[first]):
+            raise KeyboardInterrupt
+        return real(self, work, **arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Site, "_train", crash)
+        with pytest.raises(KeyboardInterrupt):
+            run_in_process(tmp_path, experiment=experiment)
+    assert run_in_process(tmp_path, experiment=experiment)["status"] == "finished"
+    ledgers = list(ledgers_of(tmp_path).values())
+    assert ledgers[0] == ledgers[1] == ledgers[2]
+    if first == 0:  # nobody was ahead: the round is the one of an uninterrupted run
+        whole, _ = run(tmp_path / "quiet", three_sites, "fedavg", rounds=2)
+        assert without_swarm(numbers_of(results.rows())) == whole
+
+
+def test_a_tampered_ledger_is_named_and_refused(tmp_path: Path, three_sites: Path) -> None:
     experiment, _ = start(tmp_path, three_sites, rounds=1)
     run_in_process(tmp_path, experiment=experiment)
     path = ledger_path(tmp_path, SITES[1])
@@ -197,7 +223,7 @@ def test_a_server_cannot_choose_the_leader() -> None:
     assert min(leaders.count(site) for site in SITES) > 5  # everybody leads now and then
 
 
-def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites: Path) -> None:
     experiment, _ = start(tmp_path, three_sites, rounds=1)
     run_in_process(tmp_path, experiment=experiment)
     sites = open_sites(tmp_path, names=SITES)
@@ -212,7 +238,7 @@ def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites
     assert model_of(tmp_path, "site-1")
 
 
-def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
     errors = []
 
@@ -236,7 +262,7 @@ def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path:
     assert min(row["bytes"]["up"] for row in rows if row["round"]) > 5 * 4 * 1_000_000  # more than five times float32
 
 
-def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
     held: list[tuple[str, set[str]]] = []
 
@@ -255,7 +281,7 @@ def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, th
         assert with_key == set(SITES) - {leader}
 
 
-def test_a_ciphertext_of_another_key_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_a_ciphertext_of_another_key_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:
     """A member with a wrong key finds out by itself: the leader's context is not its keeper's."""
     from mdhfl.ckks import SecretContext
 
@@ -286,7 +312,7 @@ def test_a_ciphertext_of_another_key_is_left_out_by_name(tmp_path: Path, three_s
     assert rows[1, order[2]]["about"]["merged_by"] == ""
 
 
-def test_a_share_of_another_length_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:  # noqa: F811
+def test_a_share_of_another_length_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites, rounds=1)
     order = elect(SITES, experiment=experiment.id, round_=0)
 

@@ -122,6 +122,8 @@ class Site:
             losses["train"] = self._train(work, epochs=work.method.local_epochs, phase="train")
         answer = self._score_and_share(work, losses)
         work.progress = self._keep(work, answer)
+        if work.swarm is not None:
+            work.swarm.commit()
         return work.progress.answer
 
     def _adopt(self, work: Work) -> None:

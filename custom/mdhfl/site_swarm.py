@@ -2,10 +2,10 @@
 
 A merge in four steps: the leader asks every member for its share, merges within each layout, appends the merge to the
 ledger, and sends everybody the merged model with the ledger's new entries (`swarm_leader.py`). A member keeps what it
-got aside, and commits it, model and ledger, only when the next round begins with this leader: a leader that dies
-half-way leaves nothing behind. A member that no merge reached goes on with its own model, says so, and is merged again
-next round. With encryption there is a key for each merge, made by the leader's runner-up (the keeper) and given to all
-but the leader.
+got aside, takes it over only when the next round begins with this leader, and writes its ledger when that round's state
+is saved: a leader that dies half-way leaves nothing behind. A member that no merge reached goes on with its own model,
+says so, and is merged again next round. With encryption there is a key for each merge, made by the leader's runner-up
+(the keeper) and given to all but the leader.
 """
 
 import time
@@ -42,6 +42,7 @@ class Swarm:
         self._ledger_path = folder / "ledger.jsonl"
         self.key = load_or_create_key(folder.parent / "ledger.key")
         self._pending: Pending | None = None
+        self._taken: Ledger | None = None
         self._share: Share | None = None
         self._secrets: dict[tuple[int, int], SecretContext] = {}
         self.peer_bytes = {"up": 0, "down": 0}
@@ -53,15 +54,24 @@ class Swarm:
         return Ledger.load(self._ledger_path, experiment=self.experiment)
 
     def take(self, turn: Turn) -> Merged | None:
-        """Commit the merge of a turn and return the merged model; None if there is none for this site."""
-        pending, self._pending = self._pending, None
+        """Return the merged model of a turn; None if there is none for this site. `commit` follows when it is used."""
+        pending, self._pending, self._taken = self._pending, None, None
         self._secrets.clear()
         self.merged_by = ""
         if pending is None or pending.turn != turn:
             return None
-        pending.ledger.save(self._ledger_path)
+        self._taken = pending.ledger
         self.merged_by = turn.leader
         return pending.merged
+
+    def commit(self) -> None:
+        """Write the ledger of the merge that was taken, once the state that came of it is safe.
+
+        Before, a crash would leave a ledger with a merge that this site has not used, and that must be made again.
+        """
+        if self._taken is not None:
+            self._taken.save(self._ledger_path)
+            self._taken = None
 
     def lead(self, request: Request, own: Weights) -> None:
         """Merge the models of a turn that this site leads, and keep its own result aside; see `swarm_leader.lead`."""
