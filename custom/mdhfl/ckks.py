@@ -8,6 +8,7 @@ multiplication, so two primes do: 120 bits at degree 8192, where the Homomorphic
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ class Ciphertext:
     Attributes:
         data: its serialised polynomials.
         length: M, the number of encrypted numbers.
+        addends: how many such ciphertexts a sum may have, at least 1: so large are its numbers at most.
         context: 64 hexadecimal digits: which public context it was made with.
         digest: 64 hexadecimal digits of the data. TenSEAL's reader does not survive damaged bytes, so it is compared
             before anything is read.
@@ -39,14 +41,16 @@ class Ciphertext:
 
     data: bytes
     length: int
+    addends: int
     context: str
     digest: str
 
     @classmethod
-    def of(cls, tensor: Any, *, length: int, context: str) -> "Ciphertext":
+    def of(cls, tensor: Any, *, length: int, addends: int, context: str) -> "Ciphertext":
         """Serialise an encrypted tensor."""
         data = bytes(tensor.serialize())
-        return cls(data=data, length=length, context=context, digest=hashlib.sha256(data).hexdigest())
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(data=data, length=length, addends=addends, context=context, digest=digest)
 
 
 class PublicContext:
@@ -71,27 +75,34 @@ class PublicContext:
             )
         )
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """64 hexadecimal digits that identify the context."""
         return hashlib.sha256(self.to_bytes()).hexdigest()
 
-    def encrypt(self, values: NDArray[np.float32]) -> Ciphertext:
+    def encrypt(self, values: NDArray[np.float32], *, addends: int) -> Ciphertext:
         """Encrypt an (M,) vector.
 
+        Args:
+            values: each below 2**18 / addends in size.
+            addends: how many vectors it may be added up with, itself included; at least 1.
+
         Raises:
-            CipherError: not one vector, NaN or infinity, or numbers too large for the scale.
+            CipherError: not one vector, NaN or infinity, or numbers so large that a sum could wrap around.
         """
         if values.ndim != 1 or not values.size:
             raise CipherError(f"expected one vector to encrypt, got shape {values.shape}")
-        largest = float(np.abs(values).max())
-        if not largest < LARGEST:
-            raise CipherError(f"expected numbers below {LARGEST:.0f} to encrypt, got {largest:.4g}; has it diverged?")
+        largest, limit = float(np.abs(values).max()), LARGEST / addends
+        if not largest < limit:
+            raise CipherError(
+                f"expected numbers below {limit:.0f}, so that {addends} of them can be added, got {largest:.4g}; has "
+                "the model diverged?"
+            )
         padded = np.zeros(_polynomials(values.size) * SLOTS, dtype=np.float64)
         padded[: values.size] = values
         rows = tenseal.plain_tensor(np.ascontiguousarray(padded.reshape(-1, SLOTS).T))
         encrypted = tenseal.ckks_tensor(self._context, rows, batch=True)
-        return Ciphertext.of(encrypted, length=int(values.size), context=self.digest)
+        return Ciphertext.of(encrypted, length=int(values.size), addends=addends, context=self.digest)
 
     def add(self, ciphertexts: Mapping[str, Ciphertext]) -> Ciphertext:
         """Add ciphertexts without reading them, in the order of the names.
@@ -100,15 +111,22 @@ class PublicContext:
             ciphertexts: site -> what it sent, at least one.
 
         Raises:
-            CipherError: naming the site whose ciphertext is of another context or length, or is none.
+            CipherError: naming the site whose ciphertext is of another context or length, was encrypted for a sum of
+                fewer, or is none.
         """
         names = sorted(ciphertexts)
         first, total = ciphertexts[names[0]], None
         for name in names:
             self.check(ciphertexts[name], who=repr(name), like=first)
+            if ciphertexts[name].addends < len(names):
+                raise CipherError(
+                    f"ciphertext from {name!r}: expected one that {len(names)} can be added of, got one for at most "
+                    f"{ciphertexts[name].addends}: the sum could wrap around"
+                )
             tensor = _tensor_from(self._context, ciphertexts[name], who=repr(name))
             total = tensor if total is None else total + tensor
-        return Ciphertext.of(total, length=first.length, context=self.digest)
+        left = min(ciphertext.addends for ciphertext in ciphertexts.values()) // len(names)
+        return Ciphertext.of(total, length=first.length, addends=left, context=self.digest)
 
     def check(self, ciphertext: Ciphertext, *, who: str, like: Ciphertext | None) -> None:
         """Refuse a ciphertext that cannot be added to another one.
@@ -130,10 +148,15 @@ class PublicContext:
 
 
 class SecretContext:
-    """What the members hold and the leader does not: it decrypts."""
+    """What the members hold and the leader does not: it decrypts.
+
+    Attributes:
+        public: what may be given to a leader.
+    """
 
     def __init__(self, context: Any) -> None:
         self._context = context
+        self.public = PublicContext.from_bytes(PublicContext(context).to_bytes())
 
     @classmethod
     def create(cls) -> "SecretContext":
@@ -161,14 +184,9 @@ class SecretContext:
         )
 
     @property
-    def public(self) -> PublicContext:
-        """What may be given to a leader."""
-        return PublicContext.from_bytes(PublicContext(self._context).to_bytes())
-
-    @property
     def digest(self) -> str:
         """That of the public context."""
-        return PublicContext(self._context).digest
+        return self.public.digest
 
     def decrypt(self, ciphertext: Ciphertext, *, who: str) -> NDArray[np.float32]:
         """Decrypt a vector.
