@@ -57,7 +57,7 @@ def site_card(
     }
 
 
-def public_card(
+def image_set_card(
     pictures: Sequence[Picture],
     *,
     digest: str,
@@ -65,7 +65,7 @@ def public_card(
     image_size: int,
     skips: Mapping[str, Sequence[Skip]],
 ) -> Json:
-    """The public set's card: no labels, no file names of its images."""
+    """The card of the public set, or of the server's part: no labels, no file names of its images."""
     sources = sorted({picture.source for picture in pictures})
     return {
         "version": VERSION,

@@ -13,8 +13,8 @@ from .arguments import PrepareArguments
 from .cards import (
     Json,
     federation_card,
+    image_set_card,
     program_version,
-    public_card,
     public_digest,
     server_digest,
     site_card,
@@ -182,24 +182,33 @@ def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: 
 
 def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
     home = folder / "public"
-    datalist = write_public(gathered.public, folder=home, seed=arguments.seed)
-    digest = public_digest(datalist)
-    card = public_card(
-        gathered.public,
-        digest=digest,
-        classes=gathered.space.classes,
-        image_size=arguments.image_size,
-        skips=(gathered.public_pool or gathered.pool).skips,
-    )
-    write_json(home / "card.json", card)
+    digest = public_digest(write_public(gathered.public, folder=home, seed=arguments.seed))
+    pool = gathered.public_pool or gathered.pool
+    _write_set_card(home, gathered.public, digest=digest, pool=pool, gathered=gathered, arguments=arguments)
     return {"count": len(gathered.public), "digest": digest}
 
 
 def _write_server_part(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json | None:
     if not gathered.server:
         return None
-    datalist = write_server(gathered.server, folder=folder / "server", seed=arguments.seed)
-    return {"validation": len(datalist["validation"]), "digest": server_digest(datalist)}
+    home = folder / "server"
+    digest = server_digest(write_server(gathered.server, folder=home, seed=arguments.seed))
+    _write_set_card(home, gathered.server, digest=digest, pool=gathered.pool, gathered=gathered, arguments=arguments)
+    return {"validation": len(gathered.server), "digest": digest}
+
+
+def _write_set_card(
+    home: Path,
+    pictures: list[Picture],
+    *,
+    digest: str,
+    pool: Pool,
+    gathered: _Gathered,
+    arguments: PrepareArguments,
+) -> None:
+    classes, size = gathered.space.classes, arguments.image_size
+    card = image_set_card(pictures, digest=digest, classes=classes, image_size=size, skips=pool.skips)
+    write_json(home / "card.json", card)
 
 
 def _is_up_to_date(old: Json, *, arguments: PrepareArguments, raw: Mapping[str, str]) -> bool:

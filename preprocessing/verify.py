@@ -44,7 +44,8 @@ def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
             _compare(home, "digest", facts["digest"], site_digest(datalist), problems=problems)
     _verify_public(folder / "public", facts=federation["public"], size=size, pixels=pixels, problems=problems)
     if "server" in federation:
-        _verify_server(folder / "server", facts=federation["server"], size=size, pixels=pixels, problems=problems)
+        home, facts = folder / "server", federation["server"]
+        _verify_server(home, facts=facts, classes=classes, size=size, pixels=pixels, problems=problems)
     return problems
 
 
@@ -115,7 +116,18 @@ def _verify_public(home: Path, *, facts: Mapping[str, Any], size: int, pixels: b
     _verify_images(home, datalist["public"], size=size, pixels=pixels, problems=problems)
 
 
-def _verify_server(home: Path, *, facts: Mapping[str, Any], size: int, pixels: bool, problems: list[str]) -> None:
+def _verify_server(
+    home: Path,
+    *,
+    facts: Mapping[str, Any],
+    classes: Sequence[str],
+    size: int,
+    pixels: bool,
+    problems: list[str],
+) -> None:
+    card = _load(home / "card.json", schema="card", problems=problems)
+    if card is not None:
+        _compare(home / "card.json", "classes", list(classes), card["classes"], problems=problems)
     datalist = _load(home / "datalist.json", schema="datalist", problems=problems)
     if datalist is None:
         return

@@ -67,13 +67,7 @@ def write_federation(
     ]
     public_digest = _digest([item["digest"] for item in shown])
     _write_json(folder / "public" / "datalist.json", {"version": 1, "public": shown})
-    _write_json(
-        folder / "public" / "card.json",
-        {
-            "version": 1, "source": ["drawn"], "count": public, "digest": public_digest, "classes": list(CLASSES),
-            "image_size": size, "licence": "none", "citation": "none", "skipped": [],
-        },
-    )  # fmt: skip
+    _write_set_card(folder / "public", count=public, digest=public_digest, size=size)
     card = {}
     if server:
         labels = [i % len(CLASSES) for i in range(server)]
@@ -82,7 +76,9 @@ def write_federation(
             for i, label in enumerate(labels)
         ]
         _write_json(folder / "server" / "datalist.json", {"version": 1, "validation": items})
-        card = {"server": {"validation": server, "digest": _digest([f"{i['digest']} {i['label']}" for i in items])}}
+        digest = _digest([f"{i['digest']} {i['label']}" for i in items])
+        _write_set_card(folder / "server", count=server, digest=digest, size=size)
+        card = {"server": {"validation": server, "digest": digest}}
     _write_json(
         folder / "federation.json",
         {
@@ -94,6 +90,14 @@ def write_federation(
         },
     )  # fmt: skip
     return folder
+
+
+def _write_set_card(folder: Path, *, count: int, digest: str, size: int) -> None:
+    card = {
+        "version": 1, "source": ["drawn"], "count": count, "digest": digest, "classes": list(CLASSES),
+        "image_size": size, "licence": "none", "citation": "none", "skipped": [],
+    }  # fmt: skip
+    _write_json(folder / "card.json", card)
 
 
 def _write_image(folder: Path, number: int, pixels: np.ndarray) -> dict[str, str]:

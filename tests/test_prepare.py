@@ -372,11 +372,17 @@ def test_the_server_gets_labelled_images_that_no_site_has(tmp_path, cells):
     others |= {item["digest"] for item in load(fed, "public/datalist.json")["public"]}
     assert not others & {item["digest"] for item in listed}
     assert len(others) == 120 - 24
+    card = load(fed, "server/card.json")
+    assert (card["count"], card["digest"]) == (24, facts["digest"])
+    assert card["classes"] == load(fed, "public/card.json")["classes"] == sorted(COUNTS)
     assert verify_federation(fed, pixels=True) == []
     make(cells, tmp_path / "again", server_validation=24)
     assert tree(tmp_path / "again" / "server") == tree(fed / "server")
     (fed / "server" / listed[0]["image"]).unlink()
-    assert "expected this image, there is no such file" in verify_federation(fed, pixels=False)[0]
+    (fed / "server" / "card.json").write_text(json.dumps({**card, "classes": ["other", "names"]}))
+    wrong, missing = verify_federation(fed, pixels=False)
+    assert "server/card.json: classes: expected" in wrong
+    assert "expected this image, there is no such file" in missing
 
 
 def test_a_server_part_that_the_pool_cannot_give_is_refused(tmp_path, cells):

@@ -110,6 +110,11 @@ def load_labelled_part(folder: Path, name: str, *, decode: Decode, image_size: i
     return _part(images, [item["label"] for item in listed])
 
 
+def classes_of(folder: Path) -> tuple[str, ...]:
+    """Return the ordered class names that a folder's labels mean, as its card says."""
+    return tuple(_read_json(folder / "card.json")["classes"])
+
+
 def image_size_of(folder: Path) -> int:
     """Return the side in pixels of the images in a site's or the public folder, as its card says."""
     return int(_read_json(folder / "card.json")["image_size"])
