@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from mdhfl.results import Results, read_rows
-from mdhfl.run_folder import read_run, site_settings_path
+from mdhfl.run_folder import read_run, server_settings_path, site_settings_path
 from mdhfl.simulator import simulate
 
 CLOCK = ("seconds", "bytes")
@@ -29,20 +29,15 @@ def repeat_in_flare(run: Path, out: Path) -> None:
         path = site_settings_path(out, site)
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps({**settings, "state": str(path.parent.resolve())}), encoding="utf-8")
+    if server_settings_path(run).is_file():
+        shutil.copy(server_settings_path(run), server_settings_path(out))
     simulate(out)
 
 
 def differences(one: Path, other: Path) -> list[str]:
     """Return what differs between two runs of one experiment."""
-    found = []
-    rows, others = (
-        {
-            (r["round"], r["site"]): {k: v for k, v in r.items() if k not in CLOCK}
-            for r in read_rows(f / "results.jsonl")
-        }
-        for f in (one, other)
-    )
-    found += [f"round {key[0]}, {key[1]}" for key in rows.keys() | others.keys() if rows.get(key) != others.get(key)]
+    rows, others = _rows(one), _rows(other)
+    found = [f"round {key[0]}, {key[1]}" for key in rows.keys() | others.keys() if rows.get(key) != others.get(key)]
     last, last_other = (Results(f, experiment=read_run(f)[0]).resume() for f in (one, other))
     if last is None or last_other is None:
         return [*found, "a run without a recorded round"]

@@ -1,8 +1,9 @@
 """FedProx (shares weights): `python jobs/fedprox.py --federation fed/`.
 
-Sites of different architectures: `--set grouped=true` averages within each.
+The values are those of FedAvg; the proximal weight is one that its paper tuned from.
 """
 
+from mdhfl.jobs.fedavg import PLAN as FEDAVG
 from mdhfl.plan import Plan
 
 PLAN = Plan(
@@ -10,12 +11,7 @@ PLAN = Plan(
     summary="FedProx: FedAvg (weights leave the sites) that stays near the last average",
     method="fedprox",
     rounds=40,
-    parameters={
-        "warm_up_epochs": 1,
-        "local_epochs": 1,
-        "grouped": False,
-        "proximal_weight": 0.01,
-    },
+    parameters={**FEDAVG.parameters, "proximal_weight": 0.01},
 )
 
 if __name__ == "__main__":

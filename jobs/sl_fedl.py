@@ -1,8 +1,9 @@
 """SL-FedL (peers share weights): `python jobs/sl_fedl.py --federation fed/`.
 
-Sites of different architectures: `--set grouped=true` averages within each.
+The values are those of FedAvg.
 """
 
+from mdhfl.jobs.fedavg import PLAN as FEDAVG
 from mdhfl.plan import Plan
 
 PLAN = Plan(
@@ -10,11 +11,7 @@ PLAN = Plan(
     summary="SL-FedL: an elected leader among the sites averages weights",
     method="sl_fedl",
     rounds=40,
-    parameters={
-        "warm_up_epochs": 1,
-        "local_epochs": 1,
-        "grouped": False,
-    },
+    parameters=FEDAVG.parameters,
 )
 
 if __name__ == "__main__":

@@ -17,13 +17,16 @@ LAYERS = [  # a module may import from its own layer and from those after it
     {"simulator", "job", "report", "export"},
     {"controller", "executor", "filters", "inprocess"},
     {"results", "run_folder", "plan", "server_desk"},
-    {"federation", "site", "site_work"},
+    {"federation", "site"},
+    {"site_round"},
+    {"site_work"},
     {"swarm", "site_swarm", "swarm_leader", "image_cache", "server_settings", "distillation"},
     {"experiment", "state", "training", "bundle", "transforms", "data", "site_settings", "ledger", "swarm_shares"},
     {"messages"},
     {"methods"},
     {"teaching", "weights", "election"},
-    {"knowledge", "losses", "metrics", "resources", "parameters", "peers", "ckks"},
+    {"knowledge", "losses", "metrics", "parameters", "peers", "ckks", "seeds", "timing", "checked_json"},
+    {"resources"},
 ]
 
 

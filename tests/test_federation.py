@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mdhfl.election import Turn
 from mdhfl.experiment import Experiment
 from mdhfl.federation import Round, TooFewSites, federate
 from mdhfl.jobs import PLANS
@@ -143,3 +145,30 @@ def test_an_interrupted_run_continues_with_the_same_requests() -> None:
 def test_a_senseless_experiment_is_refused(change: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         replace(EXPERIMENT, **change)
+
+
+@pytest.mark.parametrize("about", [[], {}, {"layout": "l", "training_images": 0}, {"layout": 3, "training_images": 9}])
+def test_a_member_that_does_not_say_what_it_would_share_is_refused(about: Any) -> None:
+    """In a swarm the server reads what is to be merged from the sites' answers: a malformed one must not stop it."""
+    experiment = replace(EXPERIMENT, method="sl_fedl", parameters=PLANS["sl_fedl"].parameters)
+    good, turns = {"layout": "l", "training_images": 9}, []
+
+    def ask(asked: Mapping[str, Request]) -> Mapping[str, Answer]:
+        request = next(iter(asked.values()))
+        if isinstance(request.lesson, Turn):
+            turns.append(request.lesson)
+        spoilt = (request.round, "c") if request.action == "warm_up" else None
+        return {
+            site: replace(
+                answer_of(site, request), knowledge=None, about=about if (request.round, site) == spoilt else good
+            )
+            for site in asked
+        }
+
+    rounds: list[Round] = []
+    federate(experiment, ask=ask, record=rounds.append)
+    assert "answer from site 'c': expected its network's layout and at least 1 training image" in (
+        rounds[0].answers["c"].refusal
+    )
+    assert set(turns[0].members) == {"a", "b"}
+    assert set(turns[-1].members) == {"a", "b", "c"}

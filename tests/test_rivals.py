@@ -1,5 +1,6 @@
 """Every method on real (small) federations, in one process: what it must equal, and what it must refuse."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,14 @@ def test_feddf_serves_several_sites_of_one_architecture(tmp_path: Path, three_si
     for name, tensor in first.items():
         if tensor.is_floating_point():
             torch.testing.assert_close(tensor, second[name], rtol=0, atol=0)
+
+
+def test_a_server_with_another_label_space_does_not_distil(tmp_path: Path, three_sites: Path) -> None:
+    federation = shutil.copytree(three_sites, tmp_path / "fed")
+    card = federation / "server" / "card.json"
+    card.write_text(card.read_text().replace('"red"', '"violet"'))
+    with pytest.raises(ValueError, match=r"server: expected classes \['blue', 'red', 'green'\], its validation part"):
+        run(tmp_path / "run", federation, "feddf", rounds=1)
 
 
 def test_a_site_is_sent_the_model_of_its_own_architecture_only(tmp_path: Path, three_sites: Path) -> None:

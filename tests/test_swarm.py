@@ -8,36 +8,28 @@ from typing import Any
 
 import numpy as np
 import pytest
-from simulated import new_run, numbers_of
+from simulated import numbers_of
+from swarms import (
+    SITES,
+    Spoiled,
+    ledger_path,
+    ledgers_of,
+    member_of,
+    start,
+    with_a_spoiled_peer,
+    without_swarm,
+)
 from test_rivals import changes_for, model_of, run
 
+from mdhfl import site_round
 from mdhfl.election import Member, Turn, check_turn, elect
-from mdhfl.experiment import Experiment
 from mdhfl.federation import federate
-from mdhfl.inprocess import ask_in_process, open_sites, run_in_process
-from mdhfl.ledger import Ledger
+from mdhfl.inprocess import open_sites, run_in_process
 from mdhfl.messages import Answer, Request
-from mdhfl.results import Results
 from mdhfl.run_folder import read_run
 from mdhfl.site import Site
+from mdhfl.site_work import Work
 from mdhfl.swarm import NoLeader
-from mdhfl.weights import mean_of
-
-SITES = ("site-1", "site-2", "site-3")
-
-
-def ledger_path(folder: Path, site: str) -> Path:
-    (path,) = (folder / "sites" / site).glob("*/ledger.jsonl")
-    return path
-
-
-def ledgers_of(folder: Path) -> dict[str, Ledger]:
-    identity = read_run(folder)[0].id
-    return {site: Ledger.load(ledger_path(folder, site), experiment=identity) for site in SITES}
-
-
-def without_swarm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**r, "about": {k: v for k, v in r["about"].items() if k != "merged_by"}} for r in rows]
 
 
 def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -> None:
@@ -67,24 +59,6 @@ def test_sites_of_different_architectures_merge_within_them(tmp_path: Path, thre
     assert without_swarm(swarm) == fedavg
     merge = ledgers_of(tmp_path / "swarm")["site-1"].entries[-1]
     assert set(merge.content["shares"]) == {"site-1", "site-3"}  # alone in its architecture: it sends nothing
-
-
-class Spoiled:
-    """An `ask` whose answers are spoiled on the way, for one action and round."""
-
-    def __init__(self, folder: Path, spoil: Any) -> None:
-        self.sites = open_sites(folder, names=SITES)
-        self._ask, self._spoil = ask_in_process(self.sites), spoil
-        self.asked: list[Request] = []
-
-    def __call__(self, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
-        self.asked += list({id(r): r for r in requests.values()}.values())
-        return self._spoil(self._ask, requests)
-
-
-def start(folder: Path, federation: Path, *, rounds: int = 2, plan: str = "sl_fedl") -> tuple[Experiment, Results]:
-    experiment = new_run(folder, federation, plan=plan, rounds=rounds, changes=changes_for(plan))
-    return experiment, Results(folder, experiment=experiment)
 
 
 def test_a_leader_that_dies_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:
@@ -124,18 +98,8 @@ def test_no_leader_left_stops_the_run_and_it_can_be_resumed(tmp_path: Path, thre
 def test_a_member_that_cannot_be_reached_is_left_out_and_comes_back(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites)
     gone = elect(SITES, experiment=experiment.id, round_=0)[1]
-
-    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
-        request = next(iter(requests.values()))
-        site = spoiled.sites[gone]
-        if (request.action, request.round) == ("merge", 0):
-            site.receive = lambda sender, message: {"refusal": "the line is dead"}  # type: ignore[method-assign]
-        else:
-            site.__dict__.pop("receive", None)
-        return ask(requests)
-
-    spoiled = Spoiled(tmp_path, spoil)
-    federate(experiment, ask=spoiled, record=results.record)
+    ask = with_a_spoiled_peer(tmp_path, gone, lambda site, sender, message: {"refusal": "the line is dead"})
+    federate(experiment, ask=ask, record=results.record)
     rows = {(row["round"], row["site"]): row for row in results.rows()}
     assert rows[1, gone]["status"] == "ok"
     assert rows[1, gone]["about"]["merged_by"] == ""  # it went on with its own model, and says so
@@ -167,15 +131,15 @@ def test_a_crash_in_the_middle_of_a_sites_round_can_be_resumed(
 ) -> None:
     """The site has taken the merged model and not yet saved its round; `first` sites have learned before it."""
     experiment, results = start(tmp_path, three_sites)
-    real = Site._train
+    real = site_round._train
 
-    def crash(self: Site, work: Any, **arguments: Any) -> float | None:
-        if (work.request.round, self.settings.site) == (2, SITES[first]):
+    def crash(work: Work, **arguments: Any) -> float | None:
+        if (work.request.round, work.settings.site) == (2, SITES[first]):
             raise KeyboardInterrupt
-        return real(self, work, **arguments)
+        return real(work, **arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Site, "_train", crash)
+        patched.setattr(site_round, "_train", crash)
         with pytest.raises(KeyboardInterrupt):
             run_in_process(tmp_path, experiment=experiment)
     assert run_in_process(tmp_path, experiment=experiment)["status"] == "finished"
@@ -194,19 +158,13 @@ def test_a_tampered_ledger_is_named_and_refused(tmp_path: Path, three_sites: Pat
     lines[3]["content"]["shares"][SITES[0]] = "00"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     sites = open_sites(tmp_path, names=SITES)
-    members = {site: _member(tmp_path, site) for site in SITES}
+    members = {site: member_of(tmp_path, site) for site in SITES}
     order = elect(SITES, experiment=experiment.id, round_=2)
     turn = Turn(round=2, attempt=order.index(SITES[1]), leader=SITES[1], members=members)
     answer = sites[SITES[1]].answer(experiment.request("merge", round_=2, lesson=turn))
     assert str(path) in answer.refusal
     assert "entry 3 (merge" in answer.refusal
     assert "not signed by its leader: tampered with" in answer.refusal
-
-
-def _member(folder: Path, site: str) -> Member:
-    rows = Results(folder, experiment=read_run(folder)[0]).rows()
-    about = next(row["about"] for row in rows if row["site"] == site)
-    return Member(layout=about["layout"], images=about["training_images"])
 
 
 def test_a_server_cannot_choose_the_leader() -> None:
@@ -228,9 +186,9 @@ def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites
     run_in_process(tmp_path, experiment=experiment)
     sites = open_sites(tmp_path, names=SITES)
     order = elect(SITES, experiment=experiment.id, round_=2)
-    turn = Turn(round=2, attempt=0, leader=order[0], members={s: _member(tmp_path, s) for s in SITES})
+    turn = Turn(round=2, attempt=0, leader=order[0], members={s: member_of(tmp_path, s) for s in SITES})
     request = experiment.request("merge", round_=2, lesson=turn).to_wire()
-    message = {"ask": "share", "length": 0, "head": "", "request": request}
+    message = {"ask": "share", "length": 0, "request": request}
     reply = sites[order[1]].receive(order[2], message)
     assert f"expected 'share' from '{order[0]}', got it from '{order[2]}'" in reply["refusal"]
     assert np.ndim(sites[order[1]].receive(order[0], message)["result"]) == 1
@@ -238,97 +196,15 @@ def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites
     assert model_of(tmp_path, "site-1")
 
 
-def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path: Path, three_sites: Path) -> None:
-    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
-    errors = []
-
-    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
-        answers = ask(requests)
-        if next(iter(requests.values())).action == "merge":
-            swarms = {name: site._swarm_of(site._work) for name, site in spoiled.sites.items()}  # type: ignore[arg-type]
-            expected = mean_of({name: weights for name, (_, weights) in swarms.items()}).values
-            for swarm, _ in swarms.values():
-                assert swarm._pending is not None
-                assert swarm._pending.merged is not None
-                errors.append(np.abs(swarm._pending.merged.values - expected).max() / np.abs(expected).max())
-        return answers
-
-    spoiled = Spoiled(tmp_path, spoil)
-    federate(experiment, ask=spoiled, record=results.record)
-    assert len(errors) == 2 * 3  # the leader's too, which the keeper has decrypted for it
-    assert max(errors) < 1e-6
-    rows = results.rows()
-    assert {"encrypt", "decrypt", "merge"} <= {phase for row in rows for phase in row["seconds"]}
-    assert min(row["bytes"]["up"] for row in rows if row["round"]) > 5 * 4 * 1_000_000  # more than five times float32
-
-
-def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, three_sites: Path) -> None:
-    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
-    held: list[tuple[str, set[str]]] = []
-
-    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
-        answers = ask(requests)
-        request = next(iter(requests.values()))
-        if request.action == "merge":
-            with_key = {s for s, site in spoiled.sites.items() if site._work and site._work.swarm._secrets}  # type: ignore[union-attr]
-            held.append((request.lesson.leader, with_key))  # type: ignore[union-attr]
-        return answers
-
-    spoiled = Spoiled(tmp_path, spoil)
-    federate(experiment, ask=spoiled, record=results.record)
-    assert len(held) == 2
-    for leader, with_key in held:
-        assert with_key == set(SITES) - {leader}
-
-
-def test_a_ciphertext_of_another_key_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:
-    """A member with a wrong key finds out by itself: the leader's context is not its keeper's."""
-    from mdhfl.ckks import SecretContext
-
-    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
-    order = elect(SITES, experiment=experiment.id, round_=0)
-
-    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
-        request = next(iter(requests.values()))
-        site = spoiled.sites[order[2]]
-        if (request.action, request.round) == ("merge", 0):
-            real = type(site).receive
-
-            def with_another_key(sender: str, message: Any) -> Any:
-                if message["ask"] == "take key":
-                    message = {**message, "secret": SecretContext.create().to_bytes()}
-                return real(site, sender, message)
-
-            site.receive = with_another_key  # type: ignore[method-assign]
-        else:
-            site.__dict__.pop("receive", None)
-        return ask(requests)
-
-    spoiled = Spoiled(tmp_path, spoil)
-    federate(experiment, ask=spoiled, record=results.record)
-    merges = [e for e in ledgers_of(tmp_path)[order[0]].entries if e.kind == "merge"]
-    assert set(merges[0].content["shares"]) == {order[0], order[1]}
-    rows = {(row["round"], row["site"]): row for row in results.rows()}
-    assert rows[1, order[2]]["about"]["merged_by"] == ""
-
-
 def test_a_share_of_another_length_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites, rounds=1)
     order = elect(SITES, experiment=experiment.id, round_=0)
 
-    def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
-        request = next(iter(requests.values()))
-        site = spoiled.sites[order[2]]
-        if (request.action, request.round) == ("merge", 0):
-            real = type(site).receive
-            short = lambda reply: {**reply, "result": reply["result"][:-1]} if "result" in reply else reply  # noqa: E731
-            site.receive = lambda sender, message: short(real(site, sender, message))  # type: ignore[method-assign]
-        else:
-            site.__dict__.pop("receive", None)
-        return ask(requests)
+    def shortened(site: Site, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
+        reply = Site.receive(site, sender, message)
+        return {**reply, "result": reply["result"][:-1]} if "result" in reply else reply
 
-    spoiled = Spoiled(tmp_path, spoil)
-    federate(experiment, ask=spoiled, record=results.record)
+    federate(experiment, ask=with_a_spoiled_peer(tmp_path, order[2], shortened), record=results.record)
     merges = [e for e in ledgers_of(tmp_path)[order[0]].entries if e.kind == "merge"]
     assert set(merges[0].content["shares"]) == {order[0], order[1]}
     assert set(merges[1].content["shares"]) == set(SITES)  # and it is merged again

@@ -11,12 +11,12 @@ from typing import Any
 
 import yaml
 
+from mdhfl.checked_json import check_against_schema
 from mdhfl.jobs import PLANS
 from mdhfl.methods import METHODS, create
 from mdhfl.plan import Plan
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.run_folder import BUILT_IN_BUNDLES
-from mdhfl.site_settings import check_against_schema
 
 NO_NOISE = {"none": {"noise": "none"}}
 BELOW_DATA = ("raw", "public_raw", "labels")  # arguments of `prepare` that are files of the data folder

@@ -7,7 +7,7 @@ from mdhfl.experiment import Experiment
 from mdhfl.knowledge import KnowledgeError, check
 from mdhfl.messages import Action, Answer, Lesson, Request
 from mdhfl.methods.method import Desk, Method, Shared
-from mdhfl.swarm import merge_by_a_leader
+from mdhfl.swarm import member_of, merge_by_a_leader
 from mdhfl.weights import check_weights
 
 Ask = Callable[[Mapping[str, Request]], Mapping[str, Answer]]
@@ -113,7 +113,7 @@ def _accept(experiment: Experiment, method: Method, request: Request, answer: An
             raise KnowledgeError(f"expected an answer from site {site!r}, got one signed {answer.site!r}")
         if answer.round != request.round:
             raise KnowledgeError(f"answer from site {site!r}: expected round {request.round}, got {answer.round}")
-        _check_shared(experiment, method, request, answer)
+        _check_shared(method, request, answer)
         shape = (len(experiment.classes), len(experiment.classes))
         if answer.confusion is None or answer.confusion.shape != shape:
             raise KnowledgeError(f"answer from site {site!r}: expected a confusion matrix of shape {shape}")
@@ -122,7 +122,7 @@ def _accept(experiment: Experiment, method: Method, request: Request, answer: An
     return answer
 
 
-def _check_shared(experiment: Experiment, method: Method, request: Request, answer: Answer) -> None:
+def _check_shared(method: Method, request: Request, answer: Answer) -> None:
     """Check that an answer shares what its method says, and nothing else."""
     if answer.weights is not None and method.shares != "weights":
         raise KnowledgeError(f"answer from site {answer.site!r}: holds weights, which this method does not share")
@@ -134,3 +134,5 @@ def _check_shared(experiment: Experiment, method: Method, request: Request, answ
         if answer.weights is None:
             raise KnowledgeError(f"answer from site {answer.site!r}: expected weights, got none")
         check_weights(answer.weights, round_=request.round)
+    elif method.led:
+        member_of(answer)

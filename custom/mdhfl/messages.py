@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from mdhfl.election import Member, Turn
 from mdhfl.knowledge import Knowledge, Subject
+from mdhfl.methods.method import Lesson
 from mdhfl.teaching import Teaching
 from mdhfl.weights import Merged, Weights
 
 Action = Literal["warm_up", "learn", "adopt", "merge", "finish"]
-Lesson = Teaching | Merged | Turn
 LESSONS: Mapping[str, type[Lesson]] = {"teaching": Teaching, "merged": Merged, "turn": Turn}
 
 

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.bundle import find_bundle
+from mdhfl.checked_json import read_checked
 from mdhfl.experiment import Experiment
 from mdhfl.methods.method import Method
 from mdhfl.plan import Plan
 from mdhfl.server_settings import ServerSettings
-from mdhfl.site_settings import SiteSettings, check_against_schema
+from mdhfl.site_settings import SiteSettings
 from mdhfl.state import write_atomically
 
 BUILT_IN_BUNDLES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
@@ -55,17 +56,11 @@ def read_federation(folder: Path) -> dict[str, Any]:
     """Read and check federation.json.
 
     Raises:
-        ValueError: the folder is no federation.
+        FileNotFoundError: the folder is no federation.
+        ValueError: federation.json is damaged.
     """
-    path = folder / "federation.json"
-    if not path.is_file():
-        raise ValueError(f"{folder}: no federation.json; write a federation with `mdhfl prepare`")
-    try:
-        federation = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); prepare the federation again") from error
-    check_against_schema(federation, schema="federation", what=str(path))
-    return dict(federation)
+    missing = f"{folder}: no federation.json; write a federation with `mdhfl prepare`"
+    return read_checked(folder / "federation.json", schema="federation", missing=missing)
 
 
 def create_run(folder: Path, *, plan: Plan, choices: Choices) -> Experiment:

@@ -1,16 +1,16 @@
 """The server that trains, for FedDF: it builds the sites' networks, and distils all of them into each average."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdhfl.data import Part, image_size_of, load_labelled_part, load_public_set
+from mdhfl.data import Part, classes_of, image_size_of, load_labelled_part, load_public_set
 from mdhfl.experiment import Experiment
 from mdhfl.methods.feddf import FedDf
 from mdhfl.methods.method import Desk
+from mdhfl.seeds import seed_from
 from mdhfl.server_settings import ServerSettings, read_server_settings
 from mdhfl.weights import Merged, Weights, layouts_of
 
@@ -82,8 +82,7 @@ class ServerDesk:
 
         bundle = self._bundle(bundle_name)
         self._load(bundle.network, average)
-        text = f"{self.experiment.seed}/server/{average.round}/{average.layout}"
-        seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+        seed = seed_from(self.experiment.seed, "server", average.round, average.layout)
         torch.manual_seed(seed)  # dropout
         best = distil(
             bundle.network,
@@ -137,5 +136,11 @@ class ServerDesk:
             raise ValueError(
                 f"server: expected public set {self.experiment.public_digest[:8]}, got {digest[:8]} in "
                 f"{self.settings.public}; copy the federation's public folder to the server"
+            )
+        classes = classes_of(self.settings.validation)
+        if classes != self.experiment.classes:
+            raise ValueError(
+                f"server: expected classes {list(self.experiment.classes)}, its validation part has {list(classes)} in "
+                f"{self.settings.validation}; copy the federation's server folder to the server"
             )
         return _Images(public=public, validation=load_labelled_part(self.settings.validation, "validation", **how))

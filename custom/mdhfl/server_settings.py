@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mdhfl.site_settings import read_settings
+from mdhfl.checked_json import read_checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,9 @@ def read_server_settings(path: Path) -> ServerSettings:
         FileNotFoundError: there is no such file.
         ValueError: it is not JSON, or does not follow `meta/schemas/server.schema.json`.
     """
-    values = read_settings(path, schema="server", described_in="docs/operator.md")
+    values = read_checked(
+        path, schema="server", missing=f"no server settings at {path}: write them as described in docs/operator.md"
+    )
     return ServerSettings(
         public=(path.parent / values["public"]).resolve(),
         validation=(path.parent / values["validation"]).resolve(),

@@ -1,12 +1,10 @@
 """`site.json`: a site's own truth. In production it lives at the site, and no job ever names an architecture."""
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mdhfl import resources
+from mdhfl.checked_json import read_checked
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +54,9 @@ def read_site_settings(path: Path) -> SiteSettings:
         FileNotFoundError: there is no such file.
         ValueError: it is not JSON, or does not follow `meta/schemas/site.schema.json`.
     """
-    values = read_settings(path, schema="site", described_in="docs/site.md")
+    values = read_checked(
+        path, schema="site", missing=f"no site settings at {path}: write them as described in docs/site.md"
+    )
 
     def resolved(name: str) -> Path:
         return (path.parent / values[name]).resolve()
@@ -74,37 +74,3 @@ def read_site_settings(path: Path) -> SiteSettings:
         threads=values["threads"],
         may_share=tuple(values.get("may_share", ["knowledge"])),
     )
-
-
-def read_settings(path: Path, *, schema: str, described_in: str) -> dict[str, Any]:
-    """Read a settings file and check it against `meta/schemas/<schema>.schema.json`.
-
-    Raises:
-        FileNotFoundError: there is no such file; says where it is described.
-        ValueError: it is not JSON, or does not follow the schema.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"no {schema} settings at {path}: write them as described in {described_in}")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    check_against_schema(values, schema=schema, what=str(path))
-    return dict(values)
-
-
-def check_against_schema(values: Mapping[str, Any], *, schema: str, what: str) -> None:
-    """Check values against `meta/schemas/<schema>.schema.json`.
-
-    Raises:
-        ValueError: naming `what`, the place inside it, what was expected and what came.
-    """
-    import jsonschema
-
-    path = resources.folder("meta") / "schemas" / f"{schema}.schema.json"
-    error = jsonschema.exceptions.best_match(
-        jsonschema.Draft202012Validator(json.loads(path.read_text(encoding="utf-8"))).iter_errors(values)
-    )
-    if error is not None:
-        place = "/".join(str(part) for part in error.absolute_path) or "top level"
-        raise ValueError(f"{what}: {place}: {error.message} (see {path.name})")

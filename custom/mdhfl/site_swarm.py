@@ -8,9 +8,7 @@ says so, and is merged again next round. With encryption there is a key for each
 (the keeper) and given to all but the leader.
 """
 
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +20,7 @@ from mdhfl.messages import Request, payload_bytes
 from mdhfl.peers import PeerError, Peers
 from mdhfl.swarm_leader import Pending, lead
 from mdhfl.swarm_shares import Share, ciphertext_from, digest_of
+from mdhfl.timing import timed
 from mdhfl.weights import Merged, Weights
 
 if TYPE_CHECKING:
@@ -145,7 +144,7 @@ class Swarm:
             raise ValueError(f"site {self.site!r}: the merged model is not the one that the ledger names")
         if not self.encrypted:
             return Merged(values=received, layout=layout, round=turn.round)
-        with self.timed("decrypt"):
+        with timed(self.seconds, "decrypt"):
             values = self._secret(turn).decrypt(received, who=f"leader {turn.leader!r}")
         group = turn.group(layout)
         there = sum(turn.members[site].images for site in group if site in entry["shares"])
@@ -155,7 +154,7 @@ class Swarm:
     def _make_keys(self, request: Request, turn: Turn) -> dict[str, Any]:
         from mdhfl.ckks import SecretContext
 
-        with self.timed("encrypt"):
+        with timed(self.seconds, "encrypt"):
             secret = SecretContext.create()
         self._secrets = {(turn.round, turn.attempt): secret}
         for member in sorted(set(turn.members) - {self.site, turn.leader}):
@@ -196,9 +195,10 @@ class Swarm:
             return Share()
         if public is None:
             return Share(weights=own)
-        total = sum(turn.members[site].images for site in turn.group(own.layout))
-        with self.timed("encrypt"):
-            cipher = public.encrypt(own.values * np.float32(own.images / total))
+        group = turn.group(own.layout)
+        total = sum(turn.members[site].images for site in group)
+        with timed(self.seconds, "encrypt"):
+            cipher = public.encrypt(own.values * np.float32(own.images / total), addends=len(group))
         return Share(cipher=cipher)
 
     def application(self, own: Weights) -> Application:
@@ -214,15 +214,6 @@ class Swarm:
         reply = self.peers.send(site, whole)
         self.peer_bytes["down"] += payload_bytes(reply)
         return reply
-
-    @contextmanager
-    def timed(self, phase: str) -> Iterator[None]:
-        """Add the time of a block to a phase."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
 
 
 def _merge_of(ledger: Ledger, turn: Turn) -> Mapping[str, Any] | None:

@@ -1,6 +1,5 @@
 """What a site holds in memory while it works on one experiment, built from its settings and restored from its disk."""
 
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from mdhfl.messages import Request
 from mdhfl.methods import create
 from mdhfl.methods.method import Method
 from mdhfl.peers import Peers
+from mdhfl.seeds import seed_from
 from mdhfl.site_settings import SiteSettings
 from mdhfl.state import Progress, load_progress
 
@@ -31,11 +31,13 @@ class Work:
     """Everything that a request needs; `request`, `method`, `progress`, `should_stop`, `seconds` change with it.
 
     Attributes:
+        settings: the site's.
         pool: the training images of all sites, for centralised training only.
         layout: of the network's weights, see `Weights`.
         swarm: this site's part in a swarm, if the method is one.
     """
 
+    settings: SiteSettings
     request: Request
     method: Method
     bundle: "LoadedBundle"
@@ -101,6 +103,7 @@ def build_work(
         bundle.network.load_state_dict(progress.model)
         bundle.optimizer.load_state_dict(dict(progress.optimizer))
     return Work(
+        settings=settings,
         request=request,
         method=method,
         bundle=bundle,
@@ -131,15 +134,13 @@ def state_path(settings: SiteSettings, request: Request) -> Path:
 
 def seed_of(settings: SiteSettings, request: Request, purpose: str) -> int:
     """Return a seed in [0, 2**63) that depends on nothing but experiment seed, site, round and purpose."""
-    text = f"{request.seed}/{settings.site}/{request.round}/{purpose}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return seed_from(request.seed, settings.site, request.round, purpose)
 
 
 def _initial_seed(settings: SiteSettings, request: Request, method: Method) -> int:
     """Return the seed of the initial weights: where models are merged, the same at all sites."""
     if method.merges:
-        digest = hashlib.sha256(f"{request.seed}/initial weights".encode()).digest()
-        return int.from_bytes(digest[:8], "big") >> 1
+        return seed_from(request.seed, "initial weights")
     return seed_of(settings, request, "initial weights")
 
 

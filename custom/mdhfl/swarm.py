@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from mdhfl.election import Member, Turn, elect
 from mdhfl.experiment import Experiment
+from mdhfl.knowledge import KnowledgeError
 from mdhfl.messages import Answer, Lesson, Request
 
 Ask = Callable[[Mapping[str, Request]], Mapping[str, Answer]]
@@ -30,10 +31,7 @@ def merge_by_a_leader(
     Raises:
         NoLeader: every member failed, each with its reason.
     """
-    members = {
-        site: Member(layout=str(answer.about["layout"]), images=int(answer.about["training_images"]))
-        for site, answer in answers.items()
-    }
+    members = {site: member_of(answer) for site, answer in answers.items()}
     reasons = []
     for attempt, leader in enumerate(elect(members, experiment=experiment.id, round_=round_)):
         turn = Turn(round=round_, attempt=attempt, leader=leader, members=members)
@@ -45,3 +43,19 @@ def merge_by_a_leader(
         f"round {round_}: expected one of {len(members)} sites to merge the models, all failed "
         f"({'; '.join(reasons)}). Mend the sites and resume: nothing recorded is lost"
     )
+
+
+def member_of(answer: Answer) -> Member:
+    """Return what a site's answer says about the model that it would share.
+
+    Raises:
+        KnowledgeError: nothing that can be merged: no layout, or no number of training images.
+    """
+    about = answer.about if isinstance(answer.about, Mapping) else {}
+    layout, images = about.get("layout"), about.get("training_images")
+    if not isinstance(layout, str) or not layout or type(images) is not int or images < 1:
+        raise KnowledgeError(
+            f"answer from site {answer.site!r}: expected its network's layout and at least 1 training image, got "
+            f"{layout!r} and {images!r}"
+        )
+    return Member(layout=layout, images=images)

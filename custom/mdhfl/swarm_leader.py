@@ -11,7 +11,8 @@ from mdhfl.ledger import Application, Entry, Ledger
 from mdhfl.messages import Request
 from mdhfl.peers import PeerError
 from mdhfl.swarm_shares import Share, ciphertext_from, digest_of, merge_shares, to_plain
-from mdhfl.weights import Merged, Weights, check_weights
+from mdhfl.timing import timed
+from mdhfl.weights import Merged, Weights, check_length, check_weights
 
 if TYPE_CHECKING:
     from mdhfl.ckks import PublicContext
@@ -57,8 +58,8 @@ def lead(swarm: "Swarm", request: Request, own: Weights) -> Pending | None:
     shares, replies, reasons = {swarm.site: swarm.own_share(turn, own, public)}, {}, []
     for member in sorted(set(turn.members) - {swarm.site}):
         try:
-            message = {"ask": "share", "length": len(ledger.entries), "head": ledger.head}
-            reply = swarm.send(member, request, {**message, **_public_bytes(public)})
+            asked = {"ask": "share", "length": len(ledger.entries), **_public_bytes(public)}
+            reply = swarm.send(member, request, asked)
             if reply.get("ahead"):
                 raise Ahead(f"site {member!r} has already learned from the merge of round {turn.round}")
             like = next((shares[site] for site in turn.group(turn.members[member].layout) if site in shares), None)
@@ -69,7 +70,7 @@ def lead(swarm: "Swarm", request: Request, own: Weights) -> Pending | None:
             reasons.append(f"{member}: {error}")
     if len(shares) < 2:
         raise ValueError(f"site {swarm.site!r}: expected models of at least 2 sites, got 1 ({'; '.join(reasons)})")
-    with swarm.timed("merge"):
+    with timed(swarm.seconds, "merge"):
         merged = merge_shares(turn, shares, public=public)
     ledger = _record(swarm, ledger, turn, own, replies=replies, shares=shares, merged=merged)
     mean = _spread(swarm, request, turn, ledger, replies=replies, merged=merged)
@@ -163,9 +164,7 @@ def _received_share(
     )
     check_weights(weights, round_=turn.round)
     if like is not None and like.weights is not None:
-        expected_size, size = like.weights.values.size, weights.values.size
-        if size != expected_size:
-            raise ValueError(f"weights from site {member!r}: expected {expected_size} numbers, got {size}")
+        check_length(weights, like=like.weights)
     return Share(weights=weights)
 
 

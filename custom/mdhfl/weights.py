@@ -67,6 +67,19 @@ def check_weights(weights: Weights, *, round_: int) -> None:
         raise KnowledgeError(f"{who}: expected at least 1 training image, got {weights.images}")
 
 
+def check_length(weights: Weights, *, like: Weights) -> None:
+    """Refuse weights that cannot be added to others of their layout.
+
+    Raises:
+        KnowledgeError: another length.
+    """
+    if weights.values.size != like.values.size:
+        raise KnowledgeError(
+            f"weights from site {weights.site!r}: expected {like.values.size} numbers for layout {like.layout[:8]}, "
+            f"got {weights.values.size}; is its mdhfl the same version?"
+        )
+
+
 def layouts_of(shared: Mapping[str, Weights]) -> dict[str, list[str]]:
     """Group the sites by layout: layout -> names of its sites, sorted."""
     groups: dict[str, list[str]] = {}
@@ -90,13 +103,8 @@ def mean_of(shared: Mapping[str, Weights]) -> Merged:
     first = shared[names[0]]
     total = np.zeros(first.values.size, dtype=np.float64)
     for name in names:
-        values = shared[name].values
-        if values.size != total.size:
-            raise KnowledgeError(
-                f"weights from site {name!r}: expected {total.size} numbers for layout {first.layout[:8]}, "
-                f"got {values.size}; is its mdhfl the same version?"
-            )
-        total += shared[name].images * values.astype(np.float64)
+        check_length(shared[name], like=first)
+        total += shared[name].images * shared[name].values.astype(np.float64)
     total /= sum(shared[name].images for name in names)
     return Merged(values=total.astype(np.float32), layout=first.layout, round=first.round)
 

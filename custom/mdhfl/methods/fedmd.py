@@ -4,16 +4,15 @@ Li, Wang: "FedMD: Heterogenous Federated Learning via Model Distillation", 2019,
 necessity: the public set is unlabelled, so the first training is private only; the same public items in every round.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.knowledge import Knowledge
-from mdhfl.methods.method import Desk, KnowledgeMethod, Lesson, Shares
-from mdhfl.teaching import Teaching, mean_of_all, weighted_sum
+from mdhfl.methods.method import KnowledgeMethod, Shares
+from mdhfl.teaching import Teaching, mean_of_all
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,13 +26,6 @@ class FedMd(KnowledgeMethod):
 
     def express(self, logits: "Tensor") -> "Tensor":
         return logits
-
-    def teach(
-        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
-    ) -> Mapping[str, Lesson]:
-        if not shared:
-            return {}
-        return dict.fromkeys(sites, weighted_sum(shared, weights=dict.fromkeys(shared, 1.0)))
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         return mean_of_all(teaching)

@@ -4,16 +4,15 @@ Madni, Umer, Foresti: "Federated Learning for Data and Model Heterogeneity in Me
 arXiv 2308.00155. One difference, by necessity of a network: knowledge is exchanged once a round, not once a batch.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.knowledge import Knowledge
-from mdhfl.methods.method import Desk, KnowledgeMethod, Lesson, Shares, require
-from mdhfl.teaching import Teaching, leave_one_out, weighted_sum
+from mdhfl.methods.method import KnowledgeMethod, Shares, require
+from mdhfl.teaching import Teaching, leave_one_out
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,13 +42,6 @@ class Mdhfl(KnowledgeMethod):
 
     def express(self, logits: "Tensor") -> "Tensor":
         return (logits / self.temperature).softmax(dim=1)
-
-    def teach(
-        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
-    ) -> Mapping[str, Lesson]:
-        if not shared:
-            return {}
-        return dict.fromkeys(sites, weighted_sum(shared, weights=dict.fromkeys(shared, 1.0)))
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         return leave_one_out(teaching, own=own, site=site)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.election import Turn
 from mdhfl.knowledge import Kind, Knowledge
-from mdhfl.teaching import Teaching
+from mdhfl.teaching import Teaching, weighted_sum
 from mdhfl.weights import Merged, Weights, layouts_of, mean_by_layout
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Shares = Literal["probabilities", "logits", "weights", "peer weights", "encrypted peer weights"]
 Permission = Literal["knowledge", "weights", "encrypted_weights"]  # what a site's IT allows in site.json
 Shared = Knowledge | Weights
-Lesson = Teaching | Merged
+Lesson = Teaching | Merged | Turn  # what a site is sent: what to learn from, what to adopt, or who has it
 
 PERMISSIONS: Mapping[Shares, Permission] = {
     "probabilities": "knowledge",
@@ -119,6 +120,17 @@ class KnowledgeMethod(Method):
     def __post_init__(self) -> None:
         super().__post_init__()
         require("align_epochs", self.align_epochs, at_least=1)
+
+    def teach(
+        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
+    ) -> Mapping[str, Lesson]:
+        if not shared:
+            return {}
+        return dict.fromkeys(sites, weighted_sum(shared, weights=self.teacher_weights(shared)))
+
+    def teacher_weights(self, shared: Mapping[str, Knowledge]) -> dict[str, float]:
+        """Return how much each site's knowledge counts in the sum that is sent to everybody, above 0."""
+        return dict.fromkeys(shared, 1.0)
 
     @abstractmethod
     def express(self, logits: "Tensor") -> "Tensor":

@@ -5,17 +5,16 @@ exchanged once a round, not once a batch; a loss that rises counts as one that s
 weights explode where the drops sum to nearly nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.knowledge import Knowledge
 from mdhfl.methods.mdhfl import Mdhfl
-from mdhfl.methods.method import Desk, Lesson, require
-from mdhfl.teaching import Teaching, leave_one_out, weighted_sum
+from mdhfl.methods.method import require
+from mdhfl.teaching import Teaching, leave_one_out
 
 SMALLEST_SUM = 1e-6  # of all loss drops; below it all teachers weigh alike
 
@@ -41,14 +40,9 @@ class Rhfl(Mdhfl):
             return 0.0
         return max((before - now) / now, 0.0)
 
-    def teach(
-        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
-    ) -> Mapping[str, Lesson]:
-        if not shared:
-            return {}
+    def teacher_weights(self, shared: Mapping[str, Knowledge]) -> dict[str, float]:
         drops = {site: knowledge.confidence for site, knowledge in shared.items()}
-        weights = confidence_weights(drops, weight=self.confidence_weight)
-        return dict.fromkeys(sites, weighted_sum(shared, weights=weights))
+        return confidence_weights(drops, weight=self.confidence_weight)
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         """Return rows that sum to the others' weights: their divergence has the gradient of the weighted sum."""
