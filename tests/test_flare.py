@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from small_federation import write_federation
 
 from mdhfl.experiment import Experiment
 from mdhfl.inprocess import run_in_process
+from mdhfl.jobs import PLANS
+from mdhfl.methods import METHODS
 from mdhfl.results import Results, read_rows
 from mdhfl.run_folder import BUILT_IN_BUNDLES, resume_run
 from mdhfl.simulator import check_simulator_can_take, kill_simulator
@@ -38,15 +41,18 @@ def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
         )
 
 
-@pytest.mark.parametrize("plan", ["feddf", "sl_fedl", "swarm_fhe"])
-def test_weights_and_peers_in_flare_give_the_numbers_of_one_process(
-    tmp_path: Path, three_sites: Path, plan: str
-) -> None:
-    """By the server (FedDF, which trains there), by elected leaders over FLARE's peer messages, and encrypted."""
-    changes = {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8} if plan == "feddf" else {}
+SHARING = [plan for plan in PLANS if not plan.startswith("local") and plan not in ("mdhfl", "centralised")]
+
+
+@pytest.mark.parametrize("plan", SHARING)
+def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sites: Path, plan: str) -> None:
+    """Knowledge, weights by the server (which trains, for FedDF), and peers that merge under an elected leader."""
+    changes: dict[str, Any] = {"warm_up_epochs": 1}
+    if plan == "feddf":
+        changes |= {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8}
     # FedDF's sites are sent the model of their own architecture: two broadcasts in a round.
     bundles = ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2") if plan == "feddf" else ("shufflenet_v2",)
-    rows = {}
+    method, rows = PLANS[plan].method, {}
     for engine in ("inprocess", "flare"):
         folder = tmp_path / engine
         experiment = new_run(folder, three_sites, plan=plan, rounds=1, changes=changes, engine=engine, bundles=bundles)
@@ -57,8 +63,8 @@ def test_weights_and_peers_in_flare_give_the_numbers_of_one_process(
         rows[engine] = numbers_of(read_rows(folder / "results.jsonl"))
         for row in rows[engine]:
             leader = row["about"].pop("merged_by", None)  # the draw depends on the experiment's id
-            assert bool(leader) == (plan != "feddf" and row["round"] > 0)
-    assert len(rows["flare"]) == 9
+            assert bool(leader) == (plan in ("sl_fedl", "swarm_fhe") and row["round"] > 0)
+    assert len(rows["flare"]) == 3 * (3 if METHODS[method].merges else 2)
     if plan == "swarm_fhe":  # its noise is drawn anew: equal up to the first merge, and every merge reached everybody
         rows = {engine: [row for row in found if row["round"] == 0] for engine, found in rows.items()}
     assert rows["flare"] == rows["inprocess"]

@@ -132,11 +132,11 @@ class FederationController(Controller):
         lock = threading.Lock()
 
         def received(client_task: ClientTask, fl_ctx: FLContext) -> None:
-            request = requests[client_task.client.name]
-            answer = _read(client_task, request)
+            sender = client_task.client.name  # as FLARE knows it, whatever the answer claims
+            answer = _read(client_task, requests[sender])
             with lock:
-                answers[answer.site] = answer
-                note_progress(folder, request, answer)
+                answers[sender] = answer
+                note_progress(folder, requests[sender], answer)
 
         connected = {client.name for client in fl_ctx.get_engine().get_clients()}
         tasks = []

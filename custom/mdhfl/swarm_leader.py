@@ -15,8 +15,10 @@ from mdhfl.timing import timed
 from mdhfl.weights import Merged, Weights, check_length, check_weights
 
 if TYPE_CHECKING:
-    from mdhfl.ckks import PublicContext
+    from mdhfl.ckks import Ciphertext, PublicContext
     from mdhfl.site_swarm import Swarm
+
+Reply = Mapping[str, Any]  # a member's answer to "share"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,94 +55,107 @@ def lead(swarm: "Swarm", request: Request, own: Weights) -> Pending | None:
         raise ValueError(f"site {swarm.site!r} was asked to merge in the turn of {turn.leader!r}")
     if own.round > turn.round:
         return None  # the server was restarted: this merge is done, and this site has learned from it
-    public = _public_context(swarm, request, turn) if swarm.encrypted else None
-    ledger = swarm.ledger()
-    shares, replies, reasons = {swarm.site: swarm.own_share(turn, own, public)}, {}, []
-    for member in sorted(set(turn.members) - {swarm.site}):
-        try:
-            asked = {"ask": "share", "length": len(ledger.entries), **_public_bytes(public)}
-            reply = swarm.send(member, request, asked)
-            if reply.get("ahead"):
-                raise Ahead(f"site {member!r} has already learned from the merge of round {turn.round}")
-            like = next((shares[site] for site in turn.group(turn.members[member].layout) if site in shares), None)
-            share = _received_share(turn, member, reply, public=public, like=like)
-            ledger = _longer(ledger, reply["entries"])
-            replies[member], shares[member] = reply, share
-        except (PeerError, ValueError, KeyError, TypeError) as error:
-            reasons.append(f"{member}: {error}")
-    if len(shares) < 2:
-        raise ValueError(f"site {swarm.site!r}: expected models of at least 2 sites, got 1 ({'; '.join(reasons)})")
-    with timed(swarm.seconds, "merge"):
-        merged = merge_shares(turn, shares, public=public)
-    ledger = _record(swarm, ledger, turn, own, replies=replies, shares=shares, merged=merged)
-    mean = _spread(swarm, request, turn, ledger, replies=replies, merged=merged)
-    return Pending(turn=turn, ledger=ledger, merged=mean)
+    return _Merge(swarm=swarm, request=request, turn=turn, own=own).make()
 
 
-def _record(
-    swarm: "Swarm",
-    ledger: Ledger,
-    turn: Turn,
-    own: Weights,
-    *,
-    replies: Mapping[str, Mapping[str, Any]],
-    shares: Mapping[str, Share],
-    merged: Mapping[str, Any],
-) -> Ledger:
-    """Admit who is new, and append this merge."""
-    applications = {member: Application.from_json(replies[member]["application"]) for member in replies}
-    for site, application in sorted({**applications, swarm.site: swarm.application(own)}.items()):
-        if site in shares and site not in ledger.keys:
-            ledger = ledger.admit(application)
-    return ledger.merge(
-        site=swarm.site,
-        round_=turn.round,
-        attempt=turn.attempt,
-        shares={site: share.digest for site, share in sorted(shares.items()) if not share.is_empty},
-        merged={layout: digest_of(result) for layout, result in sorted(merged.items())},
-        key=swarm.key,
-    )
+@dataclass(frozen=True, kw_only=True)
+class _Merge:
+    """One merge, as its leader makes it."""
 
+    swarm: "Swarm"
+    request: Request
+    turn: Turn
+    own: Weights
 
-def _spread(
-    swarm: "Swarm",
-    request: Request,
-    turn: Turn,
-    ledger: Ledger,
-    *,
-    replies: Mapping[str, Mapping[str, Any]],
-    merged: Mapping[str, Any],
-) -> Merged | None:
-    """Send everybody what was merged; return this site's own merged model, which the keeper has decrypted."""
-    layout = turn.members[swarm.site].layout
-    own = merged.get(layout)
-    mean = own if isinstance(own, Merged) else None
-    for member, reply in replies.items():
-        message = {"ask": "adopt", "entries": [e.to_json() for e in ledger.entries[int(reply["length"]) :]]}
-        result = merged.get(turn.members[member].layout)
-        message |= {} if result is None else {"result": to_plain(result)}
-        wanted = swarm.encrypted and own is not None and member == keeper_of(turn, experiment=swarm.experiment)
-        message |= {"for_leader": to_plain(own)} if wanted else {}
-        try:
-            answer = swarm.send(member, request, message)
-        except PeerError:
-            continue  # it will say itself that it received nothing
-        if wanted:
-            mean = Merged(values=np.asarray(answer["values"]), layout=layout, round=turn.round)
-    if own is not None and mean is None:
-        raise PeerError(f"site {keeper_of(turn, experiment=swarm.experiment)!r} did not decrypt the sum for its leader")
-    return mean
+    def make(self) -> Pending:
+        swarm = self.swarm
+        public = self._public_context() if swarm.encrypted else None
+        ledger, shares, replies = self._collect(public)
+        with timed(swarm.seconds, "merge"):
+            merged = merge_shares(self.turn, shares, public=public)
+        ledger = self._record(ledger, shares=shares, replies=replies, merged=merged)
+        return Pending(turn=self.turn, ledger=ledger, merged=self._spread(ledger, replies=replies, merged=merged))
 
+    @property
+    def _keeper(self) -> str:
+        return keeper_of(self.turn, experiment=self.swarm.experiment)
 
-def _public_context(swarm: "Swarm", request: Request, turn: Turn) -> "PublicContext":
-    from mdhfl.ckks import PublicContext
+    def _public_context(self) -> "PublicContext":
+        from mdhfl.ckks import PublicContext
 
-    reply = swarm.send(keeper_of(turn, experiment=swarm.experiment), request, {"ask": "make keys"})
-    return PublicContext.from_bytes(reply["public"])
+        return PublicContext.from_bytes(self.swarm.send(self._keeper, self.request, {"ask": "make keys"})["public"])
+
+    def _collect(self, public: "PublicContext | None") -> tuple[Ledger, dict[str, Share], dict[str, Reply]]:
+        """Ask every member: the longest ledger among them, the shares that can be merged, and their whole replies."""
+        turn, site, ledger = self.turn, self.swarm.site, self.swarm.ledger()
+        shares, replies, reasons = {site: self.swarm.own_share(turn, self.own, public)}, {}, []
+        for member in sorted(set(turn.members) - {site}):
+            try:
+                asked = {"ask": "share", "length": len(ledger.entries), **_public_bytes(public)}
+                reply = self.swarm.send(member, self.request, asked)
+                if reply.get("ahead"):
+                    raise Ahead(f"site {member!r} has already learned from the merge of round {turn.round}")
+                like = next(
+                    (shares[other] for other in turn.group(turn.members[member].layout) if other in shares), None
+                )
+                share = _received_share(turn, member, reply, public=public, like=like)
+                ledger = _longer(ledger, reply["entries"])
+                replies[member], shares[member] = reply, share
+            except (PeerError, ValueError, KeyError, TypeError) as error:
+                reasons.append(f"{member}: {error}")
+        if len(shares) < 2:
+            raise ValueError(f"site {site!r}: expected models of at least 2 sites, got 1 ({'; '.join(reasons)})")
+        return ledger, shares, replies
+
+    def _record(
+        self,
+        ledger: Ledger,
+        *,
+        shares: Mapping[str, Share],
+        replies: Mapping[str, Reply],
+        merged: Mapping[str, "Merged | Ciphertext"],
+    ) -> Ledger:
+        """Admit who is new, and append this merge."""
+        swarm = self.swarm
+        applications = {member: Application.from_json(reply["application"]) for member, reply in replies.items()}
+        for site, application in sorted({**applications, swarm.site: swarm.application(self.own)}.items()):
+            if site not in ledger.keys:
+                ledger = ledger.admit(application)
+        return ledger.merge(
+            site=swarm.site,
+            round_=self.turn.round,
+            attempt=self.turn.attempt,
+            shares={site: share.digest for site, share in sorted(shares.items()) if not share.is_empty},
+            merged={layout: digest_of(result) for layout, result in sorted(merged.items())},
+            key=swarm.key,
+        )
+
+    def _spread(
+        self, ledger: Ledger, *, replies: Mapping[str, Reply], merged: Mapping[str, "Merged | Ciphertext"]
+    ) -> Merged | None:
+        """Send everybody what was merged; return this site's own merged model, which the keeper has decrypted."""
+        members, layout = self.turn.members, self.turn.members[self.swarm.site].layout
+        own = merged.get(layout)
+        mean = own if isinstance(own, Merged) else None
+        for member, reply in replies.items():
+            message = {"ask": "adopt", "entries": [e.to_json() for e in ledger.entries[int(reply["length"]) :]]}
+            result = merged.get(members[member].layout)
+            message |= {} if result is None else {"result": to_plain(result)}
+            wanted = self.swarm.encrypted and own is not None and member == self._keeper
+            message |= {"for_leader": to_plain(own)} if wanted else {}
+            try:
+                answer = self.swarm.send(member, self.request, message)
+            except PeerError:
+                continue  # it will say itself that it received nothing
+            if wanted:
+                mean = Merged(values=np.asarray(answer["values"]), layout=layout, round=self.turn.round)
+        if own is not None and mean is None:
+            raise PeerError(f"site {self._keeper!r} did not decrypt the sum for its leader")
+        return mean
 
 
 def _received_share(
-    turn: Turn, member: str, reply: Mapping[str, Any], *, public: "PublicContext | None", like: Share | None
+    turn: Turn, member: str, reply: Reply, *, public: "PublicContext | None", like: Share | None
 ) -> Share:
     """Check a member's share, against another one of its layout if there is one.
 
