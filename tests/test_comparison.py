@@ -21,7 +21,15 @@ from simulated import heed_ctrl_c
 from mdhfl.commands.compare import compare_command
 from mdhfl.comparison import Cell, read_comparison
 from mdhfl.comparison_runs import Workplace, finished
-from mdhfl.comparison_table import Found, confidence_interval, difference_table, markdown, rows_of, score_table
+from mdhfl.comparison_table import (
+    Found,
+    confidence_interval,
+    difference_table,
+    markdown,
+    rows_of,
+    score_table,
+    site_rows_of,
+)
 from mdhfl.jobs import PLANS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,6 +78,7 @@ def test_a_comparison_runs_what_is_missing_and_writes_everything(tmp_path: Path)
     assert "| local CE |" in table
     assert "FedAvg: common initial weights; scored on the merged model" in table
     assert (out / "results.csv").read_text().count("\n") == 7
+    assert (out / "sites.csv").read_text().count("\n") == 13
     assert (out / "figure.svg").read_text().count("<svg") == 1
     decoded = list((work / "decoded").glob("*.npy"))
     assert len(decoded) == 7  # 2 sites x 3 parts and the public set, once for both noises and all methods
@@ -240,6 +249,15 @@ def test_tables_show_mean_spread_best_and_what_was_not_run() -> None:
     assert "c: further gradient steps on the public images" in text
     assert rows_of(RUNS)[0]["bytes_up_a_site_and_round"] == 100
     assert rows_of(RUNS)[4]["shares"] == "probabilities"
+
+
+def test_the_sites_scores_are_written_too() -> None:
+    rows = site_rows_of(RUNS)
+    assert len(rows) == 2 * len(RUNS)
+    assert rows[3] == {
+        "federation": "IID", "noise": "none", "method": "a", "seed": 1, "site": "site-1", "macro_f1": 80.0,
+        "balanced_accuracy": 80.0, "accuracy": 80.0, "own_macro_f1": 80.0, "own_accuracy": 80.0,
+    }  # fmt: skip
 
 
 def test_the_upper_bound_is_shown_but_is_no_rival() -> None:

@@ -83,12 +83,10 @@ class Comparison:
     """What a file asks for.
 
     Attributes:
-        name: of the file.
         question: what it is to answer.
         cells: every run, seed by seed, so that an early stop leaves a table.
     """
 
-    name: str
     question: str
     cells: tuple[Cell, ...]
 
@@ -108,7 +106,7 @@ def read_comparison(path: Path) -> Comparison:
     cells = tuple(_cells(asked, what=str(path)))
     for cell in {(c.federation, c.noise, c.method): c for c in cells}.values():
         _check(cell, what=str(path))
-    return Comparison(name=path.stem, question=asked["question"], cells=cells)
+    return Comparison(question=asked["question"], cells=cells)
 
 
 def _cells(asked: Mapping[str, Any], *, what: str) -> Iterator[Cell]:

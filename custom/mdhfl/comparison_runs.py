@@ -1,4 +1,4 @@
-"""Runs what a comparison lacks: as many processes as there are workers, each with one run at a time."""
+"""Runs the cells of a comparison: as many processes as there are workers, each with one run at a time."""
 
 import contextlib
 import json
@@ -50,11 +50,11 @@ def finished(cell: Cell, place: Workplace) -> dict[str, Any] | None:
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
-def run_missing(cells: Sequence[Cell], *, place: Workplace, workers: int, told: Told) -> dict[Cell, str]:
-    """Run every cell that is not finished, federation by federation.
+def run_all(cells: Sequence[Cell], *, place: Workplace, workers: int, told: Told) -> dict[Cell, str]:
+    """Run cells, federation by federation.
 
     Args:
-        cells: of one or more comparisons.
+        cells: of one or more comparisons; each is run, or continued if it was interrupted.
         place: where.
         workers: processes.
         told: called as each run ends, with what is recorded of it.
@@ -64,8 +64,7 @@ def run_missing(cells: Sequence[Cell], *, place: Workplace, workers: int, told: 
     """
     groups: dict[str, list[Cell]] = {}
     for cell in cells:
-        if finished(cell, place) is None:
-            groups.setdefault(cell.federation_folder, []).append(cell)
+        groups.setdefault(cell.federation_folder, []).append(cell)
     ahead = iter(groups.values())
     failures: dict[Cell, str] = {}
     preparing: dict[Future[None], list[Cell]] = {}
@@ -140,7 +139,7 @@ def _prepare(cells: Iterable[Cell], place: Workplace) -> None:
 def _decode(federation: Path, *, bundles: Iterable[str], cache: Path) -> None:
     from mdhfl.bundle import load_bundle
     from mdhfl.data import image_size_of, load_private_set, load_public_set
-    from mdhfl.image_cache import ImageCache
+    from mdhfl.image_cache import ImageCache, how_to_read
     from mdhfl.run_folder import read_federation
 
     card = read_federation(federation)
@@ -151,8 +150,7 @@ def _decode(federation: Path, *, bundles: Iterable[str], cache: Path) -> None:
         if bundle.decoding in done:
             continue
         done.add(bundle.decoding)
-        keep = ImageCache(cache).keeper(decoding=bundle.decoding, image_size=size)
-        how: dict[str, Any] = {"decode": bundle.deterministic_transforms, "image_size": size, "keep": keep}
+        how = how_to_read(bundle, image_size=size, cache=ImageCache(cache))
         load_public_set(federation / "public", **how)
         for site in card["sites"]:
             load_private_set(federation / "sites" / site, **how)

@@ -79,6 +79,18 @@ def rows_of(found: Sequence[Found]) -> list[dict[str, Any]]:
     return rows
 
 
+def site_rows_of(found: Sequence[Found]) -> list[dict[str, Any]]:
+    """Return one row a run and site, with the scores behind the means and the paired differences."""
+    rows = []
+    for one in found:
+        cell, scores = one.cell, {name: one.site_scores(name) for name in METRICS}
+        for site in scores[METRICS[0]]:
+            asked = {"federation": cell.federation, "noise": cell.noise, "method": cell.method, "seed": cell.seed}
+            known = {name: round(scores[name][site], 3) if site in scores[name] else None for name in METRICS}
+            rows.append({**asked, "site": site, **known})
+    return rows
+
+
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return rows as CSV."""
     text = io.StringIO()

@@ -5,12 +5,15 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mdhfl.data import Decoded, Keep
 from mdhfl.state import write_atomically
+
+if TYPE_CHECKING:
+    from mdhfl.bundle import LoadedBundle
 
 
 class ImageCache:
@@ -40,3 +43,17 @@ class ImageCache:
             images, _ = decode_all()
             write_atomically(path, lambda file: np.save(file, images))
         return np.load(path, mmap_mode="c" if len(digests) else None), digests
+
+
+def how_to_read(bundle: "LoadedBundle", *, image_size: int, cache: ImageCache | None) -> dict[str, Any]:
+    """Return the arguments that make the functions of `data.py` read images as a bundle wants them.
+
+    Args:
+        bundle: whose network will see them.
+        image_size: S in pixels.
+        cache: of images that were decoded before, if there is one.
+    """
+    how: dict[str, Any] = {"decode": bundle.deterministic_transforms, "image_size": image_size}
+    if cache is not None:
+        how["keep"] = cache.keeper(decoding=bundle.decoding, image_size=image_size)
+    return how

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.experiment import Experiment
-from mdhfl.image_cache import ImageCache
+from mdhfl.image_cache import ImageCache, how_to_read
 from mdhfl.metrics import confusion_matrix, scores_from
 from mdhfl.run_folder import checkpoint_path, site_settings_path
 from mdhfl.site_settings import read_site_settings
@@ -42,8 +42,7 @@ def score_on_all(folder: Path, *, experiment: Experiment, cache: ImageCache) -> 
         size = image_size_of(one.data)
         bundle = load_bundle(one.bundle, num_classes=classes, image_size=size)
         if bundle.decoding not in tests:
-            keep = cache.keeper(decoding=bundle.decoding, image_size=size)
-            how: dict[str, Any] = {"decode": bundle.deterministic_transforms, "image_size": size, "keep": keep}
+            how = how_to_read(bundle, image_size=size, cache=cache)
             parts = [load_private_set(other.data, **how).test for other in settings.values()]
             labels = torch.cat([part.labels for part in parts]).numpy()
             tests[bundle.decoding] = torch.cat([part.images for part in parts]), labels

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mdhfl.data import Part, classes_of, image_size_of, load_labelled_part, load_public_set
 from mdhfl.experiment import Experiment
+from mdhfl.image_cache import how_to_read
 from mdhfl.methods.feddf import FedDf
 from mdhfl.methods.method import Desk
 from mdhfl.seeds import seed_from
@@ -39,6 +40,7 @@ class ServerDesk:
     def __init__(self, settings: ServerSettings, *, experiment: Experiment) -> None:
         self.settings = settings
         self.experiment = experiment
+        self._decoded: dict[str, _Images] = {}
 
     def distil(
         self, averages: Mapping[str, Merged], *, teachers: Mapping[str, Weights], settings: FedDf
@@ -72,7 +74,7 @@ class ServerDesk:
 
         bundle = self._bundle(weights.bundle)
         self._load(bundle.network, weights)
-        return predict(bundle.network, images=self._images.public, intensity=bundle.intensity_transform)
+        return predict(bundle.network, images=self._images(bundle).public, intensity=bundle.intensity_transform)
 
     def _distil(self, average: Merged, bundle_name: str, *, teacher: "Tensor", settings: FedDf) -> Merged:
         import torch
@@ -81,14 +83,15 @@ class ServerDesk:
         from mdhfl.parameters import flatten
 
         bundle = self._bundle(bundle_name)
+        images = self._images(bundle)
         self._load(bundle.network, average)
         seed = seed_from(self.experiment.seed, "server", average.round, average.layout)
         torch.manual_seed(seed)  # dropout
         best = distil(
             bundle.network,
-            images=self._images.public,
+            images=images.public,
             teacher=teacher,
-            validation=self._images.validation,
+            validation=images.validation,
             settings=settings,
             intensity=bundle.intensity_transform,
             generator=torch.Generator().manual_seed(seed),
@@ -127,10 +130,14 @@ class ServerDesk:
             )
         return self._bundles[name]
 
-    @cached_property
-    def _images(self) -> _Images:
-        decode = next(iter(self._bundles.values())).deterministic_transforms
-        how: dict[str, Any] = {"decode": decode, "image_size": image_size_of(self.settings.public)}
+    def _images(self, bundle: "LoadedBundle") -> _Images:
+        """Return the images as a bundle decodes them; bundles that decode alike share them."""
+        if bundle.decoding not in self._decoded:
+            self._decoded[bundle.decoding] = self._read_images(bundle)
+        return self._decoded[bundle.decoding]
+
+    def _read_images(self, bundle: "LoadedBundle") -> _Images:
+        how = how_to_read(bundle, image_size=image_size_of(self.settings.public), cache=None)
         public, digest = load_public_set(self.settings.public, **how)
         if digest != self.experiment.public_digest:
             raise ValueError(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdhfl.data import Part, PrivateSet, image_size_of, load_private_set, load_public_set
-from mdhfl.image_cache import ImageCache
+from mdhfl.image_cache import ImageCache, how_to_read
 from mdhfl.knowledge import Subject
 from mdhfl.messages import Request
 from mdhfl.methods import create
@@ -86,9 +86,7 @@ def build_work(
     torch.manual_seed(_initial_seed(settings, request, method))
     bundle = load_bundle(settings.bundle, num_classes=len(subject.classes), image_size=image_size)
     bundle.network.to(settings.device).to(memory_format=torch.channels_last)
-    how: dict[str, Any] = {"image_size": image_size, "decode": bundle.deterministic_transforms}
-    if surroundings.cache is not None:
-        how["keep"] = surroundings.cache.keeper(decoding=bundle.decoding, image_size=image_size)
+    how = how_to_read(bundle, image_size=image_size, cache=surroundings.cache)
     private = load_private_set(settings.data, **how)
     if private.classes != subject.classes:
         raise ValueError(

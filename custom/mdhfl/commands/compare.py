@@ -88,7 +88,7 @@ def _run(cells: Any, *, place: Any, workers: int) -> Mapping[Any, str]:
         TimeRemainingColumn,
     )
 
-    from mdhfl.comparison_runs import finished, run_missing
+    from mdhfl.comparison_runs import finished, run_all
     from mdhfl.comparison_table import Found
 
     missing = [cell for cell in cells if finished(cell, place) is None]
@@ -109,7 +109,7 @@ def _run(cells: Any, *, place: Any, workers: int) -> Mapping[Any, str]:
             bar.console.print(f"{what}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s", highlight=False)
             bar.update(task, advance=1, description="comparing")
 
-        return run_missing(missing, place=place, workers=workers, told=told)
+        return run_all(missing, place=place, workers=workers, told=told)
 
 
 def _write(out: Path, question: str, found: Any) -> None:
@@ -117,11 +117,12 @@ def _write(out: Path, question: str, found: Any) -> None:
     from rich.markdown import Markdown
 
     from mdhfl.comparison_figure import draw
-    from mdhfl.comparison_table import markdown, rows_of, to_csv
+    from mdhfl.comparison_table import markdown, rows_of, site_rows_of, to_csv
 
     out.mkdir(parents=True, exist_ok=True)
     text = markdown(question, found)
     (out / "results.csv").write_text(to_csv(rows_of(found)), encoding="utf-8")
+    (out / "sites.csv").write_text(to_csv(site_rows_of(found)), encoding="utf-8")
     (out / "table.md").write_text(text, encoding="utf-8")
     draw(found, out / "figure.svg")
     question, first, *_ = text.split("\n\n**")
