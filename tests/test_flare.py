@@ -12,6 +12,7 @@ import pytest
 from simulated import new_run, numbers_of, own_bundle
 from small_federation import write_federation
 
+from mdhfl.election import elect
 from mdhfl.experiment import Experiment
 from mdhfl.inprocess import run_in_process
 from mdhfl.jobs import PLANS
@@ -68,6 +69,21 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
     if plan == "swarm_fhe":  # its noise is drawn anew: equal up to the first merge, and every merge reached everybody
         rows = {engine: [row for row in found if row["round"] == 0] for engine, found in rows.items()}
     assert rows["flare"] == rows["inprocess"]
+
+
+def test_a_leader_that_refuses_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:
+    """Over FLARE's peer messages: the elected leader's ledger was tampered with, so it neither leads nor shares."""
+    experiment = new_run(tmp_path, three_sites, plan="sl_fedl", rounds=1, engine="flare")
+    tampered, follower, third = elect(experiment.sites, experiment=experiment.id, round_=0)
+    path = tmp_path / "sites" / tampered / experiment.id / "ledger.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}\n")
+    assert simulator(tmp_path).wait(timeout=300) == 0, (tmp_path / "flare.log").read_text()[-3000:]
+    log = (tmp_path / "flare.log").read_text()
+    assert f"ledger {path}: expected an entry with index, previous, kind" in log
+    rows = {row["site"]: row for row in read_rows(tmp_path / "results.jsonl") if row["round"] == 1}
+    led = {site: row["about"]["merged_by"] for site, row in rows.items()}
+    assert led == {tampered: "", follower: follower, third: follower}
 
 
 def knowledge_of(folder: Path, experiment: Experiment) -> dict[str, np.ndarray]:
