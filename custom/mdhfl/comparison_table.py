@@ -184,7 +184,10 @@ def difference_table(found: Sequence[Found], *, metric: str) -> str:
 
 
 def cost_table(found: Sequence[Found]) -> str:
-    """Return a row a method: computation, bytes and memory, means over noise and seeds."""
+    """Return a row a method: computation, bytes and memory, means over noise and seeds.
+
+    The seconds of a run hold what no site's do: distillation at a server, and the scoring on all sites' images.
+    """
     methods, _ = _axes(found)
     lines = []
     for method in methods:
@@ -198,12 +201,13 @@ def cost_table(found: Sequence[Found]) -> str:
                 method,
                 rows[0]["shares"],
                 f"{mean('seconds_a_site'):.1f}",
+                f"{mean('wall_seconds'):.1f}",
                 f"{mean('bytes_up_a_site_and_round') / 1000:.1f}",
                 f"{mean('bytes_down_a_site_and_round') / 1000:.1f}",
                 f"{mean('peak_memory_mib'):.0f}",
             ]
         )
-    head = ["", "a site shares", "seconds a site", "kB up a site and round", "kB down", "peak MiB, all sites"]
+    head = ["", "a site shares", "seconds a site", "a run", "kB up a site and round", "kB down", "peak MiB, all sites"]
     return _table(head, lines)
 
 
