@@ -31,8 +31,8 @@ demo: $(READY) ## prepare drawn cells, run MDH-FL on 4 sites in FLARE's simulato
 	$(BIN)/mdhfl run local --federation $(DEMO)/fed --engine inprocess --rounds 5 --out $(DEMO)/local
 	$(BIN)/mdhfl report $(DEMO)/run $(DEMO)/local --out $(DEMO)/report
 
-test: $(READY) browser ## the whole test suite, two files at a time
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile --durations=15
+test: $(READY) browser ## the whole test suite, in two processes
+	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder --durations=15
 
 fast: $(READY) ## the tests that take seconds
 	$(BIN)/python -m pytest -q -m "not slow"

@@ -10,6 +10,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
+STARTS_FLARE = {"test_flare", "test_poc", "test_readme", "test_run_command", "test_benchmarks"}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep a file's tests in one process, and all that start FLARE: two that start at once may take the same port."""
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("flare" if item.path.stem in STARTS_FLARE else item.path.stem))
+
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
