@@ -29,15 +29,16 @@ BARE = """
 import sys
 from pathlib import Path
 from mdhfl.comparison import read_comparison
-from mdhfl.comparison_runs import Workplace
+from mdhfl.comparison_runs import Workplace, default_threads
 from mdhfl.inprocess import run_in_process
 from mdhfl.run_folder import Choices, create_run
 file, work, out = map(Path, sys.argv[1:])
-place = Workplace(data=work, work=work, threads=1, device="cpu")
+place = Workplace(data=work, work=work, threads=default_threads(1), device="cpu")  # as `compare --workers 1`
 for cell in read_comparison(file).cells:
     folder = out / cell.run_folder
     choices = Choices(federation=place.federation(cell), engine="inprocess", bundles=cell.bundles, seed=cell.seed,
-                      rounds=cell.rounds, changes=cell.changes, min_sites=None, device="cpu", threads=1, command="bare")
+                      rounds=cell.rounds, changes=cell.changes, min_sites=None, device="cpu", threads=place.threads,
+                      command="bare")
     run_in_process(folder, experiment=create_run(folder, plan=cell.plan, choices=choices))
 """
 

@@ -84,6 +84,21 @@ def write_federation(
     return folder
 
 
+def _record(bundles: Mapping[str, str], *, method: str, seed: int, classes: Sequence[str]) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "id": f"{method}-{seed}",
+        "method": method,
+        "seed": seed,
+        "classes": list(classes),
+        "sites": {site: {"bundle": bundle} for site, bundle in bundles.items()},
+        "public": {"count": 500, "digest": "ab" * 32},
+        "versions": {"python": "3.11.2", "mdhfl": "0.1.0", "torch": "2.9.0", "monai": "1.6.0", "nvflare": "2.9.0"},
+        "threads": 1,
+        "started": "2026-01-01T00:00:00+00:00",
+    }
+
+
 def write_run(
     folder: Path,
     *,
@@ -119,21 +134,12 @@ def write_run(
     """
     bundles = {site: BUNDLES[i % len(BUNDLES)] for i, site in enumerate(sites)}
     experiment = {
-        "version": 1,
-        "id": f"{method}-{seed}",
-        "method": method,
+        **_record(bundles, method=method, seed=seed, classes=classes),
         "parameters": dict(parameters or PARAMETERS[method]),
         "engine": engine,
-        "seed": seed,
         "rounds": rounds,
         "federation": str(federation),
-        "classes": list(classes),
-        "sites": {site: {"bundle": bundle} for site, bundle in bundles.items()},
-        "public": {"count": 500, "digest": "ab" * 32},
         "command": f"mdhfl run {method} --federation {federation} --seed {seed} --out {folder}",
-        "versions": {"python": "3.11.2", "mdhfl": "0.1.0", "torch": "2.9.0", "monai": "1.6.0", "nvflare": "2.9.0"},
-        "threads": 1,
-        "started": "2026-01-01T00:00:00+00:00",
     }
     _write(folder / "experiment.json", experiment)
     rng = np.random.default_rng([seed, *method.encode()])

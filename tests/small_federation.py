@@ -37,30 +37,8 @@ def write_federation(
     random = np.random.default_rng(seed)
     described = {}
     for site in sites:
-        site_folder = folder / "sites" / site
         parts = {"training": training, "validation": testing, "test": testing}
-        datalist: dict = {"version": 1}
-        number = 0
-        for part, count in parts.items():
-            datalist[part] = []
-            for _ in range(count):
-                label = number % len(CLASSES)
-                item = _write_image(site_folder, number, draw(label, random=random, size=size))
-                datalist[part].append({**item, "label": label})
-                number += 1
-        digest = _digest([f"{i['digest']} {i['label']}" for part in parts for i in datalist[part]])
-        counts = {
-            part: {name: sum(i["label"] == c for i in datalist[part]) for c, name in enumerate(CLASSES)}
-            for part in parts
-        }
-        card = {
-            "version": 1, "site": site, "source": ["drawn"], "classes": list(CLASSES), "image_size": size,
-            "counts": counts, "noise": {"kind": "none", "rate": 0.0, "realised_rate": 0.0, "matrix": []},
-            "skipped": [], "licence": "none", "citation": "none", "missing_classes": [],
-        }  # fmt: skip
-        _write_json(site_folder / "datalist.json", datalist)
-        _write_json(site_folder / "card.json", card)
-        described[site] = {**parts, "digest": digest}
+        described[site] = {**parts, "digest": _write_site(folder / "sites" / site, parts, random=random, size=size)}
     shown = [
         _write_image(folder / "public", i, draw(int(random.integers(len(CLASSES))), random=random, size=size))
         for i in range(public)
@@ -90,6 +68,31 @@ def write_federation(
         },
     )  # fmt: skip
     return folder
+
+
+def _write_site(folder: Path, parts: dict[str, int], *, random: np.random.Generator, size: int) -> str:
+    """Write a site's images, datalist and card; return the digest of its data."""
+    datalist: dict = {"version": 1}
+    number = 0
+    for part, count in parts.items():
+        datalist[part] = []
+        for _ in range(count):
+            label = number % len(CLASSES)
+            item = _write_image(folder, number, draw(label, random=random, size=size))
+            datalist[part].append({**item, "label": label})
+            number += 1
+    digest = _digest([f"{i['digest']} {i['label']}" for part in parts for i in datalist[part]])
+    counts = {
+        part: {name: sum(i["label"] == c for i in datalist[part]) for c, name in enumerate(CLASSES)} for part in parts
+    }
+    card = {
+        "version": 1, "site": folder.name, "source": ["drawn"], "classes": list(CLASSES), "image_size": size,
+        "counts": counts, "noise": {"kind": "none", "rate": 0.0, "realised_rate": 0.0, "matrix": []},
+        "skipped": [], "licence": "none", "citation": "none", "missing_classes": [],
+    }  # fmt: skip
+    _write_json(folder / "datalist.json", datalist)
+    _write_json(folder / "card.json", card)
+    return digest
 
 
 def _write_set_card(folder: Path, *, count: int, digest: str, size: int) -> None:

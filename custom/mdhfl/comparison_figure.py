@@ -32,15 +32,14 @@ def draw(found: Sequence[Found], path: Path, *, metric: str = "macro_f1") -> Non
     for axis, (title, groups) in zip(axes[:, 0], panels.items(), strict=True):
         for number, method in enumerate(methods):
             scores = [[one.score(metric) for one in group if one.cell.method == method] for group in groups.values()]
-            places = [place - 0.4 + (number + 0.5) * step for place, seeds in enumerate(scores) if seeds]
-            seeds = [seeds for seeds in scores if seeds]
-            means = np.array([np.mean(each) for each in seeds])
+            run = [place for place, seeds in enumerate(scores) if seeds]
+            means = np.array([np.mean(scores[place]) for place in run])
             axis.bar(
-                places,
+                [place - 0.4 + (number + 0.5) * step for place in run],
                 means,
                 width=0.9 * step,
                 color=COLOURS[number % len(COLOURS)],
-                yerr=[means - [min(each) for each in seeds], [max(each) for each in seeds] - means],
+                yerr=[means - [min(scores[place]) for place in run], [max(scores[place]) for place in run] - means],
                 error_kw={"elinewidth": 0.8},
                 label=method,
             )

@@ -40,7 +40,6 @@ class ServerDesk:
     def __init__(self, settings: ServerSettings, *, experiment: Experiment) -> None:
         self.settings = settings
         self.experiment = experiment
-        self._decoded: dict[str, _Images] = {}
 
     def distil(
         self, averages: Mapping[str, Merged], *, teachers: Mapping[str, Weights], settings: FedDf
@@ -74,7 +73,7 @@ class ServerDesk:
 
         bundle = self._bundle(weights.bundle)
         self._load(bundle.network, weights)
-        return predict(bundle.network, images=self._images(bundle).public, intensity=bundle.intensity_transform)
+        return predict(bundle.network, images=self._images.public, intensity=bundle.intensity_transform)
 
     def _distil(self, average: Merged, bundle_name: str, *, teacher: "Tensor", settings: FedDf) -> Merged:
         import torch
@@ -83,15 +82,14 @@ class ServerDesk:
         from mdhfl.parameters import flatten
 
         bundle = self._bundle(bundle_name)
-        images = self._images(bundle)
         self._load(bundle.network, average)
         seed = seed_from(self.experiment.seed, "server", average.round, average.layout)
         torch.manual_seed(seed)  # dropout
         best = distil(
             bundle.network,
-            images=images.public,
+            images=self._images.public,
             teacher=teacher,
-            validation=images.validation,
+            validation=self._images.validation,
             settings=settings,
             intensity=bundle.intensity_transform,
             generator=torch.Generator().manual_seed(seed),
@@ -130,13 +128,9 @@ class ServerDesk:
             )
         return self._bundles[name]
 
-    def _images(self, bundle: "LoadedBundle") -> _Images:
-        """Return the images as a bundle decodes them; bundles that decode alike share them."""
-        if bundle.decoding not in self._decoded:
-            self._decoded[bundle.decoding] = self._read_images(bundle)
-        return self._decoded[bundle.decoding]
-
-    def _read_images(self, bundle: "LoadedBundle") -> _Images:
+    @cached_property
+    def _images(self) -> _Images:
+        bundle = next(iter(self._bundles.values()))  # any: `data.py` holds what each decodes to the same digests
         how = how_to_read(bundle, image_size=image_size_of(self.settings.public), cache=None)
         public, digest = load_public_set(self.settings.public, **how)
         if digest != self.experiment.public_digest:
