@@ -60,7 +60,7 @@ results: $(READY) ## repeat all comparisons of docs/results.md on real images (h
 	$(BIN)/python -m experiments.document
 
 app: $(READY) ## compile jobs/ into app/config and meta/meta.json
-	$(BIN)/python jobs/compile_app.py
+	$(BIN)/python tools/compile_app.py
 
 browser: ## a browser for the report's test, where it can be installed
 	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \

@@ -28,10 +28,10 @@ SPEC: dict[str, Any] = {
 BARE = """
 import sys
 from pathlib import Path
-from mdhfl.comparison import read_comparison
-from mdhfl.comparison_runs import Workplace, default_threads
-from mdhfl.inprocess import run_in_process
-from mdhfl.run_folder import Choices, create_run
+from mdhfl.comparison.grid import read_comparison
+from mdhfl.comparison.runs import Workplace, default_threads
+from mdhfl.runs.inprocess import run_in_process
+from mdhfl.runs.folder import Choices, create_run
 file, work, out = map(Path, sys.argv[1:])
 place = Workplace(data=work, work=work, threads=default_threads(1), device="cpu")  # as `compare --workers 1`
 for cell in read_comparison(file).cells:
@@ -49,7 +49,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     Returns:
         Seconds of each, imports included, and their ratio.
     """
-    from mdhfl.comparison import read_comparison
+    from mdhfl.comparison.grid import read_comparison
     from mdhfl.preprocessing.prepare import prepare
 
     folder.mkdir(parents=True)
@@ -58,7 +58,7 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     cells = read_comparison(file).cells
     prepare(cells[0].prepare_arguments(data=work, out=work / "federations" / cells[0].federation_folder), workers=1)
     bare = _timed([sys.executable, "-c", BARE, str(file), str(work), str(folder / "bare")])
-    command = [sys.executable, "-m", "mdhfl.cli", "compare", str(file), "--work", str(work), "--workers", "1"]
+    command = [sys.executable, "-m", "mdhfl.commands.cli", "compare", str(file), "--work", str(work), "--workers", "1"]
     compared = _timed([*command, "--out", str(folder / "out")])
     return [
         {

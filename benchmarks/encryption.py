@@ -13,7 +13,7 @@ def measure(*, parameters: int = 1_000_000, sites: int = 3) -> list[dict[str, An
         One row: seconds per million parameters for each step, megabytes and their ratio to float32, kilobytes of the
         contexts, and the largest error relative to the largest number.
     """
-    from mdhfl.ckks import PublicContext, SecretContext
+    from mdhfl.swarm.ckks import PublicContext, SecretContext
 
     random = np.random.default_rng(0)
     vectors = [random.normal(scale=0.1, size=parameters).astype(np.float32) for _ in range(sites)]

@@ -51,7 +51,7 @@ def measure_seconds(folder: Path) -> list[dict[str, Any]]:
 def _run(out: Path, fed: Path, *, engine: str, rounds: int) -> float:
     """Return the seconds between a run's first and last recorded round."""
     from mdhfl.jobs import PLANS
-    from mdhfl.run_folder import Choices, create_run
+    from mdhfl.runs.folder import Choices, create_run
 
     choices = Choices(
         federation=fed,
@@ -67,10 +67,10 @@ def _run(out: Path, fed: Path, *, engine: str, rounds: int) -> float:
     )
     create_run(out, plan=PLANS["mdhfl"], choices=choices)
     code = (
-        "import pathlib, mdhfl.inprocess as i, mdhfl.run_folder as r; f = pathlib.Path(__import__('sys').argv[1]);"
+        "import pathlib, sys, mdhfl.runs.inprocess as i, mdhfl.runs.folder as r; f = pathlib.Path(sys.argv[1]);"
         "i.run_in_process(f, experiment=r.read_run(f)[0])"
     )
-    command = ["-m", "mdhfl.simulator"] if engine == "flare" else ["-c", code]
+    command = ["-m", "mdhfl.flare.simulator"] if engine == "flare" else ["-c", code]
     results = out / "results.jsonl"
     process = subprocess.Popen(
         [sys.executable, *command, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -92,11 +92,11 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
     from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
     from nvflare.fuel.utils import fobs
 
-    from mdhfl.experiment import Experiment
     from mdhfl.jobs import PLANS
-    from mdhfl.knowledge import Knowledge
-    from mdhfl.messages import Answer
-    from mdhfl.teaching import weighted_sum
+    from mdhfl.rounds.experiment import Experiment
+    from mdhfl.sharing.knowledge import Knowledge
+    from mdhfl.sharing.messages import Answer
+    from mdhfl.sharing.teaching import weighted_sum
 
     flare_decomposers.register()
     fobs.register(NumpyArrayDecomposer)

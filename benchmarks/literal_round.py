@@ -86,8 +86,8 @@ def _literal_round(networks: list[Any], sites: list[Path], public: Path) -> None
 def _our_round(networks: list[Any], optimizers: list[Any], cache: list[tuple[Any, Any]]) -> None:
     import torch
 
+    from mdhfl.learning.training import fit, predict
     from mdhfl.losses import knowledge_divergence, symmetric_cross_entropy
-    from mdhfl.training import fit, predict
 
     *private, (public, _) = cache
 
@@ -162,7 +162,7 @@ def _sce(logits: Any, labels: Any) -> Any:
 def _network(name: str, classes: int, size: int) -> Any:
     import torch
 
-    from mdhfl.bundle import load_bundle
+    from mdhfl.learning.bundle import load_bundle
 
     torch.manual_seed(0)
     return load_bundle(name, num_classes=classes, image_size=size).network
@@ -183,8 +183,8 @@ def _federation(folder: Path, *, training: int, public: int, size: int) -> tuple
     """Draw cells as PNG files: number_label.png."""
     from PIL import Image
 
-    from mdhfl.preprocessing.cell_drawing import draw_cell
-    from mdhfl.preprocessing.scanners import scanner
+    from mdhfl.preprocessing.drawing.cell import draw_cell
+    from mdhfl.preprocessing.drawing.scanners import scanner
 
     classes = ("eosinophil", "erythroblast", "monocyte", "lymphocyte_typical", "neutrophil_segmented")
     places = [folder / name for name in (*ARCHITECTURES, "public")]

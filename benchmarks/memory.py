@@ -7,8 +7,8 @@ from typing import Any
 
 CODE = """
 import json, pathlib, sys, torch
-from mdhfl.bundle import load_bundle
-from mdhfl.training import fit
+from mdhfl.learning.bundle import load_bundle
+from mdhfl.learning.training import fit
 torch.set_num_threads(1)
 size, images = 64, 20000
 loss = torch.nn.functional.cross_entropy

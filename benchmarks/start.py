@@ -10,7 +10,7 @@ MARK = "first gradient step"
 LAUNCHER = f"""
 import sys, time
 sys.argv = ["mdhfl", *sys.argv[1:]]
-import mdhfl.cli, mdhfl.training as training
+import mdhfl.commands.cli, mdhfl.learning.training as training
 # Wrapped here, not in the product: the optimiser's first step writes one line.
 import torch
 step = torch.optim.Adam.step
@@ -19,7 +19,7 @@ def first(self, *a, **k):
     print("{MARK}", flush=True)
     return step(self, *a, **k)
 torch.optim.Adam.step = first
-mdhfl.cli.main()
+mdhfl.commands.cli.main()
 """
 
 
@@ -33,7 +33,10 @@ def measure(fed: Path, out: Path) -> list[dict[str, Any]]:
     found = [
         {"what": what, "seconds": round(_seconds([sys.executable, "-c", code]), 1)}
         for what, code in (
-            ("`mdhfl --help`", "import sys; sys.argv = ['mdhfl', '--help']; import mdhfl.cli; mdhfl.cli.main()"),
+            (
+                "`mdhfl --help`",
+                "import sys; sys.argv = ['mdhfl', '--help']; from mdhfl.commands import cli; cli.main()",
+            ),
             ("import torch", "import torch"),
             ("import torch, torchvision, monai.bundle", "import torch, torchvision, monai.bundle"),
         )

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from mdhfl.jobs import PLANS
-from mdhfl.knowledge import Knowledge, Subject
 from mdhfl.methods import create
+from mdhfl.sharing.knowledge import Knowledge, Subject
 
 
 def measure(

@@ -9,7 +9,7 @@ BATCH = 16
 
 
 def measure(*, image_size: int = 32, images: int = 128, repetitions: int = 21) -> list[dict[str, Any]]:
-    """Compare `mdhfl.training.fit`, MONAI's random transforms included, with forward, backward and step alone.
+    """Compare `mdhfl.learning.training.fit`, MONAI's random transforms included, with forward, backward and step alone.
 
     Both use the bundle's network, optimiser and batch size, channels_last and one thread, in turns.
 
@@ -18,8 +18,8 @@ def measure(*, image_size: int = 32, images: int = 128, repetitions: int = 21) -
     """
     import torch
 
-    from mdhfl.bundle import load_bundle
-    from mdhfl.training import fit
+    from mdhfl.learning.bundle import load_bundle
+    from mdhfl.learning.training import fit
 
     torch.set_num_threads(1)
     loss = torch.nn.functional.cross_entropy

@@ -7,7 +7,7 @@ wrote it, and replaces what stands between `<!-- name -->` and `<!-- /name -->` 
 import re
 from pathlib import Path
 
-from mdhfl.comparison_table import METRICS, TITLES
+from mdhfl.comparison.table import METRICS, TITLES
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"

@@ -12,9 +12,9 @@ from typing import Any
 import click
 import numpy as np
 
-from mdhfl.results import Results, read_rows
-from mdhfl.run_folder import read_run, server_settings_path, site_settings_path
-from mdhfl.simulator import simulate
+from mdhfl.flare.simulator import simulate
+from mdhfl.runs.folder import read_run, server_settings_path, site_settings_path
+from mdhfl.server.results import Results, read_rows
 
 CLOCK = ("seconds", "bytes")
 

@@ -15,7 +15,7 @@ from mdhfl.jobs import (
     sl_fedl,
     swarm_fhe,
 )
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 _RECIPES = (
     mdh_fl,

@@ -3,7 +3,7 @@
 No federation: `--export` refuses. Use `mdhfl run centralised --engine inprocess`.
 """
 
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="centralised",

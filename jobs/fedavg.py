@@ -3,7 +3,7 @@
 Sites of different architectures: `--set grouped=true` averages within each.
 """
 
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="fedavg",

@@ -3,7 +3,7 @@
 The paper's values. The federation needs a labelled part at the server: `mdhfl prepare --server-validation 200`.
 """
 
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="feddf",

@@ -3,7 +3,7 @@
 Epochs as in MDH-FL's recipe, so that the two can be compared; the paper digests for 1 and revisits for 2 to 10.
 """
 
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="fedmd",

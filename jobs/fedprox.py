@@ -4,7 +4,7 @@ The values are those of FedAvg; the proximal weight is one that its paper tuned 
 """
 
 from mdhfl.jobs.fedavg import PLAN as FEDAVG
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="fedprox",

@@ -1,6 +1,6 @@
 """Every site alone, cross-entropy: what a federation must beat. `python jobs/local_ce.py --federation fed/`."""
 
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="local",

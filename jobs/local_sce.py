@@ -1,6 +1,6 @@
 """Every site alone, symmetric cross-entropy: MDH-FL's local half. `python jobs/local_sce.py --federation fed/`."""
 
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="local_sce",

@@ -4,7 +4,7 @@ The paper gives 40 rounds, SCE weights 0.1 and 1.0, no temperature, one epoch ea
 alignment starts from: here, from one epoch of local training.
 """
 
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="mdhfl",

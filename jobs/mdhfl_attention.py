@@ -4,7 +4,7 @@ The values are those of MDH-FL; the temperature of the attention is ours.
 """
 
 from mdhfl.jobs.mdh_fl import PLAN as MDH_FL
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="mdhfl_attention",

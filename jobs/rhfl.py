@@ -3,7 +3,7 @@
 The paper trains locally for 40 epochs before the first exchange.
 """
 
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="rhfl",

@@ -4,7 +4,7 @@ The values are those of FedAvg.
 """
 
 from mdhfl.jobs.fedavg import PLAN as FEDAVG
-from mdhfl.plan import Plan
+from mdhfl.runs.recipe import Plan
 
 PLAN = Plan(
     name="sl_fedl",

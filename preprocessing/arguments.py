@@ -1,15 +1,13 @@
 """What `prepare` is told, checked before anything is read."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from .cropping import parse_crops
-from .noise import NOISE_KINDS, find_matrix
-from .partition import SPLIT_KINDS
-from .sources import source_names
+from mdhfl.preprocessing.partition.noise import NOISE_KINDS, find_matrix
+from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
+from mdhfl.preprocessing.raw.cropping import parse_crops
+from mdhfl.preprocessing.sources import source_names
 
 HOLDOUT = "holdout"
 NOT_RECORDED = ("out", "overwrite")  # do not change what is prepared

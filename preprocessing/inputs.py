@@ -1,20 +1,39 @@
 """From arguments to raw inputs: which data is read, under which name, how it is cropped."""
 
-from __future__ import annotations
-
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .arguments import HOLDOUT, PrepareArguments, parse_also
-from .cropping import parse_crops
-from .label_spaces import AUTO, LabelSpace, load_label_space, map_codes
-from .pool import RawInput
-from .records import SourceOptions
-from .sources import find_source
+from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments, parse_also
+from mdhfl.preprocessing.raw.cropping import parse_crops
+from mdhfl.preprocessing.raw.label_spaces import AUTO, LabelSpace, load_label_space, map_codes, reduced
+from mdhfl.preprocessing.raw.records import OpenSource, SourceOptions
+from mdhfl.preprocessing.sources import find_source
 
 DRAWING = "synthetic"  # the source that makes its own pictures: as many as are asked for
 DRAWN_PER_SITE, DRAWN_PUBLIC = 400, 400
+
+
+@dataclass(frozen=True)
+class RawInput:
+    """One raw dataset and how its pictures are to be made square.
+
+    Attributes:
+        origin: name of this raw data, unique in a run (two manifests have two origins).
+        crop: as in `cropping.crop_side`.
+        size: side of the finished images in pixels.
+    """
+
+    origin: str
+    source: str
+    raw: Path | None
+    options: SourceOptions
+    crop: float | None
+    size: int
+
+    def open(self) -> OpenSource:
+        """Open the source on its raw data."""
+        return find_source(self.source).open(self.raw, options=self.options)
 
 
 def with_defaults(arguments: PrepareArguments) -> PrepareArguments:
@@ -43,28 +62,6 @@ def fixed_label_space(arguments: PrepareArguments) -> LabelSpace | None:
     if arguments.label_space in (None, AUTO):
         return None
     return reduced(load_label_space(str(arguments.label_space)), classes=arguments.classes)
-
-
-def reduced(space: LabelSpace, *, classes: tuple[str, ...]) -> LabelSpace:
-    """The label space with only these classes (in its own order); codes of the others are dropped.
-
-    Raises:
-        ValueError: a class that the space lacks, or fewer than two.
-    """
-    if not classes:
-        return space
-    strangers = [name for name in classes if name not in space.classes]
-    if strangers or len(set(classes)) < 2:
-        raise ValueError(
-            f"classes {', '.join(classes)}: expected at least 2 of label space {space.name}: {', '.join(space.classes)}"
-        )
-    kept = tuple(name for name in space.classes if name in classes)
-    gone = {name: None for name in space.classes if name not in classes}
-    maps = {
-        source: {**gone, **{code: name if name in kept else None for code, name in codes.items()}}
-        for source, codes in {"names": {}, **space.maps}.items()
-    }
-    return LabelSpace(name=space.name, title=space.title, classes=kept, maps=maps)
 
 
 def private_inputs(arguments: PrepareArguments, *, space: LabelSpace | None) -> list[RawInput]:

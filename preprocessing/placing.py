@@ -1,20 +1,18 @@
 """Which picture goes where: the held-out public part, the sites, their parts, and the labels that noise turned."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from .arguments import PrepareArguments
-from .grouping import Indices, joined, units_of
-from .noise import add_noise, confusion_counts, noise_matrix
-from .partition import by_origin, dirichlet, iid, quantity_skew
-from .pool import Picture
-from .randomness import stream
-from .records import PARTS
-from .splitting import split_parts, stratified_subset
+from mdhfl.preprocessing.arguments import PrepareArguments
+from mdhfl.preprocessing.partition.groups import Indices, joined, units_of
+from mdhfl.preprocessing.partition.noise import add_noise, confusion_counts, noise_matrix
+from mdhfl.preprocessing.partition.parts import split_parts, stratified_subset
+from mdhfl.preprocessing.partition.sites import by_origin, dirichlet, iid, quantity_skew
+from mdhfl.preprocessing.pool.read import Picture
+from mdhfl.preprocessing.raw.records import PARTS
+from mdhfl.seeds import stream
 
 HOLDOUT_SHARE = 0.2  # of the pool, where no count is given
 

@@ -1,16 +1,13 @@
 """Raw data to federation folder, in one call."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .archive import fingerprint
-from .arguments import PrepareArguments
-from .cards import (
+from mdhfl.preprocessing.arguments import PrepareArguments
+from mdhfl.preprocessing.folder.cards import (
     Json,
     federation_card,
     image_set_card,
@@ -21,16 +18,25 @@ from .cards import (
     site_digest,
     site_notes,
 )
-from .gathering import Pool, Reading, label_space_of, list_inputs, private_pool, public_pool
-from .inputs import fixed_label_space, private_inputs, public_input, with_defaults
-from .label_spaces import LabelSpace
-from .overview import draw_overview
-from .placing import PlacedSite, hold_out, place, sites_need, take_for_server
-from .pool import Picture, Progress, RawInput
-from .randomness import stream
-from .records import PARTS
-from .verify import verify_federation
-from .writing import FEDERATION_FILE, beside, read_federation, write_json, write_public, write_server, write_site
+from mdhfl.preprocessing.folder.overview import draw_overview
+from mdhfl.preprocessing.folder.verify import verify_federation
+from mdhfl.preprocessing.folder.writing import (
+    FEDERATION_FILE,
+    beside,
+    read_federation,
+    write_json,
+    write_public,
+    write_server,
+    write_site,
+)
+from mdhfl.preprocessing.inputs import RawInput, fixed_label_space, private_inputs, public_input, with_defaults
+from mdhfl.preprocessing.placing import PlacedSite, hold_out, place, sites_need, take_for_server
+from mdhfl.preprocessing.pool.gather import Pool, Reading, label_space_of, list_inputs, private_pool, public_pool
+from mdhfl.preprocessing.pool.read import Picture, Progress
+from mdhfl.preprocessing.raw.archive import fingerprint
+from mdhfl.preprocessing.raw.label_spaces import LabelSpace
+from mdhfl.preprocessing.raw.records import PARTS
+from mdhfl.seeds import stream
 
 POOL = "pool"  # below the unfinished folder: every picture that could be read
 

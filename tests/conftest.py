@@ -32,7 +32,7 @@ def shared_data() -> Path:
 @pytest.fixture(scope="session")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two sites, three classes, 24 training images each, 32 px. Tests must not change it: copy it first."""
-    from small_federation import write_federation
+    from fakes.small_federation import write_federation
 
     return write_federation(tmp_path_factory.mktemp("small") / "fed")
 
@@ -40,7 +40,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def three_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sites, and a validation part at the server. Tests must not change it."""
-    from small_federation import write_federation
+    from fakes.small_federation import write_federation
 
     sites = ("site-1", "site-2", "site-3")
     return write_federation(tmp_path_factory.mktemp("three") / "fed", sites=sites, training=20, server=12)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from mdhfl.cli import COMMANDS, group
+from mdhfl.commands.cli import COMMANDS, group
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -69,7 +69,7 @@ def test_the_readmes_tour_works(tmp_path: Path) -> None:
     assert len(lines) == 6
     for line in lines:
         small = line.replace("--per-site 200", "--per-site 16 --public-count 16").replace("--rounds 5", "--rounds 1")
-        command = [sys.executable, "-m", "mdhfl.cli", *shlex.split(small)[1:]]
+        command = [sys.executable, "-m", "mdhfl.commands.cli", *shlex.split(small)[1:]]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, f"{small}\n{done.stdout}{done.stderr}"
     assert (tmp_path / "report" / "report.html").is_file()

@@ -34,7 +34,7 @@ def test_a_wheel_prepares_and_checks_without_the_checkout(tmp_path: Path) -> Non
         return done.stdout
 
     assert str(tmp_path / "site") in python("-c", "import mdhfl; print(mdhfl.__file__)")
-    assert str(tmp_path / "site") in python("-c", "import mdhfl.bundle as b; print(b.find_bundle('resnet10'))")
-    fed = ["-m", "mdhfl.cli", "prepare", "synthetic", "--sites", "2", "--per-site", "12", "--image-size", "16"]
+    assert str(tmp_path / "site") in python("-c", "import mdhfl.learning.bundle as b; print(b.find_bundle('resnet10'))")
+    fed = ["-m", "mdhfl.commands.cli", "prepare", "synthetic", "--sites", "2", "--per-site", "12", "--image-size", "16"]
     python(*fed, "--public-count", "8", "--classes", "monocyte,eosinophil", "--out", "fed")
-    assert "all is well" in python("-m", "mdhfl.cli", "check", "fed")
+    assert "all is well" in python("-m", "mdhfl.commands.cli", "check", "fed")

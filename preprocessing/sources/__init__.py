@@ -1,15 +1,23 @@
 """One file per dataset: its layout, licence, citation and class codes. Adding a dataset is adding one file here.
 
 Each module defines `SOURCE`, an object with a `card` (`SourceCard`) and `open(raw, *, options) -> OpenSource`.
+May import `raw`, and `drawing` for the source that draws.
 """
-
-from __future__ import annotations
 
 import importlib
 import pkgutil
 from typing import cast
 
-from ..records import OpenSource, Pixels, Record, Skip, Source, SourceCard, SourceOptions, UnreadableImageError
+from mdhfl.preprocessing.raw.records import (
+    OpenSource,
+    Pixels,
+    Record,
+    Skip,
+    Source,
+    SourceCard,
+    SourceOptions,
+    UnreadableImageError,
+)
 
 __all__ = [
     "OpenSource",

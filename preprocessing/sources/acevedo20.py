@@ -1,12 +1,10 @@
 """Acevedo_20: 17,092 cells of normal peripheral blood, 8 folders, finer classes in the prefixes of file names."""
 
-from __future__ import annotations
-
 import re
 
-from ..archive import RawFiles
-from ..file_source import FileSource, Listing, image_paths, in_class_folders
-from ..records import Record, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.archive import RawFiles
+from mdhfl.preprocessing.raw.file_source import FileSource, Listing, image_paths, in_class_folders
+from mdhfl.preprocessing.raw.records import Record, SourceCard, SourceOptions
 
 FOLDERS = ("basophil", "eosinophil", "erythroblast", "ig", "lymphocyte", "monocyte", "neutrophil", "platelet")
 FINER = {"ig": ("IG", "MMY", "MY", "PMY"), "neutrophil": ("BNE", "NEUTROPHIL", "SNE")}

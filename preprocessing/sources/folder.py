@@ -1,11 +1,9 @@
 """Any dataset with a folder per class; training, validation and test folders above the classes are kept as parts."""
 
-from __future__ import annotations
-
-from ..archive import RawFiles
-from ..file_source import FileSource, Listing, image_paths, in_class_folders
-from ..manifest_table import PART_NAMES
-from ..records import Record, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.archive import RawFiles
+from mdhfl.preprocessing.raw.file_source import FileSource, Listing, image_paths, in_class_folders
+from mdhfl.preprocessing.raw.manifest_table import PART_NAMES
+from mdhfl.preprocessing.raw.records import Record, SourceCard, SourceOptions
 
 CARD = SourceCard(
     name="folder",

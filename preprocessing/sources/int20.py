@@ -1,10 +1,8 @@
 """INT_20: the internal set of the Munich Leukemia Laboratory, in its folder layout. Not public."""
 
-from __future__ import annotations
-
-from ..archive import RawFiles
-from ..file_source import FileSource, Listing, image_paths, in_class_folders
-from ..records import Record, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.archive import RawFiles
+from mdhfl.preprocessing.raw.file_source import FileSource, Listing, image_paths, in_class_folders
+from mdhfl.preprocessing.raw.records import Record, SourceCard, SourceOptions
 
 CODES = (
     "01-NORMO", "04-LGL", "05-MONO", "08-LYMPH-neo", "09-BASO", "10-EOS", "11-STAB", "12-LYMPH-reaktiv", "13-MYBL",

@@ -1,13 +1,11 @@
 """Any dataset with a CSV that lists files and classes, and optionally groups and a split."""
 
-from __future__ import annotations
-
 from pathlib import PurePosixPath
 
-from ..archive import RawFiles
-from ..file_source import FileSource, Listing
-from ..manifest_table import find_manifest, labels_file, manifest_records, read_rows
-from ..records import SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.archive import RawFiles
+from mdhfl.preprocessing.raw.file_source import FileSource, Listing
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, manifest_records, read_rows
+from mdhfl.preprocessing.raw.records import SourceCard, SourceOptions
 
 CARD = SourceCard(
     name="manifest",

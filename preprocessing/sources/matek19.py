@@ -1,13 +1,11 @@
 """Matek_19: 18,365 cells of 100 AML patients and 100 controls, 15 codes, TIFF; also as tiles with a manifest."""
 
-from __future__ import annotations
-
 from pathlib import PurePosixPath
 
-from ..archive import RawFiles
-from ..file_source import FileSource, Listing, image_paths, in_class_folders
-from ..manifest_table import find_manifest, manifest_records, read_rows
-from ..records import Record, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.archive import RawFiles
+from mdhfl.preprocessing.raw.file_source import FileSource, Listing, image_paths, in_class_folders
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, manifest_records, read_rows
+from mdhfl.preprocessing.raw.records import Record, SourceCard, SourceOptions
 
 CODES = (
     "BAS", "EBO", "EOS", "KSC", "LYA", "LYT", "MMZ", "MOB", "MON", "MYB", "MYO", "NGB", "NGS", "PMB", "PMO",

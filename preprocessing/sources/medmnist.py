@@ -1,15 +1,13 @@
 """MedMNIST's `.npz` files (BloodMNIST and its family, 2-D, colour or grey); they keep their own split."""
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..reading import array_rgb
-from ..records import PARTS, Pixels, Record, Skip, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.reading import array_rgb
+from mdhfl.preprocessing.raw.records import PARTS, Pixels, Record, Skip, SourceCard, SourceOptions
 
 SPLITS = dict(zip(("train", "val", "test"), PARTS, strict=True))
 

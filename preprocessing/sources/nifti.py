@@ -1,7 +1,5 @@
 """NIfTI images (2-D, or volumes taken slice by slice) with a CSV of labels."""
 
-from __future__ import annotations
-
 import gzip
 import re
 from pathlib import Path, PurePosixPath
@@ -9,10 +7,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from ..archive import RawFiles, open_files
-from ..manifest_table import find_manifest, labels_file, part_name, read_rows
-from ..reading import array_rgb
-from ..records import Pixels, Record, Skip, SourceCard, SourceOptions, UnreadableImageError
+from mdhfl.preprocessing.raw.archive import RawFiles, open_files
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, part_name, read_rows
+from mdhfl.preprocessing.raw.reading import array_rgb
+from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, UnreadableImageError
 
 SUFFIXES = (".nii", ".nii.gz")
 

@@ -1,16 +1,14 @@
 """Drawn cells, the embedded default: needs no data. Each origin is one scanner with its own stain, focus and camera."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np
 
-from ..cell_drawing import draw_cell
-from ..cell_kinds import CLASSES
-from ..randomness import stream
-from ..records import Pixels, Record, Skip, SourceCard, SourceOptions
-from ..scanners import Scanner, scanner
+from mdhfl.preprocessing.drawing.cell import draw_cell
+from mdhfl.preprocessing.drawing.kinds import CLASSES
+from mdhfl.preprocessing.drawing.scanners import Scanner, scanner
+from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions
+from mdhfl.seeds import stream
 
 SKEW = 20.0  # of the classes' shares between scanners: the higher, the more alike
 

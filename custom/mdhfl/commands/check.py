@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from mdhfl.run_folder import read_federation, read_run, site_settings_path
-from mdhfl.site_settings import SiteSettings, read_site_settings
+from mdhfl.runs.folder import read_federation, read_run, site_settings_path
+from mdhfl.site.settings import SiteSettings, read_site_settings
 
 
 @click.command(name="check", short_help="Is a federation, site.json, bundle or run complete and consistent?")
@@ -39,7 +39,7 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
         ValueError: it is none of the things that can be checked.
     """
     if (path / "federation.json").is_file():
-        from mdhfl.preprocessing.verify import verify_federation
+        from mdhfl.preprocessing.folder.verify import verify_federation
 
         return f"federation, public set {_public_digest(path)}", verify_federation(path, pixels=True)
     if (path / "experiment.json").is_file():
@@ -47,7 +47,7 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
         found = [_problems_of_site(read_site_settings(site_settings_path(path, site))) for site in experiment.sites]
         return "run", [problem for problems in found for problem in problems]
     if (path / "configs").is_dir():
-        from mdhfl.bundle import verify_bundle
+        from mdhfl.learning.bundle import verify_bundle
 
         return "bundle", verify_bundle(path, num_classes=classes, image_size=image_size)
     if path.is_file() and path.suffix == ".json":
@@ -58,9 +58,9 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
 
 
 def _problems_of_site(settings: SiteSettings) -> list[str]:
-    from mdhfl.bundle import verify_bundle
-    from mdhfl.data import image_size_of
-    from mdhfl.preprocessing.verify import verify_site_data
+    from mdhfl.learning.bundle import verify_bundle
+    from mdhfl.learning.images import image_size_of
+    from mdhfl.preprocessing.folder.verify import verify_site_data
 
     problems = verify_site_data(settings.data, public_folder=settings.public)
     if problems:

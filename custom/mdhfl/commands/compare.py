@@ -52,9 +52,9 @@ def compare_command(
     """See HELP."""
     import os
 
-    from mdhfl.comparison import read_comparison
-    from mdhfl.comparison_runs import Workplace, default_threads, finished
-    from mdhfl.comparison_table import Found
+    from mdhfl.comparison.grid import read_comparison
+    from mdhfl.comparison.runs import Workplace, default_threads, finished
+    from mdhfl.comparison.table import Found
 
     comparison = read_comparison(file)
     workers = workers or os.cpu_count() or 1
@@ -88,8 +88,8 @@ def _run(cells: Any, *, place: Any, workers: int) -> Mapping[Any, str]:
         TimeRemainingColumn,
     )
 
-    from mdhfl.comparison_runs import finished, run_all
-    from mdhfl.comparison_table import Found
+    from mdhfl.comparison.runs import finished, run_all
+    from mdhfl.comparison.table import Found
 
     missing = [cell for cell in cells if finished(cell, place) is None]
     columns = (
@@ -116,8 +116,8 @@ def _write(out: Path, question: str, found: Any) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from mdhfl.comparison_figure import draw
-    from mdhfl.comparison_table import markdown, rows_of, site_rows_of, to_csv
+    from mdhfl.comparison.figure import draw
+    from mdhfl.comparison.table import markdown, rows_of, site_rows_of, to_csv
 
     out.mkdir(parents=True, exist_ok=True)
     text = markdown(question, found)

@@ -33,7 +33,7 @@ def export_bundle_command(run: Path, site: str, out: Path, which: str) -> None:
     RUN is the folder of a finished run. The bundle holds the weights, the class names, a model card with the scores
     on the site's clean test images, and a configuration that classifies a folder of images to CSV.
     """
-    from mdhfl.export import export_bundle
+    from mdhfl.export.bundle import export_bundle
 
     folder = export_bundle(run, site=site, out=out, which=which)
     click.echo(f"bundle written: {folder}    read {folder / 'docs' / 'README.md'} before you share it")

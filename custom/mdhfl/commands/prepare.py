@@ -1,7 +1,5 @@
 """`mdhfl prepare`: raw images to a federation folder."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments
-from mdhfl.preprocessing.noise import NOISE_KINDS
-from mdhfl.preprocessing.partition import SPLIT_KINDS
+from mdhfl.preprocessing.partition.noise import NOISE_KINDS
+from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.prepare import Prepared, prepare
 from mdhfl.preprocessing.sources import source_names
 

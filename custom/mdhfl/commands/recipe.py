@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mdhfl.plan import Plan, parse_changes
+from mdhfl.runs.recipe import Plan, parse_changes
 
 SITE_CONFIG = "{workspace}/local/site.json"
 SERVER_CONFIG = "{workspace}/local/server.json"
@@ -15,7 +15,7 @@ RESULTS = "{workspace}/experiments/{experiment}"
 
 def main(plan: Plan) -> None:
     """Run the command of one recipe, with one line instead of a traceback for a user's mistake."""
-    from mdhfl.cli import one_line_errors
+    from mdhfl.commands.cli import one_line_errors
 
     one_line_errors(_command(plan))
 
@@ -44,11 +44,11 @@ def export_job(
     Returns:
         The job's folder.
     """
-    from mdhfl.run_folder import read_federation
+    from mdhfl.runs.folder import read_federation
 
     with warnings.catch_warnings():  # FLARE warns that --export is its own word; here it means the same
         warnings.simplefilter("ignore")
-        from mdhfl.job import FederationRecipe
+        from mdhfl.flare.job import FederationRecipe
 
     folder = federation if federation.is_dir() else federation.parent
     described = plan.experiment(

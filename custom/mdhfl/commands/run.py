@@ -13,9 +13,8 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from mdhfl.experiment import Experiment
-from mdhfl.messages import Answer, Request
-from mdhfl.run_folder import (
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.folder import (
     BUILT_IN_BUNDLES,
     Choices,
     create_run,
@@ -23,6 +22,7 @@ from mdhfl.run_folder import (
     read_run,
     resume_run,
 )
+from mdhfl.sharing.messages import Answer, Request
 
 HELP = """Run a plan on a federation and print the scores on the clean test images.
 
@@ -64,7 +64,7 @@ Examples:
 @click.option("--resume", is_flag=True, help="Continue the run in --out at the first round that is not recorded.")
 def run_command(plan_name: str, *, out: Path, engine: str, rounds: int | None, resume: bool, **chosen: Any) -> None:
     """See HELP."""
-    from mdhfl.plan import parse_changes
+    from mdhfl.runs.recipe import parse_changes
 
     if resume:
         experiment = resume_run(out, rounds=rounds)
@@ -88,7 +88,7 @@ def run_command(plan_name: str, *, out: Path, engine: str, rounds: int | None, r
     try:
         with _progress(experiment, console) as heard:
             if engine == "inprocess":
-                from mdhfl.inprocess import run_in_process
+                from mdhfl.runs.inprocess import run_in_process
 
                 run_in_process(out, experiment=experiment, heard=heard)
             else:
@@ -102,8 +102,8 @@ def run_command(plan_name: str, *, out: Path, engine: str, rounds: int | None, r
 
 
 def _create(out: Path, *, plan_name: str, choices: Choices) -> Experiment:
+    from mdhfl.flare.simulator import check_simulator_can_take
     from mdhfl.jobs import PLANS
-    from mdhfl.simulator import check_simulator_can_take
 
     if plan_name not in PLANS:
         raise ValueError(f"no plan {plan_name!r}; there are: {', '.join(PLANS)}")
@@ -114,13 +114,13 @@ def _create(out: Path, *, plan_name: str, choices: Choices) -> Experiment:
 
 def _run_in_flare(out: Path, heard: Any) -> None:
     """Run the simulator in a process of its own, its output in `flare.log`, and pass on the progress it notes."""
-    from mdhfl.simulator import kill_simulator
+    from mdhfl.flare.simulator import kill_simulator
 
     progress, log = out / "progress.jsonl", out / "flare.log"
     progress.unlink(missing_ok=True)
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "mdhfl.simulator", str(out)],
+            [sys.executable, "-m", "mdhfl.flare.simulator", str(out)],
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to handle
@@ -181,7 +181,7 @@ def _progress(experiment: Experiment, console: Console) -> Iterator[Any]:
 
 
 def _print_scores(out: Path) -> None:
-    from mdhfl.tables import print_scores
+    from mdhfl.reports.terminal import print_scores
 
     print_scores([json.loads((out / "summary.json").read_text(encoding="utf-8"))])
     click.echo(f"results: {out}    next: mdhfl report {out} --out report/")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from mdhfl.methods.method import Desk, Lesson, WeightsMethod, require, to_their_sites
-from mdhfl.weights import mean_by_layout
+from mdhfl.sharing.weights import mean_by_layout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.knowledge import Knowledge
 from mdhfl.methods.method import KnowledgeMethod, Shares
-from mdhfl.teaching import Teaching, mean_of_all
+from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.teaching import Teaching, mean_of_all
 
 if TYPE_CHECKING:
     from torch import Tensor

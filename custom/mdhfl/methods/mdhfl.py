@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.knowledge import Knowledge
 from mdhfl.methods.method import KnowledgeMethod, Shares, require
-from mdhfl.teaching import Teaching, leave_one_out
+from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.teaching import Teaching, leave_one_out
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.knowledge import Knowledge
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.methods.method import Desk, Lesson, require
-from mdhfl.teaching import Teaching
+from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.teaching import Teaching
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.knowledge import Knowledge
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.methods.method import Shares
-from mdhfl.teaching import Teaching, mean_of_others
+from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.teaching import Teaching, mean_of_others
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.election import Turn
-from mdhfl.knowledge import Kind, Knowledge
-from mdhfl.teaching import Teaching, weighted_sum
-from mdhfl.weights import Merged, Weights, layouts_of, mean_by_layout
+from mdhfl.sharing.knowledge import Kind, Knowledge
+from mdhfl.sharing.teaching import Teaching, weighted_sum
+from mdhfl.sharing.turns import Turn
+from mdhfl.sharing.weights import Merged, Weights, layouts_of, mean_by_layout
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

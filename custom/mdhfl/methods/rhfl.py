@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.knowledge import Knowledge
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.methods.method import require
-from mdhfl.teaching import Teaching, leave_one_out
+from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.teaching import Teaching, leave_one_out
 
 SMALLEST_SUM = 1e-6  # of all loss drops; below it all teachers weigh alike
 

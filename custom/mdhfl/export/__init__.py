@@ -1,0 +1,4 @@
+"""A site's trained model as a MONAI bundle that runs without mdhfl.
+
+May import `runs`, `learning`, `site`, and `preprocessing`.
+"""

@@ -1,0 +1,165 @@
+"""A site's trained model as a MONAI bundle of its own: it runs with MONAI alone, where mdhfl is not installed."""
+
+import json
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from mdhfl.export.card import licence_note, model_card
+from mdhfl.export.facts import WHICH, Facts, gather_facts
+from mdhfl.learning.bundle import BundleError, find_bundle, first_line, load_weights
+
+CONFIGS = (".yaml", ".yml", ".json", ".conf")
+EVALUATED = "$@%"  # MONAI evaluates strings that begin so
+INTENDED_USE = "Research only. Not a medical device: not for diagnosis, treatment or any decision about a patient."
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+
+
+def export_bundle(run_folder: Path, *, site: str, out: Path, which: str = "best") -> Path:
+    """Write a site's model as a MONAI bundle: its configurations, weights, class names, model card and licences.
+
+    Args:
+        run_folder: of a finished run.
+        site: one of its sites.
+        out: the folder to write; it must not exist.
+        which: "best" on the site's validation part, or "last".
+
+    Returns:
+        The folder.
+
+    Raises:
+        ValueError: unknown site, unfinished run, `out` exists, or a class name that a MONAI bundle cannot hold.
+        BundleError: the site's bundle has no inference.yaml, or the weights do not fit it.
+    """
+    if which not in WHICH:
+        raise ValueError(f"which: expected {' or '.join(WHICH)}, got {which!r}")
+    if out.exists():
+        raise ValueError(f"{out}: exists already; give another --out or delete it")
+    facts = gather_facts(run_folder, site=site, which=which)
+    _check_class_names(facts)
+    bundle = find_bundle(facts.bundle)
+    if not (bundle / "configs" / "inference.yaml").is_file():
+        raise BundleError(
+            f"bundle {bundle}: no configs/inference.yaml, so nobody could use the exported model; copy the one of a "
+            "built-in bundle and put this bundle's network_def and intensity_transform into it"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
+        draft = Path(work) / out.name
+        _write_configs(draft, bundle, facts)
+        _write_weights(draft, facts)
+        (draft / "docs").mkdir()
+        (draft / "docs" / "README.md").write_text(model_card(facts, name=out.name), encoding="utf-8")
+        (draft / "LICENSE").write_text(licence_note(facts), encoding="utf-8")
+        draft.rename(out)
+    return out
+
+
+def _check_class_names(facts: Facts) -> None:
+    wrong = [name for name in facts.classes if name[:1] in EVALUATED]
+    if wrong:
+        raise ValueError(
+            f"class {wrong[0]!r}: MONAI evaluates names that begin with {', '.join(EVALUATED)}; prepare the federation "
+            "with another name for it"
+        )
+
+
+def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
+    (draft / "configs").mkdir(parents=True)
+    for path in sorted((bundle / "configs").iterdir()):
+        if path.suffix in CONFIGS:
+            shutil.copy(path, draft / "configs" / path.name)
+    if (bundle / "scripts").is_dir():
+        shutil.copytree(bundle / "scripts", draft / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    values = {"num_classes": len(facts.classes), "image_size": facts.image_size}
+    for name, own in (("train.yaml", {}), ("inference.yaml", {"crop": facts.crop})):
+        path = draft / "configs" / name
+        path.write_text(_with_values(path.read_text(encoding="utf-8"), {**values, **own}), encoding="utf-8")
+    path = draft / "configs" / "metadata.json"
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    path.write_text(json.dumps(_metadata(before, facts, name=draft.name), indent=2) + "\n", encoding="utf-8")
+
+
+def _with_values(text: str, values: Mapping[str, Any]) -> str:
+    """Set top-level values in a YAML text, its comments untouched."""
+    for key, value in values.items():
+        line = f"{key}: {json.dumps(value)}"
+        text, found = re.subn(rf"(?m)^{key}:[^#\n]*?(?=\s*(#|$))", line, text, count=1)
+        text = text if found else f"{text.rstrip()}\n{line}\n"
+    return text
+
+
+def _metadata(before: Mapping[str, Any], facts: Facts, *, name: str) -> dict[str, Any]:
+    packages = {
+        **{package: version(package) for package in ("pytorch-ignite", "pillow")},
+        **{package: version(package) for package in before.get("required_packages_version", {})},
+    }
+    return {
+        **before,
+        "schema": before.get("schema", SCHEMA),
+        "version": "1.0.0",
+        "changelog": {"1.0.0": f"the {facts.which} model of {facts.site}, round {facts.round}"},
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").partition("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": packages,
+        "name": name,
+        "architecture": facts.architecture,
+        "task": f"Classification of images into {len(facts.classes)} classes",
+        "description": (
+            f"{facts.architecture}, trained by {facts.site} with {facts.method} in federation {facts.federation}."
+        ),
+        "authors": before.get("authors", "not stated"),
+        "copyright": "see LICENSE",
+        "data_source": "; ".join(f"{source['title']} ({source['licence']})" for source in facts.sources),
+        "pred_classes": ", ".join(facts.classes),
+        "eval_metrics": {key: value for key, value in facts.scores.items() if value is not None},
+        "intended_use": INTENDED_USE,
+        "provenance": facts.provenance(),
+        "network_data_format": _data_format(facts),
+    }
+
+
+def _data_format(facts: Facts) -> dict[str, Any]:
+    tensor = {"dtype": "float32", "is_patch_data": False}
+    image = {
+        "type": "image",
+        "format": "RGB",
+        "modality": "microscopy",
+        "num_channels": 3,
+        "spatial_shape": [facts.image_size, facts.image_size],
+        "value_range": [-1, 1],
+        "channel_def": {"0": "red", "1": "green", "2": "blue"},
+    }
+    answer = {
+        "type": "logits",
+        "format": "classes",
+        "num_channels": len(facts.classes),
+        "spatial_shape": [],
+        "value_range": [],
+        "channel_def": {str(index): name for index, name in enumerate(facts.classes)},
+    }
+    return {"inputs": {"image": {**image, **tensor}}, "outputs": {"pred": {**answer, **tensor}}}
+
+
+def _write_weights(draft: Path, facts: Facts) -> None:
+    """Write the weights, and load them again as whoever gets the bundle will."""
+    import torch
+    from monai.bundle import ConfigParser
+
+    model = draft / "models" / "model.pt"
+    model.parent.mkdir()
+    torch.save(dict(facts.model), model)
+    parser = ConfigParser()
+    try:
+        parser.read_config(str(draft / "configs" / "inference.yaml"))
+        network = parser.get_parsed_content("network_def")
+    except Exception as error:  # a bundle is code: it raises what it likes
+        raise BundleError(
+            f"bundle {facts.bundle}: configs/inference.yaml: network_def cannot be built ({first_line(error)})"
+        ) from error
+    load_weights(network, model, what=f"bundle {facts.bundle}: configs/inference.yaml")

@@ -1,0 +1,173 @@
+"""What is known of a site's trained model: its weights, how they came about, how good they are."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mdhfl.learning.tensors import load_tensors
+from mdhfl.preprocessing.raw.cropping import parse_crops
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.folder import checkpoint_path, read_federation, read_run, site_settings_path
+from mdhfl.server.results import read_rows
+from mdhfl.site.settings import read_site_settings
+
+WHICH = ("best", "last")
+SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "ece")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All that an exported bundle says.
+
+    Attributes:
+        site: whose model it is.
+        which: "best" on validation, or "last".
+        round: after which round.
+        bundle: name or path of the site's bundle.
+        architecture: for people.
+        parameters: how many the network has.
+        model: the state_dict.
+        classes: in the order of the model's answers.
+        image_size: pixels.
+        crop: as in `mdhfl.preprocessing.raw.cropping.crop_side`; None also where the site's sources were cropped in
+            different ways.
+        scores: on the site's clean test part: accuracy, macro_f1, balanced_accuracy, ece, each in [0, 1], None where
+            not recorded.
+        recall: of each class, None where it is not known or the test part lacks the class.
+        counts: part -> class -> images.
+        noise: the label noise that was injected into the training labels, as in card.json.
+        sources: of the site's images: title, licence, citation, url.
+        method: name.
+        settings: the method's hyper-parameters.
+        rounds: of the run.
+        seed: of the run.
+        engine: "flare" or "inprocess".
+        experiment: its id.
+        federation: its name.
+        public_digest: of the public set.
+        versions: of the packages that trained the model.
+    """
+
+    site: str
+    which: str
+    round: int
+    bundle: str
+    architecture: str
+    parameters: int
+    model: Mapping[str, Any]
+    classes: tuple[str, ...]
+    image_size: int
+    crop: float | None
+    scores: Mapping[str, float | None]
+    recall: tuple[float | None, ...]
+    counts: Mapping[str, Mapping[str, int]]
+    noise: Mapping[str, Any]
+    sources: Sequence[Mapping[str, str]]
+    method: str
+    settings: Mapping[str, Any]
+    rounds: int
+    seed: int
+    engine: str
+    experiment: str
+    federation: str
+    public_digest: str
+    versions: Mapping[str, str]
+
+    def provenance(self) -> dict[str, Any]:
+        """Return how the model came about, as plain values."""
+        names = ("federation", "site", "method", "settings", "rounds", "round", "which", "seed", "engine", "experiment")
+        return {**{name: getattr(self, name) for name in names}, "public_digest": self.public_digest}
+
+
+def gather_facts(run_folder: Path, *, site: str, which: str) -> Facts:
+    """Read a finished run and its federation.
+
+    Raises:
+        ValueError: no run, not finished, no such site, or the site has no model.
+    """
+    experiment, record = read_run(run_folder)
+    if site not in experiment.sites:
+        raise ValueError(f"--site: no {site!r} in {run_folder}; its sites are {', '.join(experiment.sites)}")
+    summary = _read_summary(run_folder)
+    said = summary["sites"].get(site, {})
+    path = checkpoint_path(run_folder, experiment=experiment, site=site, which=which)
+    if not path.is_file():
+        reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
+        raise ValueError(f"{path}: {site} has no {which} model" + (f": {reasons[-1]}" if reasons else ""))
+    checkpoint = load_tensors(path)
+    scored = _test_scores(run_folder, said, site=site, round_=int(checkpoint["round"]))
+    federation = read_federation(Path(record["federation"]))
+    card = _read_card(read_site_settings(site_settings_path(run_folder, site)).data / "card.json")
+    return Facts(
+        site=site,
+        which=which,
+        round=int(checkpoint["round"]),
+        bundle=record["sites"][site]["bundle"],
+        architecture=str(said.get("architecture", record["sites"][site]["bundle"])),
+        parameters=int(said.get("parameters", 0)),
+        model=checkpoint["model"],
+        scores={name: scored.get(name) for name in SCORES},
+        recall=tuple(scored.get("recall") or [None] * len(experiment.classes)),
+        engine=record["engine"],
+        versions=record.get("versions", {}),
+        **_of_experiment(experiment),
+        **_of_data(federation, card),
+    )
+
+
+def _of_experiment(experiment: Experiment) -> dict[str, Any]:
+    return {
+        "classes": experiment.classes,
+        "method": experiment.method,
+        "settings": dict(experiment.parameters),
+        "rounds": experiment.rounds,
+        "seed": experiment.seed,
+        "experiment": experiment.id,
+        "public_digest": experiment.public_digest,
+    }
+
+
+def _of_data(federation: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+    own = [source for source in federation["sources"] if source["name"] in card["source"]]
+    return {
+        "image_size": int(card["image_size"]),
+        "crop": crop_of(federation["arguments"], sources=card["source"]),
+        "counts": card["counts"],
+        "noise": card["noise"],
+        "sources": own or federation["sources"],
+        "federation": federation["name"],
+    }
+
+
+def crop_of(arguments: Mapping[str, Any], *, sources: Sequence[str]) -> float | None:
+    """Return how the images of these sources were cropped; None for not at all, or in different ways."""
+    crops = parse_crops(tuple(arguments.get("crop", ())))
+    named = [arguments.get("source", ""), *(text.partition("=")[0] for text in arguments.get("also", ()))]
+    own = [name for name in sources if name in named] or named
+    found = {crops.get(name, crops.get("")) for name in own}
+    return found.pop() if len(found) == 1 else None
+
+
+def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, round_: int) -> dict[str, Any]:
+    """Return the scores of a round on the clean test part, from the round's row or else from the summary."""
+    for row in read_rows(run_folder / "results.jsonl"):
+        if row.get("site") == site and row.get("round") == round_ and row.get("status") == "ok":
+            return dict(row["test"])
+    best = said.get("best", {})
+    return dict(best) if best.get("round") == round_ else {}
+
+
+def _read_summary(run_folder: Path) -> dict[str, Any]:
+    path = run_folder / "summary.json"
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if summary.get("status") != "finished":
+        raise ValueError(f"{run_folder}: the run is not finished; continue it with `mdhfl run ... --resume`")
+    return dict(summary)
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ValueError(f"{path}: missing, but the model card needs it; is the federation folder still in its place?")
+    return dict(json.loads(path.read_text(encoding="utf-8")))

@@ -1,0 +1,222 @@
+"""FLARE's side of `federation.py`: `ask` is a broadcast. No arithmetic here."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
+from nvflare.apis.client import Client
+from nvflare.apis.controller_spec import ClientTask, Task
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.fl_constant import ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.impl.controller import Controller
+from nvflare.apis.shareable import Shareable
+from nvflare.apis.signal import Signal
+from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic_dxo
+
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.rounds.loop import Round, federate
+from mdhfl.server.results import Results, rows_of
+from mdhfl.server.trainer import open_desk
+from mdhfl.sharing.messages import Answer, Request
+
+TASK_CHECK_PERIOD = 0.1  # seconds
+
+
+class JobAborted(RuntimeError):
+    """FLARE wants the job to end; everything recorded is kept."""
+
+
+class FederationController(Controller):
+    """Runs one experiment. Every argument is stored under its own name, because FLARE exports jobs by reflection."""
+
+    def __init__(
+        self,
+        *,
+        experiment: str,
+        method: str,
+        parameters: dict,
+        rounds: int,
+        seed: int,
+        sites: list,
+        min_sites: int,
+        classes: list,
+        public_digest: str,
+        public_count: int,
+        round_timeout: float,
+        results: str,
+        server_config: str,
+    ) -> None:
+        """Take the experiment as plain values.
+
+        Args:
+            experiment: its id; submitting a job with the same id continues it.
+            method: name of the method.
+            parameters: all its hyper-parameters.
+            rounds: number of rounds after the warm-up.
+            seed: of all random numbers.
+            sites: names of the sites that take part.
+            min_sites: usable answers that a round needs.
+            classes: the label space, in order.
+            public_digest: of the public set.
+            public_count: number of public images.
+            round_timeout: seconds after which a round closes without the sites that have not answered.
+            results: folder of the results; {workspace} and {experiment} are filled in. It must outlive the job:
+                FLARE deletes the job's own run folder.
+            server_config: path of server.json, read only by methods whose server trains; filled in as `results`.
+        """
+        super().__init__()
+        self.experiment = experiment
+        self.method = method
+        self.parameters = parameters
+        self.rounds = rounds
+        self.seed = seed
+        self.sites = sites
+        self.min_sites = min_sites
+        self.classes = classes
+        self.public_digest = public_digest
+        self.public_count = public_count
+        self.round_timeout = round_timeout
+        self.results = results
+        self.server_config = server_config
+
+    def start_controller(self, fl_ctx: FLContext) -> None:
+        """Say what is about to run."""
+        self.log_info(fl_ctx, f"experiment {self.experiment}: {self.method}, {self.rounds} rounds, {self.sites}")
+
+    def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
+        """Run the experiment, or what is left of it."""
+        experiment = self._experiment()
+        folder = self._fill_in(self.results, fl_ctx)
+        results = Results(folder, experiment=experiment)
+        try:
+            last = results.resume()
+            if last is not None:
+                self.log_info(fl_ctx, f"continues after round {last.number}, as recorded in {folder}")
+
+            def record(finished: Round) -> None:
+                results.record(finished)
+                self._tell(finished, fl_ctx)
+
+            federate(
+                experiment,
+                ask=lambda requests: self._ask(requests, folder, abort_signal, fl_ctx),
+                record=record,
+                last=last,
+                desk=open_desk(self._fill_in(self.server_config, fl_ctx), experiment=experiment),
+            )
+            results.summarise(engine="flare", federation=f"public set {self.public_digest[:8]}")
+        except JobAborted:
+            self.log_info(fl_ctx, "aborted; submit the same experiment again to continue")
+        except (RuntimeError, ValueError, OSError) as error:
+            self.system_panic(str(error), fl_ctx)
+
+    def stop_controller(self, fl_ctx: FLContext) -> None:
+        """Nothing to release."""
+
+    def process_result_of_unknown_task(
+        self, client: Client, task_name: str, client_task_id: str, result: Shareable, fl_ctx: FLContext
+    ) -> None:
+        """Log an answer that came after its round had closed; the site is asked again in the next."""
+        self.log_warning(fl_ctx, f"answer of site {client.name!r} came after the round's deadline and is not used")
+
+    def _ask(
+        self, requests: Mapping[str, Request], folder: Path, abort_signal: Signal, fl_ctx: FLContext
+    ) -> Mapping[str, Answer]:
+        """Broadcast each different request to the sites that it is for, and wait for all of them."""
+        answers: dict[str, Answer] = {}
+        lock = threading.Lock()
+
+        def received(client_task: ClientTask, fl_ctx: FLContext) -> None:
+            sender = client_task.client.name  # as FLARE knows it, whatever the answer claims
+            answer = _read(client_task, requests[sender])
+            with lock:
+                answers[sender] = answer
+                note_progress(folder, requests[sender], answer)
+
+        connected = {client.name for client in fl_ctx.get_engine().get_clients()}
+        tasks = []
+        for request in {id(request): request for request in requests.values()}.values():
+            targets = [site for site, wanted in requests.items() if wanted is request and site in connected]
+            if targets:
+                tasks.append(self._broadcast(request, targets, received, fl_ctx))
+        while any(task.completion_status is None for task in tasks) and not abort_signal.triggered:
+            time.sleep(TASK_CHECK_PERIOD)
+        if abort_signal.triggered:
+            self.cancel_all_tasks()
+            raise JobAborted
+        with lock:
+            return dict(answers)
+
+    def _broadcast(
+        self, request: Request, targets: list[str], received: Callable[[ClientTask, FLContext], None], fl_ctx: FLContext
+    ) -> Task:
+        task = Task(
+            name=request.action,
+            data=DXO(data_kind=DataKind.APP_DEFINED, data=request.to_wire()).to_shareable(),
+            timeout=int(self.round_timeout),
+            result_received_cb=received,
+        )
+        self.broadcast(task=task, fl_ctx=fl_ctx, targets=targets, min_responses=len(targets))
+        return task
+
+    def _tell(self, finished: Round, fl_ctx: FLContext) -> None:
+        """Log one line per site and stream its scalars to TensorBoard, from what the server holds anyway."""
+        for row in rows_of(finished):
+            if row["status"] != "ok":
+                self.log_warning(fl_ctx, f"round {row['round']}: {row['reason']}")
+                continue
+            scalars = {f"test/{name}": row["test"][name] for name in ("accuracy", "macro_f1", "balanced_accuracy")}
+            scalars |= {f"loss/{name}": value for name, value in row["losses"].items() if value is not None}
+            shown = " ".join(f"{tag}={value:.4f}" for tag, value in scalars.items())
+            self.log_info(fl_ctx, f"round={row['round']} site={row['site']} {shown} seconds={row['seconds']}")
+            for tag, value in scalars.items():
+                dxo = create_analytic_dxo(
+                    tag=f"{tag}/{row['site']}",
+                    value=value,
+                    data_type=AnalyticsDataType.SCALAR,
+                    global_step=row["round"],
+                )
+                send_analytic_dxo(self, dxo, fl_ctx, event_type=ANALYTIC_EVENT_TYPE, fire_fed_event=False)
+
+    def _experiment(self) -> Experiment:
+        return Experiment(
+            id=self.experiment,
+            method=self.method,
+            parameters=self.parameters,
+            rounds=self.rounds,
+            seed=self.seed,
+            sites=tuple(self.sites),
+            min_sites=self.min_sites,
+            classes=tuple(self.classes),
+            public_digest=self.public_digest,
+            public_count=self.public_count,
+        )
+
+    def _fill_in(self, path: str, fl_ctx: FLContext) -> Path:
+        workspace = fl_ctx.get_engine().get_workspace().get_root_dir()
+        return Path(path.format(workspace=workspace, experiment=self.experiment))
+
+
+def _read(client_task: ClientTask, request: Request) -> Answer:
+    """Return a site's answer; anything else becomes a refusal in the name of the site that sent it."""
+    site = client_task.client.name
+    code = client_task.result.get_return_code()
+    if code not in (None, ReturnCode.OK):
+        return Answer(site=site, round=request.round, refusal=f"site {site!r} replied {code}; its log says why")
+    try:
+        return Answer.from_wire(from_shareable(client_task.result).data)
+    except (KeyError, TypeError, ValueError) as error:
+        return Answer(site=site, round=request.round, refusal=f"site {site!r} sent no answer ({error})")
+
+
+def note_progress(folder: Path, request: Request, answer: Answer) -> None:
+    """Append one line to `progress.jsonl`, for whoever watches the run."""
+    folder.mkdir(parents=True, exist_ok=True)
+    line: dict[str, Any] = {"action": request.action, "round": request.round, "site": answer.site}
+    with (folder / "progress.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**line, "refusal": answer.refusal}) + "\n")

@@ -1,0 +1,111 @@
+"""FLARE's side of `site.py`: a task is a request, its result an answer; peers are other sites. No arithmetic here."""
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.event_type import EventType
+from nvflare.apis.executor import Executor
+from nvflare.apis.fl_constant import FLContextKey, ReturnCode
+from nvflare.apis.fl_context import FLContext
+from nvflare.apis.shareable import Shareable, make_reply
+from nvflare.apis.signal import Signal
+
+from mdhfl.sharing.messages import Answer, Request
+from mdhfl.site.settings import read_site_settings
+from mdhfl.site.site import Site
+from mdhfl.site.work import Surroundings
+from mdhfl.swarm.peers import PeerError
+
+PEER_TOPIC = "mdhfl.peer"
+PEER_TIMEOUT = 300.0  # seconds: a peer may have to import torch and load its images first
+
+
+class FlarePeers:
+    """The other sites, by FLARE's auxiliary messages; with certificates, encrypted from site to site."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+
+    def send(self, site: str, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Send and wait for the reply. Raises PeerError."""
+        with self._engine.new_context() as fl_ctx:
+            replies = self._engine.send_aux_request(
+                targets=[site],
+                topic=PEER_TOPIC,
+                request=DXO(data_kind=DataKind.APP_DEFINED, data=dict(message)).to_shareable(),
+                timeout=PEER_TIMEOUT,
+                fl_ctx=fl_ctx,
+                secure=bool(fl_ctx.get_prop(FLContextKey.SECURE_MODE, False)),
+            )
+        reply = (replies or {}).get(site)
+        if reply is None or reply.get_return_code() not in (None, ReturnCode.OK):
+            code = "nothing" if reply is None else reply.get_return_code()
+            raise PeerError(f"site {site!r}: expected a reply, got {code}")
+        data: dict[str, Any] = from_shareable(reply).data
+        if data.get("refusal"):
+            raise PeerError(str(data["refusal"]))
+        return data
+
+
+class SiteExecutor(Executor):
+    """Answers the server's requests with what `site.json` describes. The job never names an architecture."""
+
+    def __init__(self, *, site_config: str) -> None:
+        """Take the path of this site's settings.
+
+        Args:
+            site_config: path of site.json; {workspace} (the folder of the site's startup kit) and {site} are filled in.
+        """
+        super().__init__()
+        self.site_config = site_config
+        self._site: Site | None = None
+        self._opening = threading.Lock()
+
+    def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
+        """Listen to the peers from the start of the job."""
+        if event_type == EventType.START_RUN:
+            fl_ctx.get_engine().register_aux_message_handler(PEER_TOPIC, self._hear)
+
+    def _hear(self, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
+        """Answer a peer, who is whom FLARE's message names."""
+        try:
+            sender = fl_ctx.get_peer_context().get_identity_name()
+            message = from_shareable(request).data
+            reply = self._open(fl_ctx.get_identity_name(), fl_ctx).receive(sender, message)
+        except Exception as error:
+            self.log_exception(fl_ctx, "a peer's message failed")
+            reply = {"refusal": f"site {fl_ctx.get_identity_name()!r}: {type(error).__name__}: {error}"}
+        return DXO(data_kind=DataKind.APP_DEFINED, data=reply).to_shareable()
+
+    def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
+        """Answer one request. Never raises: FLARE must not lose a site to a bad round."""
+        from mdhfl.learning.training import Aborted
+
+        name = fl_ctx.get_identity_name()
+        round_ = -1
+        try:
+            request = Request.from_wire(from_shareable(shareable).data)
+            round_ = request.round
+            answer = self._open(name, fl_ctx).answer(request, should_stop=lambda: abort_signal.triggered)
+        except Aborted:
+            return make_reply(ReturnCode.TASK_ABORTED)
+        except Exception as error:
+            self.log_exception(fl_ctx, f"{task_name} failed")
+            answer = Answer(site=name, round=round_, refusal=f"site {name!r}: {type(error).__name__}: {error}")
+        if answer.refusal:
+            self.log_error(fl_ctx, answer.refusal)
+        return DXO(data_kind=DataKind.APP_DEFINED, data=answer.to_wire()).to_shareable()
+
+    def _open(self, name: str, fl_ctx: FLContext) -> Site:
+        with self._opening:
+            if self._site is None:
+                engine = fl_ctx.get_engine()
+                path = Path(self.site_config.format(workspace=engine.get_workspace().get_root_dir(), site=name))
+                settings = read_site_settings(path)
+                if settings.site != name:
+                    raise ValueError(f"{path}: expected the settings of site {name!r}, got those of {settings.site!r}")
+                self._site = Site(settings, surroundings=Surroundings(peers=FlarePeers(engine)))
+            return self._site

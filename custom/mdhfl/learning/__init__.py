@@ -1,0 +1,4 @@
+"""A network and images: bundles, transforms, decoded images, the training loops, tensors on disk.
+
+Plain torch and MONAI. May import `files`, `metrics`, `seeds`, `timing`; knows no site, no message and no FLARE.
+"""

@@ -1,0 +1,190 @@
+"""Which runs belong together, and how a method that shares compares with training alone. Pure."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mdhfl.reports.runs import Run, mean_of, number_or_none, spread_of
+
+COMPARED = ("accuracy", "macro_f1", "balanced_accuracy")
+METHOD_TITLES = {
+    "mdhfl": "MDH-FL",
+    "mdhfl_geometric": "MDH-FL, geometric mean",
+    "mdhfl_attention": "MDH-FL, attention",
+    "rhfl": "RHFL",
+    "fedmd": "FedMD",
+    "feddf": "FedDF (shares weights)",
+    "fedavg": "FedAvg (shares weights)",
+    "fedprox": "FedProx (shares weights)",
+    "sl_fedl": "SL-FedL (peers share weights)",
+    "swarm_fhe": "Swarm-FHE (peers share encrypted weights)",
+    "local": "local only",
+    "centralised": "centralised (pooled images: no federation)",
+}
+MEAN = "mean over sites"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Runs that differ in nothing but their seed.
+
+    Attributes:
+        label: the method, and what sets it apart from the others.
+        federation: the folder that it ran on.
+        method: name of the method.
+        runs: one run per seed, ordered by seed.
+        repeated: seeds that occurred more than once; only one run of each is counted.
+    """
+
+    label: str
+    federation: str
+    method: str
+    runs: tuple[Run, ...]
+    repeated: tuple[int, ...]
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        return tuple(run.seed for run in self.runs)
+
+    def scores(self, site: str, *, score: str) -> dict[int, float]:
+        """Return seed -> score of a site, or of the mean over sites for `MEAN`."""
+        found = {run.seed: number_or_none(_scores_of(run, site).get(score)) for run in self.runs}
+        return {seed: value for seed, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """A method that shares against training alone, on one federation.
+
+    Attributes:
+        federation: the folder.
+        sharing: the group that shares.
+        alone: the group that does not.
+        sites: names of the sites, then `MEAN`.
+    """
+
+    federation: str
+    sharing: Group
+    alone: Group
+    sites: tuple[str, ...]
+
+    def rows(self, score: str) -> list[dict[str, Any]]:
+        """Return per site: mean and sd of both groups over seeds, and the difference in the mean.
+
+        The sd of the difference is taken over the seeds that both groups have; None with fewer than two.
+        """
+        rows = []
+        for site in self.sites:
+            ours, theirs = self.sharing.scores(site, score=score), self.alone.scores(site, score=score)
+            paired = [ours[seed] - theirs[seed] for seed in sorted(set(ours) & set(theirs))]
+            sharing, alone = mean_of(list(ours.values())), mean_of(list(theirs.values()))
+            unpaired = sharing - alone if sharing is not None and alone is not None else None
+            rows.append(
+                {
+                    "site": site,
+                    "sharing": sharing,
+                    "sharing_sd": spread_of(list(ours.values())),
+                    "alone": alone,
+                    "alone_sd": spread_of(list(theirs.values())),
+                    "difference": mean_of(paired) if paired else unpaired,
+                    "difference_sd": spread_of(paired),
+                    "common_seeds": len(paired),
+                }
+            )
+        return rows
+
+
+def group_runs(runs: Sequence[Run]) -> list[Group]:
+    """Group runs by everything but the seed, in the order in which they were given."""
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
+    labels = _labels([found[0] for found in groups.values()])
+    return [_group(label, found) for label, found in zip(labels, groups.values(), strict=True)]
+
+
+def compare(groups: Sequence[Group]) -> list[Comparison]:
+    """Pair every group that shares with every local-only group of the same federation."""
+    return [
+        Comparison(federation=ours.federation, sharing=ours, alone=alone, sites=(*_sites((ours, alone)), MEAN))
+        for ours in groups
+        for alone in groups
+        if ours.method not in ("local", "centralised")
+        and alone.method == "local"
+        and ours.federation == alone.federation
+    ]
+
+
+def _group(label: str, runs: Sequence[Run]) -> Group:
+    by_seed = {run.seed: run for run in runs}
+    seeds = [run.seed for run in runs]
+    return Group(
+        label=label,
+        federation=runs[0].federation,
+        method=runs[0].method,
+        runs=tuple(by_seed[seed] for seed in sorted(by_seed)),
+        repeated=tuple(sorted({seed for seed in seeds if seeds.count(seed) > 1})),
+    )
+
+
+def _sites(groups: Sequence[Group]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(site for group in groups for run in group.runs for site in run.sites))
+
+
+def _scores_of(run: Run, site: str) -> Mapping[str, Any]:
+    found = run.summary["mean"] if site == MEAN else run.summary["sites"].get(site, {})
+    return found or {}
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    return {
+        "federation": run.federation,
+        "method": run.method,
+        "parameters": run.experiment.get("parameters", {}),
+        "engine": run.engine,
+        "rounds": run.last_round,
+        "finished": run.finished,
+        "architectures": {site: run.architecture(site) for site in run.sites},
+    }
+
+
+def _labels(runs: Sequence[Run]) -> list[str]:
+    """Name each run by its method and by what sets it apart from the others of its method."""
+    labels: list[tuple[str, str]] = []
+    for run in runs:
+        others = [other for other in runs if other.method == run.method and other.federation == run.federation]
+        label = ", ".join([METHOD_TITLES.get(run.method, run.method), *_distinctions(run, others)])
+        labels.append((run.federation, label))
+    return [_numbered(label[1], before=labels[:i].count(label)) for i, label in enumerate(labels)]
+
+
+def _numbered(label: str, *, before: int) -> str:
+    return f"{label} #{before + 1}" if before else label
+
+
+def _distinctions(run: Run, others: Sequence[Run]) -> list[str]:
+    parts = []
+    if run.method == "local" and (loss := _loss(run)):
+        parts.append(loss)
+        others = [other for other in others if _loss(other) == loss]
+    parts += [f"{name}={run.experiment['parameters'].get(name)}" for name in _differing_parameters(others)]
+    if len({other.engine for other in others}) > 1:
+        parts.append(run.engine)
+    if len({other.last_round for other in others}) > 1:
+        parts.append(f"{run.last_round} rounds")
+    if not run.finished:
+        parts.append("unfinished")
+    return parts
+
+
+def _loss(run: Run) -> str:
+    """Return which loss a run trains by: "CE", "SCE", or "" where its parameters do not tell."""
+    weight = run.experiment.get("parameters", {}).get("rce_weight")
+    return "" if weight is None else "CE" if weight == 0 else "SCE"
+
+
+def _differing_parameters(runs: Sequence[Run]) -> list[str]:
+    values = [run.experiment.get("parameters", {}) for run in runs]
+    names = sorted({name for value in values for name in value})
+    return [name for name in names if len({json.dumps(value.get(name), default=str) for value in values}) > 1]

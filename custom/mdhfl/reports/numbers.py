@@ -1,0 +1,128 @@
+"""The report's numbers as flat rows (CSV) and as one JSON object. Pure."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mdhfl import __version__
+from mdhfl.reports.groups import COMPARED, MEAN, Comparison, Group
+from mdhfl.reports.runs import SCORES, Federation, Run, seconds_of
+
+
+def score_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return one flat row per run, site and round, as in scores.csv."""
+    rows = []
+    for run in runs:
+        for row in run.rows:
+            test, validation = row.get("test") or {}, row.get("validation") or {}
+            losses, seconds, sent = row.get("losses") or {}, seconds_of(row), row.get("bytes") or {}
+            rows.append(
+                {
+                    **_run_columns(run),
+                    "site": row["site"],
+                    "architecture": run.architecture(str(row["site"])),
+                    "round": row["round"],
+                    "status": row.get("status"),
+                    "reason": row.get("reason"),
+                    **{name: test.get(name) for name in SCORES},
+                    **{f"validation_{name}": validation.get(name) for name in SCORES},
+                    **{f"loss_{name}": losses.get(name) for name in ("train", "align")},
+                    **{f"seconds_{phase}": seconds.get(phase) for phase in ("align", "train", "score", "share")},
+                    "seconds": sum(seconds.values()) if seconds else None,
+                    "bytes_up": sent.get("up"),
+                    "bytes_down": sent.get("down"),
+                    "best": row.get("best"),
+                }
+            )
+    return rows
+
+
+def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return one flat row per run and site, and one for the mean, as in summary.csv."""
+    names = ("parameters", "training_images", *SCORES, "bytes_up", "bytes_down", "seconds")
+    rows = []
+    for run in runs:
+        shown = {"rounds": run.last_round, "status": "finished" if run.finished else "unfinished"}
+        for site in (*run.sites, MEAN):
+            values = run.summary["mean"] if site == MEAN else run.summary["sites"].get(site, {})
+            architecture = "" if site == MEAN else run.architecture(site)
+            columns = {**_run_columns(run), **shown, "site": site, "architecture": architecture}
+            rows.append({**columns, **{name: (values or {}).get(name) for name in names}})
+    return rows
+
+
+def report_data(
+    runs: Sequence[Run],
+    federations: Mapping[str, Federation],
+    groups: Sequence[Group],
+    comparisons: Sequence[Comparison],
+    *,
+    figures: Sequence[str],
+) -> dict[str, Any]:
+    """Return everything that the page says as plain JSON values; numbers that are not finite become null."""
+    return _plain(
+        {
+            "version": 1,
+            "written_with": {"mdhfl": __version__},
+            "runs": [
+                {
+                    "folder": str(run.folder),
+                    "finished": run.finished,
+                    "notes": run.notes,
+                    "experiment": run.experiment,
+                    "summary": run.summary,
+                    "rows": run.rows,
+                    "problems": [{"round": n, "site": site, "reason": why} for n, site, why in run.problems()],
+                }
+                for run in runs
+            ],
+            "groups": [{"label": g.label, "seeds": g.seeds, "runs": [str(r.folder) for r in g.runs]} for g in groups],
+            "comparisons": [
+                {
+                    "federation": each.federation,
+                    "sharing": each.sharing.label,
+                    "alone": each.alone.label,
+                    "scores": {score: each.rows(score) for score in COMPARED},
+                }
+                for each in comparisons
+            ],
+            "federations": [
+                {"folder": f.folder, "card": f.card, "sites": f.sites, "public": f.public, "notes": f.notes}
+                for f in federations.values()
+            ],
+            "figures": figures,
+        }
+    )
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return rows of the same keys as CSV with a header."""
+    target = io.StringIO(newline="")
+    writer = csv.DictWriter(target, fieldnames=list(rows[0]) if rows else ["run"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return target.getvalue()
+
+
+def _run_columns(run: Run) -> dict[str, Any]:
+    return {
+        "run": str(run.folder),
+        "federation": run.federation,
+        "method": run.method,
+        "parameters": json.dumps(run.experiment.get("parameters", {}), sort_keys=True),
+        "engine": run.engine,
+        "seed": run.seed,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

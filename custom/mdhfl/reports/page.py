@@ -1,0 +1,93 @@
+"""The page itself: the template, its number formats and its explanations."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from mdhfl.reports.runs import number_or_none
+
+TEMPLATES = Path(__file__).parent / "templates"
+UNKNOWN = "\N{EN DASH}"
+EXPLANATIONS = (
+    ("Accuracy", "Share of test images that are classified correctly. Frequent classes dominate it."),
+    (
+        "Balanced accuracy",
+        "Mean of the recalls of the classes that occur in the test part: each class counts the same.",
+    ),
+    ("Macro-F1", "Mean over classes of F1, the harmonic mean of precision and recall: each class counts the same."),
+    ("Recall", "Share of a class's test images that are recognised as that class."),
+    ("ECE", "Expected calibration error: mean gap between a model's confidence and its accuracy; 0 is perfect."),
+    (
+        "Divergence",
+        "Kullback-Leibler divergence in nats between what two sites' models say about the public images, averaged over "
+        "these images; 0 means the same answers. MDH-FL pulls each site towards the others.",
+    ),
+    ("Test part", "Held-out images of the same site with clean labels; no noise is ever injected into them."),
+    ("Round", "Teach, align, train, share. Round 0 is the warm-up: local training before the first alignment."),
+)
+
+
+def render_page(page: Mapping[str, Any]) -> str:
+    """Render the page; everything that comes from files is escaped.
+
+    Args:
+        page: what `mdhfl.report` composes.
+
+    Returns:
+        HTML without scripts and without references to anything outside the page.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(
+        {"score": score, "spread": spread, "signed": signed, "bytes": byte_count, "count": count, "seconds": seconds}
+    )
+    return environment.get_template("report.html.j2").render(page, explanations=EXPLANATIONS, unknown=UNKNOWN)
+
+
+def score(value: Any, digits: int = 3) -> str:
+    """Write a score with three decimals."""
+    number = number_or_none(value)
+    return UNKNOWN if number is None else f"{number:.{digits}f}"
+
+
+def spread(value: Any) -> str:
+    """Write a standard deviation, nothing where there is none."""
+    number = number_or_none(value)
+    return "" if number is None else f" ± {number:.3f}"
+
+
+def signed(value: Any) -> str:
+    """Write a difference with its sign."""
+    number = number_or_none(value)
+    return UNKNOWN if number is None else f"{number:+.3f}".replace("-", "\N{MINUS SIGN}")
+
+
+def count(value: Any) -> str:
+    """Write a whole number with thin spaces between thousands."""
+    number = number_or_none(value)
+    return UNKNOWN if number is None else f"{number:,.0f}".replace(",", "\u202f")
+
+
+def seconds(value: Any) -> str:
+    """Write seconds with one decimal."""
+    number = number_or_none(value)
+    return UNKNOWN if number is None else f"{number:.1f}"
+
+
+def byte_count(value: Any) -> str:
+    """Write a number of bytes in the unit that suits it."""
+    number = number_or_none(value)
+    if number is None:
+        return UNKNOWN
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            break
+        number /= 1000
+    return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"

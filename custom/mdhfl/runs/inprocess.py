@@ -1,0 +1,94 @@
+"""The in-process engine: `ask` as a loop over `Site` objects. For tests, sweeps, and hundreds of simulated sites."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mdhfl.learning.cache import ImageCache
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.rounds.loop import Ask, federate
+from mdhfl.runs.folder import read_run, server_settings_path, site_settings_path
+from mdhfl.server.results import Results
+from mdhfl.server.trainer import open_desk
+from mdhfl.sharing.messages import Answer, Request
+from mdhfl.site.settings import read_site_settings
+from mdhfl.site.site import Site
+from mdhfl.site.work import Surroundings
+from mdhfl.swarm.peers import PeerError
+
+Heard = Callable[[Request, Answer], None]
+
+
+def _silent(request: Request, answer: Answer) -> None:
+    pass
+
+
+class InProcessPeers:
+    """One site's way to the others: a call."""
+
+    def __init__(self, sites: Mapping[str, Site], *, own: str) -> None:
+        self._sites, self._own = sites, own
+
+    def send(self, site: str, message: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Call the other site. Raises PeerError if there is none, or it refuses."""
+        if site not in self._sites:
+            raise PeerError(f"site {site!r} cannot be reached: there is no such site in this process")
+        reply = self._sites[site].receive(self._own, message)
+        if reply.get("refusal"):
+            raise PeerError(str(reply["refusal"]))
+        return reply
+
+
+def open_sites(folder: Path, *, names: Sequence[str], cache: ImageCache | None = None) -> dict[str, Site]:
+    """Open all sites of a run's folder in this process, each with the others as its peers."""
+    settings = {name: read_site_settings(site_settings_path(folder, name)) for name in names}
+    pool = tuple(settings[name].data for name in names)
+    sites: dict[str, Site] = {}
+    for name in names:
+        surroundings = Surroundings(peers=InProcessPeers(sites, own=name), cache=cache, pool=pool)
+        sites[name] = Site(settings[name], surroundings=surroundings)
+    return sites
+
+
+def run_in_process(
+    folder: Path, *, experiment: Experiment, heard: Heard = _silent, cache: ImageCache | None = None
+) -> dict[str, Any]:
+    """Run a run folder's experiment, or what is left of it, and return its summary.
+
+    Args:
+        folder: as `create_run` wrote it.
+        experiment: the folder's.
+        heard: told of every answer as it comes, for progress.
+        cache: decoded images that other runs on the same federation may share.
+
+    Raises:
+        TooFewSites: too few usable answers in a round; nothing recorded is lost.
+    """
+    results = Results(folder, experiment=experiment)
+    sites = open_sites(folder, names=experiment.sites, cache=cache)
+    federate(
+        experiment,
+        ask=ask_in_process(sites, heard=heard),
+        record=results.record,
+        last=results.resume(),
+        desk=open_desk(server_settings_path(folder), experiment=experiment),
+    )
+    return results.summarise(engine="inprocess", federation=read_run(folder)[1]["federation"])
+
+
+def ask_in_process(sites: Mapping[str, Site], *, heard: Heard = _silent) -> Ask:
+    """Return an `ask` that calls the sites one after another.
+
+    Args:
+        sites: site name -> site.
+        heard: told of every answer as it comes, for progress.
+    """
+
+    def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+        answers = {}
+        for name in sorted(requests):
+            answers[name] = sites[name].answer(requests[name])
+            heard(requests[name], answers[name])
+        return answers
+
+    return ask

@@ -1,0 +1,57 @@
+"""`server.json`: what a server that trains needs. Only FedDF's does; every other method's server needs no file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mdhfl.files import read_checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSettings:
+    """What the operator of the server decides.
+
+    Attributes:
+        public: the folder of the public set.
+        validation: the folder of the labelled validation part.
+        bundles: built-in bundles by name, others by path: the architectures that the server can build. A bundle's
+            configuration is code: use only those that you trust.
+        device: "cpu", "cuda" or "cuda:<n>".
+        threads: CPU threads, at least 1.
+    """
+
+    public: Path
+    validation: Path
+    bundles: tuple[str, ...]
+    device: str
+    threads: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values as in server.json."""
+        return {
+            "version": 1,
+            "public": str(self.public),
+            "validation": str(self.validation),
+            "bundles": list(self.bundles),
+            "device": self.device,
+            "threads": self.threads,
+        }
+
+
+def read_server_settings(path: Path) -> ServerSettings:
+    """Read and check a server.json; relative paths are relative to its folder.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is not JSON, or does not follow `meta/schemas/server.schema.json`.
+    """
+    values = read_checked(
+        path, schema="server", missing=f"no server settings at {path}: write them as described in docs/operator.md"
+    )
+    return ServerSettings(
+        public=(path.parent / values["public"]).resolve(),
+        validation=(path.parent / values["validation"]).resolve(),
+        bundles=tuple(b if "/" not in b else str((path.parent / b).resolve()) for b in values["bundles"]),
+        device=values["device"],
+        threads=values["threads"],
+    )

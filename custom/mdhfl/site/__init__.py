@@ -1,0 +1,4 @@
+"""One hospital: its settings, its state, and its round.
+
+May import `sharing`, `methods`, `learning`, `swarm`.
+"""

@@ -1,0 +1,4 @@
+"""Drawn blood cells: kinds, shapes, scanners. Numpy and Pillow only.
+
+May import `mdhfl.seeds`.
+"""

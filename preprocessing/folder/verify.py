@@ -1,0 +1,181 @@
+"""Is a federation folder what its cards say? A problem names the file, what was expected, what came, the way out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import numpy as np
+from PIL import Image
+
+from mdhfl.files import shipped_folder
+from mdhfl.preprocessing.folder.cards import public_digest, server_digest, site_digest
+from mdhfl.preprocessing.folder.writing import FEDERATION_FILE
+from mdhfl.preprocessing.raw.digests import image_digest
+from mdhfl.preprocessing.raw.records import PARTS
+
+AGAIN = "copy the folder again, or make it again with `mdhfl prepare`"
+
+Json = dict[str, Any]
+
+
+def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
+    """Problems of a federation folder; none: an empty list.
+
+    Args:
+        folder: holds federation.json.
+        pixels: also decode every image and compare its digest.
+    """
+    problems: list[str] = []
+    federation = _load(folder / FEDERATION_FILE, schema="federation", problems=problems)
+    if federation is None:
+        return problems
+    classes, size = federation["classes"], federation["image_size"]
+    for site, facts in federation["sites"].items():
+        home = folder / "sites" / site
+        datalist = _verify_site(home, classes=classes, size=size, pixels=pixels, problems=problems)
+        if datalist is not None:
+            counts = {part: len(datalist[part]) for part in PARTS}
+            _compare(home, "images a part", {part: facts[part] for part in PARTS}, counts, problems=problems)
+            _compare(home, "digest", facts["digest"], site_digest(datalist), problems=problems)
+    _verify_public(folder / "public", facts=federation["public"], size=size, pixels=pixels, problems=problems)
+    if "server" in federation:
+        home, facts = folder / "server", federation["server"]
+        _verify_server(home, facts=facts, classes=classes, size=size, pixels=pixels, problems=problems)
+    return problems
+
+
+def verify_site_data(site_folder: Path, *, public_folder: Path, pixels: bool = True) -> list[str]:
+    """Problems of one site's data and the public set beside it, as a site sees them: without federation.json.
+
+    Args:
+        site_folder: holds datalist.json, card.json and images.
+        public_folder: the same of the public set.
+        pixels: also decode every image and compare its digest.
+    """
+    problems: list[str] = []
+    card = _load(site_folder / "card.json", schema="card", problems=problems)
+    public = _load(public_folder / "card.json", schema="card", problems=problems)
+    if card is None or public is None:
+        return problems
+    size = card["image_size"]
+    _verify_site(site_folder, classes=card["classes"], size=size, pixels=pixels, problems=problems, card=card)
+    _compare(public_folder / "card.json", "classes", card["classes"], public["classes"], problems=problems)
+    facts = {"count": public["count"], "digest": public["digest"]}
+    _verify_public(public_folder, facts=facts, size=size, pixels=pixels, problems=problems)
+    return problems
+
+
+def _verify_site(
+    home: Path,
+    *,
+    classes: Sequence[str],
+    size: int,
+    pixels: bool,
+    problems: list[str],
+    card: Json | None = None,
+) -> Json | None:
+    card = card or _load(home / "card.json", schema="card", problems=problems)
+    datalist = _load(home / "datalist.json", schema="datalist", problems=problems)
+    if datalist is None:
+        return None
+    missing = [part for part in PARTS if part not in datalist]
+    if missing:
+        problems.append(f"{home / 'datalist.json'}: expected the parts {', '.join(PARTS)}; no {missing}; {AGAIN}")
+        return None
+    if card is not None:
+        _compare(home / "card.json", "classes", list(classes), card["classes"], problems=problems)
+        counts = {part: sum(card["counts"][part].values()) for part in PARTS}
+        _compare(home / "card.json", "counts", counts, {part: len(datalist[part]) for part in PARTS}, problems=problems)
+    items = [item for part in PARTS for item in datalist[part]]
+    for item in items:
+        for key in ("label", "clean_label"):
+            if not 0 <= item.get(key, 0) < len(classes):
+                problems.append(
+                    f"{home / 'datalist.json'}: {item['image']}: expected {key} from 0 to {len(classes) - 1} "
+                    f"({len(classes)} classes), got {item[key]}; {AGAIN}"
+                )
+    _verify_images(home, items, size=size, pixels=pixels, problems=problems)
+    return datalist
+
+
+def _verify_public(home: Path, *, facts: Mapping[str, Any], size: int, pixels: bool, problems: list[str]) -> None:
+    _load(home / "card.json", schema="card", problems=problems)
+    datalist = _load(home / "datalist.json", schema="datalist", problems=problems)
+    if datalist is None:
+        return
+    if "public" not in datalist:
+        problems.append(f"{home / 'datalist.json'}: expected a list `public`, there is none; {AGAIN}")
+        return
+    _compare(home / "datalist.json", "count", facts["count"], len(datalist["public"]), problems=problems)
+    _compare(home / "datalist.json", "public digest", facts["digest"], public_digest(datalist), problems=problems)
+    _verify_images(home, datalist["public"], size=size, pixels=pixels, problems=problems)
+
+
+def _verify_server(
+    home: Path,
+    *,
+    facts: Mapping[str, Any],
+    classes: Sequence[str],
+    size: int,
+    pixels: bool,
+    problems: list[str],
+) -> None:
+    card = _load(home / "card.json", schema="card", problems=problems)
+    if card is not None:
+        _compare(home / "card.json", "classes", list(classes), card["classes"], problems=problems)
+    datalist = _load(home / "datalist.json", schema="datalist", problems=problems)
+    if datalist is None:
+        return
+    items = datalist.get("validation", [])
+    _compare(home / "datalist.json", "count", facts["validation"], len(items), problems=problems)
+    _compare(home / "datalist.json", "digest", facts["digest"], server_digest({"validation": items}), problems=problems)
+    _verify_images(home, items, size=size, pixels=pixels, problems=problems)
+
+
+def _verify_images(home: Path, items: Sequence[Json], *, size: int, pixels: bool, problems: list[str]) -> None:
+    for item in items:
+        path = home / item["image"]
+        if not path.is_file():
+            problems.append(f"{path}: expected this image, there is no such file; {AGAIN}")
+        elif pixels:
+            _verify_pixels(path, item["digest"], size=size, problems=problems)
+
+
+def _verify_pixels(path: Path, digest: str, *, size: int, problems: list[str]) -> None:
+    try:
+        with Image.open(path) as image:
+            mode, shape = image.mode, image.size
+            got = image_digest(np.asarray(image.convert("RGB"), dtype=np.uint8))
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        problems.append(f"{path}: expected an image, cannot be read ({error}); {AGAIN}")
+        return
+    if mode != "RGB" or shape != (size, size):
+        problems.append(f"{path}: expected RGB of {size}x{size}, got {mode} of {shape[0]}x{shape[1]}; {AGAIN}")
+    elif got != digest:
+        problems.append(f"{path}: expected pixels with digest {digest}, got {got}: the image was changed; {AGAIN}")
+
+
+def _load(path: Path, *, schema: str, problems: list[str]) -> Json | None:
+    """A JSON file that follows its schema; else a problem and None."""
+    try:
+        content: Json = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        problems.append(f"{path}: expected this file, there is none; {AGAIN}")
+        return None
+    except (OSError, ValueError) as error:
+        problems.append(f"{path}: expected JSON, cannot be read ({error}); {AGAIN}")
+        return None
+    rules = json.loads((shipped_folder("meta") / "schemas" / f"{schema}.schema.json").read_text("utf-8"))
+    worst = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(rules).iter_errors(content))
+    if worst is None:
+        return content
+    place = "/".join(str(step) for step in worst.absolute_path) or "the whole"
+    problems.append(f"{path}: {place}: {worst.message[:200]} (schema {schema}); {AGAIN}")
+    return None
+
+
+def _compare(path: Path, what: str, expected: Any, got: Any, *, problems: list[str]) -> None:
+    if expected != got:
+        problems.append(f"{path}: {what}: expected {expected}, got {got}; {AGAIN}")

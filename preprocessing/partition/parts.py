@@ -1,0 +1,107 @@
+"""Split a set of images into parts: stratified by class, and a group never in two parts."""
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdhfl.preprocessing.partition.groups import Indices, Labels, joined, units_of
+
+Counts = NDArray[np.float64]
+
+
+def split_parts(
+    labels: Labels,
+    *,
+    fractions: Sequence[float],
+    groups: Sequence[Hashable | None] | None = None,
+    generator: np.random.Generator,
+) -> list[Indices]:
+    """Split into parts with the given fractions of every class, as nearly as whole groups allow.
+
+    Iterative stratification (Sechidis et al., ECML PKDD 2011) over units: the rarest class first, its largest unit
+    first, each to the part that misses most of the class. What rounding leaves over is carried to the next class, so
+    that without groups every part is within one image of its share of the whole. A class's first unit goes to
+    the first part: a class with a single image is trained on.
+
+    Args:
+        labels: (n,) class of each image.
+        fractions: share of each part; the first is the training part; together 1.
+        groups: (n,) what must stay together; None: every image stands alone.
+        generator: decides what the fractions leave open.
+
+    Returns:
+        One ascending index array a part; together they cover 0..n-1 exactly once.
+
+    Raises:
+        ValueError: fractions below 0, a first fraction of 0, or a sum other than 1.
+    """
+    shares = _checked_fractions(fractions)
+    units = units_of([None] * len(labels) if groups is None else groups)
+    counts = _class_counts(units, labels)
+    totals = counts.sum(axis=0)
+    wanted = shares[:, None] * totals[None, :]  # (parts, classes): images still missing
+    chosen: list[list[Indices]] = [[] for _ in shares]
+    left = generator.permutation(len(units))
+    carry = np.zeros(len(shares))
+    trained = np.zeros(len(totals), dtype=bool)  # classes that the first part has
+    for label in np.argsort(totals, kind="stable"):
+        holds = counts[left, label] > 0
+        queue, left = left[holds], left[~holds]
+        queue = queue[np.argsort(-counts[queue, label], kind="stable")]
+        wanted[:, label] += carry
+        for place, unit in enumerate(queue):
+            untrained = place == 0 and not trained[label]
+            part = 0 if untrained else int(np.argmax(wanted[:, label] + 1e-9 * wanted.sum(axis=1)))
+            wanted[part] -= counts[unit]
+            trained |= (part == 0) & (counts[unit] > 0)
+            chosen[part].append(units[unit])
+        carry = wanted[:, label].copy()
+    return [joined(part) for part in chosen]
+
+
+def stratified_subset(labels: Labels, *, count: int, generator: np.random.Generator) -> Indices:
+    """A random subset with the whole's class mix; every class keeps an image while the count allows it.
+
+    Args:
+        labels: (n,) class of each image.
+        count: images to keep; n or more keeps all.
+
+    Returns:
+        Ascending indices, min(count, n) of them.
+    """
+    if count >= len(labels):
+        return np.arange(len(labels))
+    classes, sizes = np.unique(labels, return_counts=True)
+    exact = count * sizes / len(labels)
+    quotas = np.floor(exact).astype(np.int64)
+    if count >= len(classes):
+        quotas = np.maximum(quotas, 1)
+    order = np.argsort(quotas - exact, kind="stable")  # those that lost most by rounding first
+    for step in range(abs(count - int(quotas.sum()))):
+        if quotas.sum() < count:
+            quotas[order[step % len(order)]] += 1
+        else:
+            quotas[int(np.argmax(np.where(quotas > 1, quotas - exact, -np.inf)))] -= 1
+    chosen = [
+        generator.permutation(np.flatnonzero(labels == label))[:quota]
+        for label, quota in zip(classes, quotas, strict=True)
+    ]
+    return np.sort(np.concatenate(chosen))
+
+
+def _class_counts(units: Sequence[Indices], labels: Labels) -> Counts:
+    classes = int(labels.max()) + 1 if len(labels) else 0
+    counts = np.zeros((len(units), classes))
+    for row, unit in enumerate(units):
+        np.add.at(counts[row], labels[unit], 1)
+    return counts
+
+
+def _checked_fractions(fractions: Sequence[float]) -> Counts:
+    shares = np.array(fractions, dtype=np.float64)
+    if (shares < 0).any() or not np.isclose(shares.sum(), 1) or shares[0] <= 0:
+        raise ValueError(
+            f"fractions of the parts {shares.tolist()}: expected shares from 0 to 1 with sum 1, some for training"
+        )
+    return shares

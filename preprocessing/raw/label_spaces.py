@@ -1,0 +1,137 @@
+"""Label spaces: the ordered classes that a federation shares, and how each source's codes map to them."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mdhfl.files import shipped_folder
+
+AUTO = "auto"
+NAMES = "names"  # the map for sources without one of their own: folders, manifests
+
+
+@dataclass(frozen=True)
+class LabelSpace:
+    """Classes in order, and one map of codes a source.
+
+    Attributes:
+        maps: source name -> code -> class, or None for a code that is dropped on purpose.
+    """
+
+    name: str
+    title: str
+    classes: tuple[str, ...]
+    maps: Mapping[str, Mapping[str, str | None]]
+
+
+def label_space_names() -> list[str]:
+    """Names of the label spaces that ship with mdhfl."""
+    return sorted(path.stem for path in (shipped_folder("meta") / "label_spaces").glob("*.json"))
+
+
+def load_label_space(name: str) -> LabelSpace:
+    """A label space by name, or from a JSON file of your own in the same form.
+
+    Raises:
+        ValueError: no such name or file, or a file that is not a label space.
+    """
+    path = Path(name) if name.endswith(".json") else shipped_folder("meta") / "label_spaces" / f"{name}.json"
+    if not path.is_file():
+        raise ValueError(
+            f"unknown label space {name!r}: expected one of {', '.join([AUTO, *label_space_names()])}, "
+            "or the path of a JSON file like those in meta/label_spaces"
+        )
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        classes, maps = tuple(content["classes"]), content.get("sources", {})
+        space = LabelSpace(name=content["name"], title=content.get("title", ""), classes=classes, maps=maps)
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"label space {path}: expected JSON with name, classes and sources ({error!r})") from error
+    _check(space, path)
+    return space
+
+
+def found_label_space(codes: Iterable[str]) -> LabelSpace:
+    """The label space `auto`: the codes found, in alphabetical order ("/" in a finer code becomes "_").
+
+    Raises:
+        ValueError: fewer than two classes.
+    """
+    names = {code: code.strip().replace("/", "_") for code in set(codes)}
+    classes = tuple(sorted(set(names.values())))
+    if len(classes) < 2:
+        raise ValueError(f"label space auto: found the classes {list(classes)}, a federation needs at least 2")
+    return LabelSpace(name=AUTO, title="the classes found in the data", classes=classes, maps={NAMES: dict(names)})
+
+
+def reduced(space: LabelSpace, *, classes: tuple[str, ...]) -> LabelSpace:
+    """The label space with only these classes (in its own order); codes of the others are dropped.
+
+    Raises:
+        ValueError: a class that the space lacks, or fewer than two.
+    """
+    if not classes:
+        return space
+    strangers = [name for name in classes if name not in space.classes]
+    if strangers or len(set(classes)) < 2:
+        raise ValueError(
+            f"classes {', '.join(classes)}: expected at least 2 of label space {space.name}: {', '.join(space.classes)}"
+        )
+    kept = tuple(name for name in space.classes if name in classes)
+    gone = {name: None for name in space.classes if name not in classes}
+    maps = {
+        source: {**gone, **{code: name if name in kept else None for code, name in codes.items()}}
+        for source, codes in {"names": {}, **space.maps}.items()
+    }
+    return LabelSpace(name=space.name, title=space.title, classes=kept, maps=maps)
+
+
+def map_codes(codes: Iterable[str], *, source: str, space: LabelSpace) -> dict[str, int | None]:
+    """The class index of each code of a source, None where it is dropped on purpose.
+
+    A finer code ("ig/MMY") without an entry of its own counts as its coarser one ("ig"). Case, spaces and hyphens do
+    not matter. A code that is a class's own name is that class.
+
+    Raises:
+        ValueError: codes without an entry: lists them and the ways out.
+    """
+    entries = {_plain(name): name for name in space.classes}
+    table: dict[str, str | None] = {**entries}
+    table.update({_plain(code): name for code, name in space.maps.get(source, space.maps.get(NAMES, {})).items()})
+    mapped: dict[str, int | None] = {}
+    unknown = []
+    for code in sorted(set(codes)):
+        key = _plain(code)
+        while key not in table and "/" in key:
+            key = key.rpartition("/")[0]
+        if key in table:
+            name = table[key]
+            mapped[code] = None if name is None else space.classes.index(name)
+        else:
+            unknown.append(code)
+    if unknown:
+        raise ValueError(
+            f"source {source}: label space {space.name!r} has no entry for {len(unknown)} code(s): "
+            f"{', '.join(unknown)}. "
+            f"Known: {', '.join(sorted(table))}. Ways out: --label-space auto takes the classes as they are found; "
+            "or copy the label space's JSON, add the codes (null drops one) and name the file with --label-space; "
+            "or rename the folders"
+        )
+    return mapped
+
+
+def _plain(code: str) -> str:
+    return code.strip().lower().replace(" ", "_").replace("-", "_")
+
+
+def _check(space: LabelSpace, path: Path) -> None:
+    if len(space.classes) < 2 or len(set(space.classes)) != len(space.classes):
+        raise ValueError(f"label space {path}: expected at least 2 classes, each once, got {list(space.classes)}")
+    for source, codes in space.maps.items():
+        strangers = sorted({name for name in codes.values() if name is not None and name not in space.classes})
+        if strangers:
+            raise ValueError(
+                f"label space {path}: the map of {source} names {', '.join(strangers)}, which is none of its classes "
+                f"{', '.join(space.classes)}"
+            )

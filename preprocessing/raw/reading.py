@@ -1,0 +1,117 @@
+"""Any picture as RGB uint8: grey, palette, CMYK, transparent, 16 bits; or a reason why not."""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from mdhfl.preprocessing.raw.records import Pixels, UnreadableImageError
+
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits, one channel
+BITS_PER_SAMPLE = 258  # a TIFF tag
+TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+def decode_rgb(data: bytes) -> Pixels:
+    """Decode an image file.
+
+    Deep images (16 bits, float) are scaled from their own range to 0..255; transparent ones are laid on white; of
+    several frames the first is taken.
+
+    Args:
+        data: the file's bytes.
+
+    Returns:
+        (height, width, 3) uint8.
+
+    Raises:
+        UnreadableImageError: with the reason.
+    """
+    if not data:
+        raise UnreadableImageError("empty file (0 bytes)")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(data)) as image:
+                return _decode_tiff(data) if _is_deep_colour(image) else _image_rgb(image)
+    except UnidentifiedImageError as error:
+        if data.startswith(TIFF_MAGIC):
+            return _decode_tiff(data)
+        raise UnreadableImageError("not an image that can be recognised") from error
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # decoders raise whatever they like on damaged files
+        raise UnreadableImageError(f"damaged or truncated image ({_first_line(error)})") from error
+
+
+def array_rgb(array: NDArray[np.generic]) -> Pixels:
+    """An array of pixels as RGB uint8.
+
+    Args:
+        array: (height, width), (height, width, 1), (height, width, 3) or (height, width, 4); uint8 as it is, anything
+            else scaled from its own range to 0..255. A fourth channel is opacity.
+
+    Raises:
+        UnreadableImageError: another shape, no pixels, or values that are not finite.
+    """
+    if array.ndim == 2:
+        array = array[:, :, None]
+    if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
+        raise UnreadableImageError(f"expected (height, width) with 1, 3 or 4 channels, got shape {array.shape}")
+    shallow = array if array.dtype == np.uint8 else scale_by_range(array)
+    if shallow.shape[2] == 4:
+        return _image_rgb(Image.fromarray(np.ascontiguousarray(shallow)))
+    return np.ascontiguousarray(np.broadcast_to(shallow, (*shallow.shape[:2], 3)), dtype=np.uint8)
+
+
+def scale_by_range(array: NDArray[np.generic]) -> Pixels:
+    """Scale linearly so that the smallest value becomes 0 and the largest 255; a constant array becomes 0.
+
+    Raises:
+        UnreadableImageError: a value is NaN or infinite.
+    """
+    values = array.astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise UnreadableImageError("holds values that are not finite")
+    scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
+    return np.rint(scaled).astype(np.uint8)
+
+
+def _image_rgb(image: Image.Image) -> Pixels:
+    if 0 in image.size:
+        raise UnreadableImageError("an image without pixels")
+    if image.mode in DEEP_MODES:
+        return array_rgb(np.asarray(image))
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[0] != 255:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return np.array(image.convert("RGB"), dtype=np.uint8)
+
+
+def _is_deep_colour(image: Image.Image) -> bool:
+    """A TIFF with more than 8 bits in several channels, of which Pillow would keep the highest 8."""
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
+    return image.mode in ("RGB", "RGBA", "RGBX") and max(bits) > 8
+
+
+def _decode_tiff(data: bytes) -> Pixels:
+    import tifffile  # only for the TIFFs that Pillow does not know: 16 bits in three channels, for one
+
+    try:
+        array = np.asarray(tifffile.imread(io.BytesIO(data), key=0))
+    except Exception as error:  # as above
+        raise UnreadableImageError(f"damaged or unknown TIFF ({_first_line(error)})") from error
+    if array.size == 0:
+        raise UnreadableImageError("damaged TIFF (no pixels)")
+    if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[2] not in (3, 4):
+        array = np.moveaxis(array, 0, -1)
+    return array_rgb(array)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

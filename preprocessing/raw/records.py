@@ -1,0 +1,117 @@
+"""The records that preprocessing's steps hand to each other, and what a source must offer."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+PARTS = ("training", "validation", "test")
+
+Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
+
+
+@dataclass(frozen=True, order=True)
+class Record:
+    """One labelled picture of a source, not yet read.
+
+    Attributes:
+        key: its name within the source, unique and stable (a path relative to the data's top folder).
+        code: the source's own class code, for example "BNE" or "neutrophil".
+        group: what must stay in one part (a patient, a slide, a parent image); None: the picture stands alone.
+        part: "training", "validation" or "test" where the source fixes it, else None.
+        origin: where it was taken (a scanner, a hospital), for the split by source; "" means the source itself.
+    """
+
+    key: str
+    code: str
+    group: str | None = None
+    part: str | None = None
+    origin: str = ""
+
+
+@dataclass(frozen=True, order=True)
+class Skip:
+    """A file that was left out, and why."""
+
+    file: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class SourceCard:
+    """What is to be known about a dataset.
+
+    Attributes:
+        codes: the class codes it may give; empty: found in the data.
+        raw: what `--raw` has to be, in one phrase for the help text.
+    """
+
+    name: str
+    title: str
+    licence: str
+    citation: str
+    url: str
+    codes: tuple[str, ...] = ()
+    raw: str = "a folder or a zip"
+
+
+@dataclass(frozen=True)
+class SourceOptions:
+    """What some sources need beyond the raw path; each source reads only what concerns it.
+
+    Attributes:
+        seed: for sources that draw (synthetic).
+        size: side in pixels of the pictures that a drawing source makes.
+        classes: the federation's classes, for a drawing source; empty: all it knows.
+        origins: number of scanners (= sites, split by source) that a drawing source imitates.
+        images: pictures that a drawing source makes for each origin, all parts together.
+        labels: CSV of labels (manifest, nifti) where it does not lie beside the data.
+    """
+
+    seed: int = 0
+    size: int = 64
+    classes: tuple[str, ...] = ()
+    origins: int = 4
+    images: int = 400
+    labels: Path | None = None
+
+
+class OpenSource(Protocol):
+    """A source opened on its raw data. Opened once in each worker process; never pickled."""
+
+    def records(self) -> list[Record]:
+        """All pictures in a stable order (sorted by key); reads no pixels."""
+
+    def skipped(self) -> list[Skip]:
+        """Files seen while listing that are no pictures of the dataset."""
+
+    def read(self, record: Record) -> Pixels:
+        """Decode one picture as RGB uint8 (height, width, 3).
+
+        Raises:
+            UnreadableImageError: corrupt, truncated, empty or no image; the record is then skipped with this reason.
+        """
+
+    def close(self) -> None:
+        """Release files."""
+
+
+class Source(Protocol):
+    """A dataset's file in `sources/`: a module-level `SOURCE` with a card and a way to open raw data."""
+
+    @property
+    def card(self) -> SourceCard:
+        """Title, licence, citation, codes."""
+
+    def open(self, raw: Path | None, *, options: SourceOptions) -> OpenSource:
+        """Open the raw data.
+
+        Raises:
+            ValueError: the raw data is missing or not in this dataset's layout.
+        """
+
+
+class UnreadableImageError(ValueError):
+    """One picture cannot be read; the others can."""

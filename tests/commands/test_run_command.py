@@ -1,0 +1,201 @@
+"""`mdhfl run`, `mdhfl check` and their user's mistakes, through the command itself."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from fakes.simulated import heed_ctrl_c, numbers_of
+
+from mdhfl.commands import cli
+from mdhfl.jobs import PLANS
+from mdhfl.server.results import read_rows
+
+
+def mdhfl(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run the command in this process and return its exit code."""
+    monkeypatch.setattr(sys, "argv", ["mdhfl", *map(str, arguments)])
+    try:
+        cli.main()
+    except SystemExit as ended:
+        return int(ended.code or 0)
+    return 0
+
+
+def run_arguments(federation: Path, out: Path, *more: object) -> list[object]:
+    return [
+        "run", "mdhfl", "--federation", federation, "--engine", "inprocess", "--bundles", "shufflenet_v2",
+        "--threads", 1, "--out", out, *more,
+    ]  # fmt: skip
+
+
+def test_a_run_leaves_results_and_a_summary(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a"
+    assert mdhfl(monkeypatch, *run_arguments(federation, out, "--rounds", 1, "--set", "ce_weight=0.5")) == 0
+    summary = json.loads((out / "summary.json").read_text())
+    assert (summary["method"], summary["engine"], summary["seed"], summary["rounds"]) == ("mdhfl", "inprocess", 0, 1)
+    assert summary["parameters"]["ce_weight"] == 0.5
+    for site in ("site-1", "site-2"):
+        found = summary["sites"][site]
+        assert (found["bundle"], found["architecture"]) == ("shufflenet_v2", "ShuffleNetV2 x1.0")
+        assert found["parameters"] > 1_000_000
+        for name in ("accuracy", "macro_f1", "balanced_accuracy", "bytes_up", "bytes_down", "seconds"):
+            assert found[name] is not None
+            assert summary["mean"][name] is not None
+    assert "site-2" in capsys.readouterr().out
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One round, then --resume with two: the same numbers as two rounds at once."""
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--rounds", 2)) == 0
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "b", "--rounds", 1)) == 0
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "b", "--rounds", 2, "--resume")) == 0
+    one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in "ab")
+    assert one == other
+
+
+def test_one_failing_site_is_told_and_the_others_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from fakes.small_federation import write_federation
+
+    folder = write_federation(tmp_path / "fed", sites=("site-1", "site-2", "site-3"))
+    next((folder / "sites" / "site-2" / "images").iterdir()).unlink()
+    assert mdhfl(monkeypatch, *run_arguments(folder, tmp_path / "a", "--rounds", 1)) == 0
+    assert "listed in datalist.json but missing" in capsys.readouterr().err
+    summary = json.loads((tmp_path / "a" / "summary.json").read_text())
+    assert summary["sites"]["site-2"]["accuracy"] is None
+    assert summary["sites"]["site-3"]["accuracy"] is not None
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--set", "speed=3"], "has no parameter speed"),
+        (["--set", "ce_weight"], "expected NAME=VALUE"),
+        (["--set", "temperature=0"], "temperature: expected above 0"),
+        (["--min-sites", "9"], "min_sites: expected 1 to 2"),
+        (["--federation", "/nowhere"], "no federation.json"),
+        (["--rounds", "0"], "Invalid value for '--rounds'"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_two(
+    change: list[str],
+    said: str,
+    tmp_path: Path,
+    federation: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", *change)) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "a" / "experiment.json").exists()
+
+
+def test_an_unknown_plan_lists_the_plans(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mdhfl(monkeypatch, "run", "fedmagic", "--federation", federation, "--out", tmp_path / "a") == 2
+    assert f"there are: {', '.join(PLANS)}" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["mdhfl", "--debug", "check", str(tmp_path)])
+    with pytest.raises(ValueError, match="expected a folder with"):
+        cli.main()
+
+
+def test_a_folder_with_a_run_is_not_overwritten(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = run_arguments(federation, tmp_path / "a", "--rounds", 1, "--set", "local_epochs=0")
+    assert mdhfl(monkeypatch, *arguments) == 0
+    assert mdhfl(monkeypatch, *arguments) == 2
+    assert "continue it with --resume" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", ["no_such_bundle", "./no/such/path"])
+def test_a_missing_bundle_stops_before_anything_starts(
+    missing: str, tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--bundles", missing)) == 2
+    assert "no bundle" in capsys.readouterr().err
+    assert not (tmp_path / "a" / "experiment.json").exists()
+
+
+def test_check_finds_nothing_wrong_and_then_everything(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert mdhfl(monkeypatch, "check", federation) == 0
+    assert "all is well" in capsys.readouterr().out
+    folder = tmp_path / "fed"
+    shutil.copytree(federation, folder)
+    (folder / "public" / "images" / "img_00001.png").unlink()
+    (folder / "sites" / "site-2" / "images" / "img_00002.png").write_bytes(b"no image")
+    assert mdhfl(monkeypatch, "check", folder) == 2
+    error = capsys.readouterr().err
+    assert "img_00001.png" in error
+    assert "img_00002.png" in error
+
+
+def test_check_takes_a_site_json_and_a_bundle(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = {
+        "version": 1, "site": "site-1", "bundle": "resnet10", "data": str(federation / "sites" / "site-1"),
+        "public": str(federation / "public"), "state": "state", "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    path = tmp_path / "site.json"
+    path.write_text(json.dumps(settings))
+    assert mdhfl(monkeypatch, "check", path) == 0
+    path.write_text(json.dumps({**settings, "bundle": "resnet99"}))
+    assert mdhfl(monkeypatch, "check", path) == 2
+    assert "resnet99" in capsys.readouterr().err
+    bundle = Path(__file__).resolve().parents[2] / "bundles" / "mobilenet_v2"
+    assert mdhfl(monkeypatch, "check", bundle, "--classes", 5, "--image-size", 48) == 0
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_every_finished_round_and_says_how_to_go_on(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "mdhfl.commands.cli",
+        *map(str, run_arguments(federation, tmp_path / "a", "--rounds", 30)),
+    ]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
+    results = tmp_path / "a" / "results.jsonl"
+    deadline = time.monotonic() + 240
+    while not results.exists() or len(read_rows(results)) < 4:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "--resume" in error
+    assert "Traceback" not in error
+    done = read_rows(results)[-1]["round"]
+    assert 1 <= done < 30
+    record = tmp_path / "a" / "experiment.json"
+    values = json.loads(record.read_text())
+    record.write_text(json.dumps({**values, "rounds": done + 1}))  # a short rest for a short test
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--resume")) == 0
+    whole = run_arguments(federation, tmp_path / "b", "--rounds", done + 1)
+    assert mdhfl(monkeypatch, *whole) == 0
+    one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in "ab")
+    assert one == other

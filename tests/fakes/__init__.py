@@ -1,0 +1,1 @@
+"""Builders that tests share: raw images, federations, run folders, simulated sites, swarms."""

@@ -1,0 +1,94 @@
+"""A run of the small federation, for tests of the engines: a folder, its experiment, its sites."""
+
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mdhfl.jobs import PLANS
+from mdhfl.learning.bundle import find_bundle
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.folder import Choices, create_run, site_settings_path
+from mdhfl.runs.inprocess import run_in_process
+from mdhfl.server.results import Results
+from mdhfl.sharing.messages import Answer, Request
+from mdhfl.site.settings import read_site_settings
+from mdhfl.site.site import Site
+
+
+def new_run(
+    folder: Path,
+    federation: Path,
+    *,
+    plan: str = "mdhfl",
+    rounds: int = 2,
+    changes: Mapping[str, Any] | None = None,
+    bundles: Sequence[str] = ("shufflenet_v2",),
+    engine: str = "inprocess",
+    seed: int = 0,
+    min_sites: int | None = None,
+) -> Experiment:
+    """Create a run with one thread a site."""
+    choices = Choices(
+        federation=federation,
+        engine=engine,
+        bundles=bundles,
+        seed=seed,
+        rounds=rounds,
+        changes=changes or {},
+        min_sites=min_sites,
+        device="cpu",
+        threads=1,
+        command="a test",
+    )
+    return create_run(folder, plan=PLANS[plan], choices=choices)
+
+
+def site_of(folder: Path, name: str) -> Site:
+    """Open one of a run's sites, as after a restart of its process."""
+    return Site(read_site_settings(site_settings_path(folder, name)))
+
+
+def numbers_of(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows in order, without what depends on the clock."""
+    kept = [{k: v for k, v in row.items() if k not in ("seconds", "bytes")} for row in rows]
+    return sorted(kept, key=lambda row: (row["round"], row["site"]))
+
+
+def heed_ctrl_c() -> None:
+    """Undo what a shell does to its background jobs: a child of one would ignore SIGINT."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def own_bundle(folder: Path, change: tuple[str, str]) -> Path:
+    """Copy a built-in bundle and change one thing in its train.yaml."""
+    shutil.copytree(find_bundle("shufflenet_v2"), folder)
+    path = folder / "configs" / "train.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert change[0] in text
+    path.write_text(text.replace(*change), encoding="utf-8")
+    return folder
+
+
+def changes_for(plan: str, **changes: Any) -> dict[str, Any]:
+    own = {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8} if plan == "feddf" else {}
+    return {**own, "warm_up_epochs": 1, **changes}
+
+
+def run(folder: Path, federation: Path, plan: str, *, changes: dict[str, Any] | None = None, **choices: Any) -> Any:
+    """Run a plan; return its rows without clocks, and every answer that was heard."""
+    experiment = new_run(folder, federation, plan=plan, changes=changes or changes_for(plan), **choices)
+    heard: list[tuple[Request, Answer]] = []
+    summary = run_in_process(folder, experiment=experiment, heard=lambda q, a: heard.append((q, a)))
+    assert summary["status"] == "finished"
+    assert not any(site["refused"] for site in summary["sites"].values())
+    return numbers_of(Results(folder, experiment=experiment).rows()), heard
+
+
+def model_of(folder: Path, site: str) -> dict[str, torch.Tensor]:
+    """Return a site's last model."""
+    (path,) = (folder / "sites" / site).glob("*/last.pt")
+    return dict(torch.load(path, weights_only=True)["model"])

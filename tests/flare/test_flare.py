@@ -1,0 +1,171 @@
+"""The real simulator: four sites, four architectures, and the same numbers as in one process, bit for bit."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from fakes.simulated import new_run, numbers_of, own_bundle
+from fakes.small_federation import write_federation
+
+from mdhfl.flare.simulator import check_simulator_can_take, kill_simulator
+from mdhfl.jobs import PLANS
+from mdhfl.methods import METHODS
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.folder import BUILT_IN_BUNDLES, resume_run
+from mdhfl.runs.inprocess import run_in_process
+from mdhfl.server.results import Results, read_rows
+from mdhfl.sharing.turns import elect
+
+SITES = ("site-1", "site-2", "site-3", "site-4")
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def four_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_federation(tmp_path_factory.mktemp("four") / "fed", sites=SITES)
+
+
+def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
+    call = f"simulate(pathlib.Path({str(folder)!r}), round_timeout={round_timeout})"
+    code = f"import pathlib, mdhfl.flare.simulator; mdhfl.simulator.{call}"
+    with (folder / "flare.log").open("ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+SHARING = [plan for plan in PLANS if not plan.startswith("local") and plan not in ("mdhfl", "centralised")]
+
+
+@pytest.mark.parametrize("plan", SHARING)
+def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sites: Path, plan: str) -> None:
+    """Knowledge, weights by the server (which trains, for FedDF), and peers that merge under an elected leader."""
+    changes: dict[str, Any] = {"warm_up_epochs": 1}
+    if plan == "feddf":
+        changes |= {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8}
+    # FedDF's sites are sent the model of their own architecture: two broadcasts in a round.
+    bundles = ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2") if plan == "feddf" else ("shufflenet_v2",)
+    method, rows = PLANS[plan].method, {}
+    for engine in ("inprocess", "flare"):
+        folder = tmp_path / engine
+        experiment = new_run(folder, three_sites, plan=plan, rounds=1, changes=changes, engine=engine, bundles=bundles)
+        if engine == "inprocess":
+            run_in_process(folder, experiment=experiment)
+        else:
+            assert simulator(folder).wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
+        rows[engine] = numbers_of(read_rows(folder / "results.jsonl"))
+        for row in rows[engine]:
+            leader = row["about"].pop("merged_by", None)  # the draw depends on the experiment's id
+            assert bool(leader) == (plan in ("sl_fedl", "swarm_fhe") and row["round"] > 0)
+    assert len(rows["flare"]) == 3 * (3 if METHODS[method].merges else 2)
+    if plan == "swarm_fhe":  # its noise is drawn anew: equal up to the first merge, and every merge reached everybody
+        rows = {engine: [row for row in found if row["round"] == 0] for engine, found in rows.items()}
+    assert rows["flare"] == rows["inprocess"]
+
+
+def test_a_leader_that_refuses_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:
+    """Over FLARE's peer messages: the elected leader's ledger was tampered with, so it neither leads nor shares."""
+    experiment = new_run(tmp_path, three_sites, plan="sl_fedl", rounds=1, engine="flare")
+    tampered, follower, third = elect(experiment.sites, experiment=experiment.id, round_=0)
+    path = tmp_path / "sites" / tampered / experiment.id / "ledger.jsonl"
+    path.parent.mkdir(parents=True)
+    path.write_text("{}\n")
+    assert simulator(tmp_path).wait(timeout=300) == 0, (tmp_path / "flare.log").read_text()[-3000:]
+    log = (tmp_path / "flare.log").read_text()
+    assert f"ledger {path}: expected an entry with index, previous, kind" in log
+    rows = {row["site"]: row for row in read_rows(tmp_path / "results.jsonl") if row["round"] == 1}
+    led = {site: row["about"]["merged_by"] for site, row in rows.items()}
+    assert led == {tampered: "", follower: follower, third: follower}
+
+
+def knowledge_of(folder: Path, experiment: Experiment) -> dict[str, np.ndarray]:
+    last = Results(folder, experiment=experiment).resume()
+    assert last is not None
+    return {site: knowledge.values for site, knowledge in last.shared.items()}
+
+
+def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_path: Path, four_sites: Path) -> None:
+    """Two rounds in one process, against two rounds in FLARE with a kill -9 of server and sites after the first."""
+    expected = new_run(tmp_path / "one", four_sites, bundles=BUILT_IN_BUNDLES)
+    run_in_process(tmp_path / "one", experiment=expected)
+
+    folder = tmp_path / "flare"
+    new_run(folder, four_sites, bundles=BUILT_IN_BUNDLES, engine="flare", rounds=30)
+    process = simulator(folder)
+    try:
+        wait_for(folder, round_=1, process=process)
+    finally:
+        kill_simulator(process.pid)
+    done = read_rows(folder / "results.jsonl")[-1]["round"]
+    assert done >= 1
+
+    record = json.loads((folder / "experiment.json").read_text())
+    (folder / "experiment.json").write_text(json.dumps({**record, "rounds": done + 1}))
+    if done + 1 > expected.rounds:
+        expected = resume_run(tmp_path / "one", rounds=done + 1)
+        run_in_process(tmp_path / "one", experiment=expected)
+    assert simulator(folder).wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
+
+    one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in ("one", "flare"))
+    assert one == other
+    ours, theirs = knowledge_of(tmp_path / "one", expected), knowledge_of(folder, resume_run(folder, rounds=None))
+    for site in SITES:
+        np.testing.assert_array_equal(ours[site], theirs[site])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["engine"] == "flare"
+    assert summary["status"] == "finished"
+    assert {s["bundle"] for s in summary["sites"].values()} == set(BUILT_IN_BUNDLES)
+    assert list((folder / "flare").rglob("events.out.tfevents*")), "no scalars were streamed to TensorBoard"
+
+
+def wait_for(folder: Path, *, round_: int, process: subprocess.Popen, seconds: float = 240) -> list[dict]:
+    """Wait until a round is recorded and return all rows."""
+    deadline = time.monotonic() + seconds
+    while True:
+        rows = read_rows(folder / "results.jsonl")
+        if rows and rows[-1]["round"] >= round_:
+            return rows
+        assert time.monotonic() < deadline, (folder / "flare.log").read_text()[-3000:]
+        assert process.poll() is None, (folder / "flare.log").read_text()[-3000:]
+        time.sleep(0.1)
+
+
+def test_a_slow_site_misses_its_round_and_is_asked_again(tmp_path: Path, federation: Path) -> None:
+    """While a file exists, site-2 does nothing: its round closes at the deadline, and it comes back in the next."""
+    flag = tmp_path / "asleep"
+    scale = "_target_: ScaleIntensityRange\n  a_min: 0\n  a_max: 255\n  b_min: -1\n  b_max: 1\n"
+    sleepy = (
+        f"$lambda x: ([__import__('time').sleep(0.1) for _ in iter(Path('{flag}').exists, False)], x / 127.5 - 1)[1]"
+    )
+    bundle = own_bundle(tmp_path / "sleepy", (f"intensity_transform:\n  {scale}", f'intensity_transform: "{sleepy}"\n'))
+    folder = tmp_path / "run"
+    bundles = ("shufflenet_v2", str(bundle))
+    new_run(folder, federation, bundles=bundles, engine="flare", rounds=3, min_sites=1)
+    process = simulator(folder, round_timeout=60)
+    try:
+        wait_for(folder, round_=0, process=process)
+        flag.touch()
+        late = next(n for n in (1, 2) if wait_for(folder, round_=n, process=process)[-1]["status"] == "refused")
+        flag.unlink()
+        assert process.wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
+    finally:
+        kill_simulator(process.pid)
+    rows = {(row["round"], row["site"]): row for row in read_rows(folder / "results.jsonl")}
+    assert rows[late, "site-1"]["status"] == "ok"
+    assert rows[late, "site-2"]["reason"] == "no answer before the round's deadline"
+    assert rows[3, "site-2"]["status"] == "ok"
+
+
+def test_what_the_simulator_cannot_take_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="takes no spaces in a path"):
+        check_simulator_can_take(tmp_path / "my runs", sites=2)
+    with pytest.raises(ValueError, match="use --engine inprocess"):
+        check_simulator_can_take(tmp_path, sites=32)

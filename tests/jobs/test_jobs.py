@@ -1,0 +1,96 @@
+"""The exported job holds every argument, the compiled app is the recipe's, and exports are equal to the byte."""
+
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mdhfl.commands.recipe import export_job
+from mdhfl.flare.controller import FederationController
+from mdhfl.flare.executor import SiteExecutor
+from mdhfl.jobs import PLANS
+from mdhfl.methods import METHODS
+from tools.compile_app import COMPILED, compile_app
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def export(plan: str, federation: Path, out: Path) -> Path:
+    return export_job(
+        PLANS[plan], federation=federation, experiment="trial", out=out, seed=3, rounds=5,
+        pairs=("local_epochs=2",), round_timeout=60.0,
+    )  # fmt: skip
+
+
+def arguments_of(component: type) -> set[str]:
+    return {name for name in inspect.signature(component.__init__).parameters if name != "self"}  # type: ignore[misc]
+
+
+FEDERATED = [name for name, plan in PLANS.items() if plan.method != "centralised"]
+
+
+@pytest.mark.parametrize("plan", FEDERATED)
+def test_every_argument_is_in_the_exported_job(plan: str, tmp_path: Path, federation: Path) -> None:
+    """FLARE exports by reflection and leaves out what it cannot find or what equals a default."""
+    job = export(plan, federation, tmp_path)
+    server = json.loads((job / "app" / "config" / "config_fed_server.json").read_text())
+    site = json.loads((job / "app" / "config" / "config_fed_client.json").read_text())
+    controller = server["workflows"][0]
+    assert controller["path"] == "mdhfl.flare.controller.FederationController"
+    assert set(controller["args"]) == arguments_of(FederationController)
+    again = FederationController(**controller["args"])._experiment()
+    assert (again.id, again.seed, again.rounds, again.sites) == ("trial", 3, 5, ("site-1", "site-2"))
+    assert again.parameters["local_epochs"] == 2
+    executor = site["executors"][0]["executor"]
+    assert set(executor["args"]) == arguments_of(SiteExecutor)
+    assert site["task_result_filters"][0]["tasks"] == ["*"]
+    shares = METHODS[PLANS[plan].method].shares
+    only = "OnlyWeights" if shares == "weights" else "OnlyKnowledge"
+    assert site["task_result_filters"][0]["filters"][0]["path"] == f"mdhfl.flare.filters.{only}"
+    assert server["server"]["task_request_interval"] == 0.3
+
+
+def test_pooled_training_makes_no_job(tmp_path: Path, federation: Path) -> None:
+    with pytest.raises(ValueError, match="sees all sites' images, which no federation may: no FLARE job"):
+        export("centralised", federation, tmp_path)
+
+
+def test_every_plan_has_a_recipe_of_its_own_that_says_what_it_shares() -> None:
+    for name, plan in PLANS.items():
+        shares = METHODS[plan.method].shares
+        if shares is not None and "weights" in shares:
+            assert "weights" in plan.summary, f"{name} does not say that weights leave the sites"
+
+
+def test_the_job_holds_configuration_only_and_names_no_architecture(tmp_path: Path, federation: Path) -> None:
+    job = export("mdhfl", federation, tmp_path)
+    files = sorted(str(p.relative_to(job)) for p in job.rglob("*") if p.is_file())
+    assert files == ["app/config/config_fed_client.json", "app/config/config_fed_server.json", "meta.json"]
+    text = "".join((job / name).read_text() for name in files)
+    assert not any(name in text for name in ("shufflenet", "resnet", "mobilenet", str(ROOT), "images"))
+
+
+def test_the_compiled_app_is_what_the_recipe_gives(tmp_path: Path) -> None:
+    compile_app(tmp_path)
+    for target in COMPILED.values():
+        assert (tmp_path / target).read_text() == (ROOT / target).read_text(), f"{target} is stale: run `make app`"
+
+
+@pytest.mark.slow
+def test_a_recipe_exports_the_same_bytes_whatever_the_hash_seed(tmp_path: Path, federation: Path) -> None:
+    written = []
+    for seed in ("1", "2"):
+        out = tmp_path / seed
+        subprocess.run(
+            [
+                sys.executable, str(ROOT / "jobs" / "mdh_fl.py"), "--federation", str(federation),
+                "--export", "--export-dir", str(out),
+            ],
+            check=True, env={"PYTHONHASHSEED": seed, "PATH": "/usr/bin:/bin"}, capture_output=True,
+        )  # fmt: skip
+        written.append({str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()})
+    assert written[0] == written[1]
+    assert "mdhfl/meta.json" in written[0]

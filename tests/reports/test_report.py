@@ -1,0 +1,370 @@
+"""The report says what the run folders say, whatever state they are in."""
+
+import csv
+import io
+import json
+import math
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from fakes.run_folders import CLASSES, PARAMETERS, SITES, write_federation, write_run
+from PIL import Image
+from rich.console import Console
+
+from mdhfl.commands.report import report_command
+from mdhfl.reports.groups import MEAN, compare, group_runs
+from mdhfl.reports.runs import read_report_federation, read_report_run
+from mdhfl.reports.terminal import score_table
+from mdhfl.reports.write import write_report
+
+TWO = SITES[:2]
+
+
+class Reader(HTMLParser):
+    """Collects what a test asks about: the rows of tables by section, pictures, tags and text."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.section, self.rows, self.pictures = "", {}, []  # type: ignore[var-annotated]
+        self.tags: list[str] = []
+        self.words: list[str] = []
+        self.texts: dict[str, str] = {}
+        self._cell: list[str] | None = None
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append(tag)
+        if tag == "section":
+            self.section = found.get("id") or self.section
+        elif tag == "tr":
+            self.rows.setdefault(self.section, []).append([])
+        elif tag in ("td", "th"):
+            self._cell = []
+        elif tag == "img":
+            self.pictures.append(found)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th") and self._cell is not None:
+            self.rows[self.section][-1].append(" ".join("".join(self._cell).split()))
+            self._cell = None
+
+    def handle_data(self, data: str) -> None:
+        self.texts[self.section] = self.texts.get(self.section, "") + data
+        if self._cell is not None:
+            self._cell.append(data)
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Path:
+    return write_federation(tmp_path / "fed", sites=TWO)
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def test_values_on_the_page_equal_those_in_the_files(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=2)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    summary = json.loads((run / "summary.json").read_text())
+    shown = {row[0]: row for row in page.rows["results"] if len(row) == 12}
+    for site, values in summary["sites"].items():
+        scores = [f"{values[name]:.3f}" for name in ("accuracy", "macro_f1", "balanced_accuracy")]
+        assert shown[site][1] == values["architecture"]
+        assert shown[site][2:5] == scores
+        assert shown[site][6] == f"{values['ece']:.3f}"
+        assert shown[site][11] == f"{values['seconds']:.1f}"
+    assert shown["mean over sites"][2] == f"{summary['mean']['accuracy']:.3f}"
+    recall = {row[0]: row[1:] for row in page.rows["confusion"]}
+    for i, name in enumerate(CLASSES):
+        assert recall[name] == [f"{summary['sites'][site]['recall'][i]:.3f}" for site in TWO]
+    experiment = json.loads((run / "experiment.json").read_text())
+    assert experiment["command"] in page.texts["made"]
+    assert "torch 2.9.0" in page.texts["made"]
+
+
+def test_page_is_self_contained(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=1)
+    path = write_report([run], out=tmp_path / "report")
+    page = Reader(path)
+    assert "script" not in page.tags
+    assert all(str(picture["src"]).startswith("data:image/") and picture["alt"] for picture in page.pictures)
+    names = json.loads((path.parent / "report.json").read_text())["figures"]
+    assert len(page.pictures) == len(names) == len(list((path.parent / "figures").glob("*.png")))
+    for name in names:
+        with Image.open(path.parent / "figures" / name) as image:
+            assert min(image.size) > 100
+
+
+def test_csv_and_json_hold_the_same_numbers(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=2, refused={(1, "site-2"): "too slow"})
+    out = write_report([run], out=tmp_path / "report").parent
+    rows = rows_of(run)
+    with (out / "scores.csv").open(newline="") as file:
+        flat = list(csv.DictReader(file))
+    assert [(row["site"], int(row["round"])) for row in flat] == [(row["site"], row["round"]) for row in rows]
+    for written, row in zip(flat, rows, strict=True):
+        assert (written["method"], written["engine"], written["seed"]) == ("mdhfl", "inprocess", "0")
+        if row["status"] == "refused":
+            assert (written["status"], written["reason"], written["accuracy"]) == ("refused", "too slow", "")
+            continue
+        assert float(written["accuracy"]) == row["test"]["accuracy"]
+        assert float(written["loss_train"]) == row["losses"]["train"]
+        assert int(written["bytes_up"]) == row["bytes"]["up"]
+        assert float(written["seconds"]) == pytest.approx(sum(row["seconds"].values()))
+    with (out / "summary.csv").open(newline="") as file:
+        sums = {row["site"]: row for row in csv.DictReader(file)}
+    summary = json.loads((run / "summary.json").read_text())
+    assert float(sums["site-1"]["macro_f1"]) == summary["sites"]["site-1"]["macro_f1"]
+    assert float(sums[MEAN]["ece"]) == summary["mean"]["ece"]
+    data = json.loads((out / "report.json").read_text())
+    assert data["runs"][0]["rows"] == rows
+    assert data["runs"][0]["summary"] == summary
+
+
+def test_unfinished_run_is_reported_from_its_rows(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=5, recorded=2)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert "unfinished: the last recorded round is 2 of 5" in page.texts[""]
+    last = {row["site"]: row for row in rows_of(run) if row["round"] == 2}
+    shown = {row[0]: row for row in page.rows["results"] if len(row) == 12}
+    assert shown["site-1"][2] == f"{last['site-1']['test']['accuracy']:.3f}"
+    mean = sum(row["test"]["accuracy"] for row in last.values()) / 2
+    assert shown["mean over sites"][2] == f"{mean:.3f}"
+
+
+def test_old_summary_does_not_hide_newer_rows(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=2)
+    summary = json.loads((run / "summary.json").read_text())
+    (run / "summary.json").write_text(json.dumps({**summary, "rounds": 1}))
+    assert not read_report_run(run).finished
+    assert read_report_run(run).summary["rounds"] == 2
+
+
+def test_run_without_any_round(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, recorded=0)
+    (run / "results.jsonl").unlink()
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert "no round is recorded yet" in page.texts[""]
+
+
+def test_truncated_last_line_is_left_out_and_mentioned(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=3, recorded=2)
+    text = (run / "results.jsonl").read_text()
+    (run / "results.jsonl").write_text(text[:-200])
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert "The last line of results.jsonl is cut off" in page.texts[""]
+    assert ["2", "site-2", "no line in results.jsonl"] in page.rows["problems"]
+
+
+def test_damaged_line_in_the_middle_is_an_error(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO)
+    lines = (run / "results.jsonl").read_text().splitlines()
+    (run / "results.jsonl").write_text("\n".join([lines[0], lines[1][:30], *lines[2:]]) + "\n")
+    with pytest.raises(ValueError, match=r"results\.jsonl, line 2: expected a JSON object"):
+        write_report([run], out=tmp_path / "report")
+
+
+def test_refused_answers_are_listed_with_their_reasons(tmp_path: Path, federation: Path) -> None:
+    why = "no answer before the round's deadline"
+    refused = {(number, "site-2"): why for number in range(3)}
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=2, refused=refused)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert [row for row in page.rows["problems"] if row[0] == "1"] == [["1", "site-2", why]]
+    shown = {row[0]: row for row in page.rows["results"] if len(row) == 12}
+    assert shown["site-2"][2] == "\N{EN DASH}"
+
+
+def test_missing_federation_is_said_and_the_rest_is_shown(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", federation=tmp_path / "gone", sites=TWO)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert f"The federation folder {tmp_path / 'gone'} is not there (moved?)." in page.texts["data"]
+    assert len(page.pictures) > 5
+
+
+def test_federation_with_a_damaged_card_and_sheet(tmp_path: Path, federation: Path) -> None:
+    (federation / "sites" / "site-2" / "card.json").write_text("{")
+    (federation / "overview").mkdir()
+    (federation / "overview" / "bad.png").write_bytes(b"not a picture")
+    Image.new("RGB", (3000, 400), "red").save(federation / "overview" / "site-1.png")
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=1)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert "card.json is unreadable" in page.texts["data"]
+    assert "bad.png cannot be shown" in page.texts["data"]
+    sheet = next(picture for picture in page.pictures if picture["alt"] == "Overview picture site-1")
+    assert int(str(sheet["width"])) <= 1400
+
+
+def test_noise_and_class_counts_come_from_the_cards(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=1)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    card = json.loads((federation / "sites" / "site-1" / "card.json").read_text())
+    assert ["site-1", "symmetric", "0.200", f"{card['noise']['realised_rate']:.4f}"] in page.rows["data"]
+    first = next(row for row in page.rows["data"] if row[0] == CLASSES[0])
+    assert first[1] == f"{card['counts']['training'][CLASSES[0]]} / 4 / 8"
+    assert any("noise" in name for name in json.loads((tmp_path / "report/report.json").read_text())["figures"])
+
+
+def test_no_noise_is_said(tmp_path: Path) -> None:
+    federation = write_federation(tmp_path / "fed", sites=TWO, noise="none")
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=1)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert "No label noise was injected." in page.texts["data"]
+
+
+def test_classes_that_a_site_lacks_are_marked(tmp_path: Path) -> None:
+    lacking = {"site-2": ["monocyte"]}
+    federation = write_federation(tmp_path / "fed", sites=TWO, lacking=lacking)
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=1, absent=["basophil"], lacking=lacking)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    recall = {row[0]: row[1:] for row in page.rows["confusion"]}
+    assert recall["monocyte"][1].endswith("∅")
+    assert not recall["monocyte"][0].endswith("∅")
+    assert recall["basophil"] == ["\N{EN DASH}", "\N{EN DASH}"]
+    assert "Hatched: no test image of basophil" in page.texts["confusion"]
+    counts = next(row for row in page.rows["data"] if row[0] == "monocyte")
+    assert counts[2] == "∅ 0 / 4 / 8"
+
+
+def test_odd_names_are_escaped_everywhere(tmp_path: Path) -> None:
+    sites = ("<script>alert(1)</script>", '"><img src=x onerror=alert(1)>$a$', "../../_outside")
+    classes = ("<b>bold", "a&b", "{{ 7 * 7 }}")
+    federation = tmp_path / "<i>gone"
+    run = write_run(tmp_path / "a", federation=federation, sites=sites, classes=classes, rounds=1)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert "script" not in page.tags
+    assert all("onerror" not in picture for picture in page.pictures)
+    shown = [row[0] for row in page.rows["results"]]
+    assert [site in shown for site in sites] == [True] * 3
+    assert "{{ 7 * 7 }}" in page.texts["confusion"]
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "report"}
+
+
+def test_divergence_is_told_in_words_and_numbers(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=3)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    rows = {(row["round"], row["site"]): row for row in rows_of(run)}
+    first, last = (rows[number, "site-1"]["divergence"]["site-2"] for number in (0, 3))
+    assert ["site-1", "site-2", f"{first:.3f}", f"{last:.3f}"] in page.rows["divergence"]
+    assert "the sites moved together" in page.texts["divergence"]
+
+
+def test_local_only_has_no_divergence_and_nothing_to_compare(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, method="local", rounds=1)
+    page = Reader(write_report([run], out=tmp_path / "report"))
+    assert "sites share no knowledge" in page.texts["divergence"]
+    assert "Nothing to compare" in page.texts["comparison"]
+
+
+def test_comparison_over_seeds(tmp_path: Path, federation: Path) -> None:
+    runs = [
+        write_run(tmp_path / f"{method}-{seed}", federation=federation, sites=TWO, method=method, seed=seed)
+        for method in ("mdhfl", "local")
+        for seed in (0, 1)
+    ]
+    page = Reader(write_report(runs, out=tmp_path / "report"))
+    means = [json.loads((run / "summary.json").read_text())["mean"]["accuracy"] for run in runs]
+    ours, theirs = (means[0] + means[1]) / 2, (means[2] + means[3]) / 2
+    spread = abs(means[0] - means[1]) / math.sqrt(2)
+    shown = next(row for row in page.rows["comparison"] if row[0] == MEAN)
+    assert shown[1] == f"{ours:.3f} ± {spread:.3f}"
+    difference = f"{ours - theirs:+.3f}".replace("-", "\N{MINUS SIGN}")
+    assert shown[3].split(" ± ")[0] == difference
+    assert shown[4] == "2"
+    data = json.loads((tmp_path / "report" / "report.json").read_text())["comparisons"][0]
+    assert data["scores"]["accuracy"][-1]["difference"] == pytest.approx(ours - theirs)
+
+
+def test_groups_keep_unlike_runs_apart(tmp_path: Path, federation: Path) -> None:
+    sce = {**PARAMETERS["local"], "ce_weight": 0.1, "rce_weight": 1.0}
+    folders = [
+        write_run(tmp_path / "a", federation=federation, sites=TWO, method="local"),
+        write_run(tmp_path / "b", federation=federation, sites=TWO, method="local", parameters=sce),
+        write_run(tmp_path / "c", federation=federation, sites=TWO),
+        write_run(tmp_path / "d", federation=federation, sites=TWO, engine="flare"),
+        write_run(tmp_path / "e", federation=federation, sites=TWO, rounds=9, recorded=1),
+        write_run(tmp_path / "f", federation=tmp_path / "other", sites=TWO),
+        write_run(tmp_path / "g", federation=federation, sites=TWO),
+    ]
+    groups = group_runs([read_report_run(folder) for folder in folders])
+    assert [group.label for group in groups] == [
+        "local only, CE",
+        "local only, SCE",
+        "MDH-FL, inprocess, 3 rounds",
+        "MDH-FL, flare, 3 rounds",
+        "MDH-FL, inprocess, 1 rounds, unfinished",
+        "MDH-FL",
+    ]
+    assert groups[2].repeated == (0,)
+    assert len(compare(groups)) == 6
+
+
+def test_the_same_method_on_two_federations_keeps_its_name(tmp_path: Path) -> None:
+    runs = [
+        read_report_run(write_run(tmp_path / name, federation=tmp_path / f"fed-{name}", sites=TWO)) for name in "ab"
+    ]
+    groups = group_runs(runs)
+    assert [group.label for group in groups] == ["MDH-FL", "MDH-FL"]
+    assert [group.federation for group in groups] == [str(tmp_path / "fed-a"), str(tmp_path / "fed-b")]
+    assert compare(groups) == []
+
+
+def test_report_again_replaces_only_its_own_figures(tmp_path: Path, federation: Path) -> None:
+    out = tmp_path / "report"
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=1)
+    write_report([run], out=out)
+    (out / "figures" / "mine.png").write_bytes(b"kept")
+    local = write_run(tmp_path / "b", federation=federation, sites=TWO, method="local", rounds=1)
+    write_report([local], out=out)
+    names = {path.name for path in (out / "figures").iterdir()}
+    assert "mine.png" in names
+    assert not any(name.startswith("01-mdhfl") for name in names)
+
+
+@pytest.mark.parametrize("name", ["nothing-here", "."])
+def test_what_is_no_run_folder_is_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="expected a run folder") as caught:
+        write_report([tmp_path / name], out=tmp_path / "report")
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="at least one run folder"):
+        write_report([], out=tmp_path / "report")
+
+
+def test_federation_reader_never_fails(tmp_path: Path) -> None:
+    (tmp_path / "sites" / "site-1").mkdir(parents=True)
+    found = read_report_federation(str(tmp_path))
+    assert found.card == {}
+    assert len(found.notes) == 3
+
+
+def test_command_prints_scores_and_the_page(tmp_path: Path, federation: Path) -> None:
+    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=1)
+    result = CliRunner().invoke(
+        report_command, [str(run), "--out", str(tmp_path / "r")], env={"COLUMNS": "140"}, catch_exceptions=False
+    )
+    accuracy = json.loads((run / "summary.json").read_text())["mean"]["accuracy"]
+    assert result.exit_code == 0
+    assert f"{accuracy:.3f}" in result.output
+    assert str(tmp_path / "r" / "report.html") in result.output
+
+
+def test_score_table_takes_markup_for_text_and_gaps_for_dashes() -> None:
+    console = Console(width=140, record=True, file=io.StringIO())
+    console.print(score_table([{"method": "mdhfl", "sites": {"[red]s": {"accuracy": None}}, "mean": {}}]))
+    text = console.export_text()
+    assert "[red]s" in text
+    assert "\N{EN DASH}" in text
+
+
+def test_every_method_has_a_title_and_those_that_share_weights_say_so() -> None:
+    from mdhfl.methods import METHODS
+    from mdhfl.reports.groups import METHOD_TITLES
+
+    assert set(METHOD_TITLES) == set(METHODS)
+    for name, method in METHODS.items():
+        assert ("weights" in METHOD_TITLES[name]) == ("weights" in (method.shares or ""))
+        assert ("encrypted" in METHOD_TITLES[name]) == ("encrypted" in (method.shares or ""))

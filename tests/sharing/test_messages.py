@@ -1,0 +1,23 @@
+"""What travels survives the wire, and its bytes are one matrix each way."""
+
+import numpy as np
+from fakes.messages import SUBJECT, VALUES, answer, request
+
+from mdhfl.sharing.messages import Answer, Request, payload_bytes
+
+
+def test_a_request_and_an_answer_survive_the_wire() -> None:
+    again = Request.from_wire(request().to_wire())
+    assert again.subject == SUBJECT
+    assert again.lesson is not None
+    np.testing.assert_array_equal(again.lesson.values, VALUES)
+    back = Answer.from_wire(answer().to_wire())
+    assert back.knowledge is not None
+    assert back.knowledge.subject == SUBJECT
+    np.testing.assert_array_equal(back.knowledge.values, VALUES)
+    assert back.losses == {"train": 0.123456789, "align": None}
+
+
+def test_a_message_is_one_matrix_and_little_more() -> None:
+    for message in (request(), answer()):
+        assert VALUES.nbytes <= payload_bytes(message) <= 1.05 * VALUES.nbytes

@@ -1,0 +1,45 @@
+"""Compile the MDH-FL recipe into `app/config` and `meta/meta.json`: what a site's IT reads before saying yes.
+
+Like a lock file: `make app` writes it, a test holds it to the recipe. The federation is the card in
+`meta/federations/demo.json`, the one that `make demo` prepares.
+"""
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from mdhfl.commands.recipe import export_job
+from mdhfl.files import shipped_folder
+from mdhfl.jobs.mdh_fl import PLAN
+
+COMPILED = {
+    "app/config/config_fed_server.json": "app/config/config_fed_server.json",
+    "app/config/config_fed_client.json": "app/config/config_fed_client.json",
+    "meta.json": "meta/meta.json",
+}
+
+
+def compile_app(root: Path) -> None:
+    """Write the compiled job under a root folder."""
+    card = shipped_folder("meta") / "federations" / "demo.json"
+    with tempfile.TemporaryDirectory() as folder:
+        federation = Path(folder) / "federation"
+        federation.mkdir()
+        shutil.copy(card, federation / "federation.json")
+        job = export_job(
+            PLAN,
+            federation=federation,
+            experiment="demo",
+            out=Path(folder) / "jobs",
+            seed=0,
+            rounds=None,
+            pairs=(),
+            round_timeout=3600.0,
+        )
+        for source, target in COMPILED.items():
+            (root / target).parent.mkdir(parents=True, exist_ok=True)
+            (root / target).write_text((job / source).read_text(encoding="utf-8").rstrip() + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    compile_app(shipped_folder("meta").parent)
