@@ -31,12 +31,12 @@ from pathlib import Path
 from mdhfl.comparison.grid import read_comparison
 from mdhfl.comparison.runs import Workplace, default_threads
 from mdhfl.runs.inprocess import run_in_process
-from mdhfl.runs.folder import Choices, create_run
+from mdhfl.runs.folder import RunOptions, create_run
 file, work, out = map(Path, sys.argv[1:])
 place = Workplace(data=work, work=work, threads=default_threads(1), device="cpu")  # as `compare --workers 1`
 for cell in read_comparison(file).cells:
     folder = out / cell.run_folder
-    choices = Choices(federation=place.federation(cell), engine="inprocess", bundles=cell.bundles, seed=cell.seed,
+    choices = RunOptions(federation=place.federation(cell), engine="inprocess", bundles=cell.bundles, seed=cell.seed,
                       rounds=cell.rounds, changes=cell.changes, min_sites=None, device="cpu", threads=place.threads,
                       command="bare")
     run_in_process(folder, experiment=create_run(folder, plan=cell.plan, choices=choices))

@@ -50,10 +50,10 @@ def measure_seconds(folder: Path) -> list[dict[str, Any]]:
 
 def _run(out: Path, fed: Path, *, engine: str, rounds: int) -> float:
     """Return the seconds between a run's first and last recorded round."""
-    from mdhfl.jobs import PLANS
-    from mdhfl.runs.folder import Choices, create_run
+    from mdhfl.jobs import RECIPES
+    from mdhfl.runs.folder import RunOptions, create_run
 
-    choices = Choices(
+    choices = RunOptions(
         federation=fed,
         engine=engine,
         bundles=("shufflenet_v2",),
@@ -65,7 +65,7 @@ def _run(out: Path, fed: Path, *, engine: str, rounds: int) -> float:
         threads=1,
         command="a benchmark",
     )
-    create_run(out, plan=PLANS["mdhfl"], choices=choices)
+    create_run(out, recipe=RECIPES["mdhfl"], options=choices)
     code = (
         "import pathlib, sys, mdhfl.runs.inprocess as i, mdhfl.runs.folder as r; f = pathlib.Path(sys.argv[1]);"
         "i.run_in_process(f, experiment=r.read_run(f)[0])"
@@ -92,7 +92,7 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
     from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
     from nvflare.fuel.utils import fobs
 
-    from mdhfl.jobs import PLANS
+    from mdhfl.jobs import RECIPES
     from mdhfl.rounds.experiment import Experiment
     from mdhfl.sharing.knowledge import Knowledge
     from mdhfl.sharing.messages import Answer
@@ -103,7 +103,7 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
     experiment = Experiment(
         id="trial",
         method="mdhfl",
-        parameters=PLANS["mdhfl"].parameters,
+        parameters=parameters_of(RECIPES["mdhfl"].method),
         rounds=1,
         seed=0,
         sites=("site-1", "site-2", "site-3", "site-4"),
@@ -126,7 +126,7 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
         seconds={"align": 1.0, "train": 1.0, "score": 1.0, "share": 1.0},
         about={"bundle": "resnet10", "architecture": "ResNet10", "parameters": 10**6, "training_images": 800},
     )
-    request = experiment.request("learn", round_=2, lesson=weighted_sum(said, weights=dict.fromkeys(said, 1.0)))
+    request = experiment.request("learn", number=2, lesson=weighted_sum(said, weights=dict.fromkeys(said, 1.0)))
     found = []
     for direction, message in (("up", answer), ("down", request)):
         shareable = DXO(data_kind=DataKind.APP_DEFINED, data=message.to_wire()).to_shareable()

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.methods import create
 from mdhfl.sharing.knowledge import Knowledge, Subject
 
@@ -25,7 +25,7 @@ def measure(
         public_count=images,
         classes=tuple(str(c) for c in range(classes)),
     )
-    method = create("mdhfl", PLANS["mdhfl"].parameters)
+    method = create("mdhfl", parameters_of(RECIPES["mdhfl"].method))
     random = np.random.default_rng(0)
     found = []
     for count in sites:

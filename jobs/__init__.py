@@ -1,35 +1,18 @@
-"""One short recipe per experiment: a method with its hyper-parameters. Defaults live here and nowhere else."""
+"""One short recipe per experiment: a method with its published hyper-parameters, and a number of rounds.
 
-from mdhfl.jobs import (
-    centralised,
-    fedavg,
-    feddf,
-    fedmd,
-    fedprox,
-    local_ce,
-    local_sce,
-    mdh_fl,
-    mdhfl_attention,
-    mdhfl_geometric,
-    rhfl,
-    sl_fedl,
-    swarm_fhe,
-)
-from mdhfl.runs.recipe import Plan
+Every module here that defines a `RECIPE` is found by itself. May import `methods` and `runs`.
+"""
 
-_RECIPES = (
-    mdh_fl,
-    mdhfl_geometric,
-    mdhfl_attention,
-    rhfl,
-    fedmd,
-    feddf,
-    fedavg,
-    fedprox,
-    sl_fedl,
-    swarm_fhe,
-    local_ce,
-    local_sce,
-    centralised,
-)
-PLANS: dict[str, Plan] = {module.PLAN.name: module.PLAN for module in _RECIPES}
+import importlib
+import pkgutil
+
+from mdhfl.runs.recipe import Recipe
+
+
+def _find() -> dict[str, Recipe]:
+    modules = [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
+    recipes: list[Recipe] = [module.RECIPE for module in modules]
+    return {recipe.name: recipe for recipe in sorted(recipes, key=lambda recipe: recipe.name)}
+
+
+RECIPES: dict[str, Recipe] = _find()

@@ -3,22 +3,12 @@
 No federation: `--export` refuses. Use `mdhfl run centralised --engine inprocess`.
 """
 
-from mdhfl.runs.recipe import Plan
+from mdhfl.methods.centralised import Centralised
+from mdhfl.runs.recipe import Recipe
 
-PLAN = Plan(
-    name="centralised",
-    summary="upper bound: every architecture on all sites' images, cross-entropy",
-    method="centralised",
-    rounds=40,
-    parameters={
-        "warm_up_epochs": 1,
-        "local_epochs": 1,
-        "ce_weight": 1.0,
-        "rce_weight": 0.0,
-    },
-)
+RECIPE = Recipe(method=Centralised())
 
 if __name__ == "__main__":
     from mdhfl.commands.recipe import main
 
-    main(PLAN)
+    main(RECIPE)

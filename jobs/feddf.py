@@ -3,25 +3,12 @@
 The paper's values. The federation needs a labelled part at the server: `mdhfl prepare --server-validation 200`.
 """
 
-from mdhfl.runs.recipe import Plan
+from mdhfl.methods.feddf import FedDf
+from mdhfl.runs.recipe import Recipe
 
-PLAN = Plan(
-    name="feddf",
-    summary="FedDF: weights leave the sites; averages learn from all models at the server",
-    method="feddf",
-    rounds=40,
-    parameters={
-        "warm_up_epochs": 1,
-        "local_epochs": 1,
-        "grouped": True,
-        "distil_batches": 10000,
-        "distil_patience": 1000,
-        "distil_batch_size": 128,
-        "distil_learning_rate": 0.001,
-    },
-)
+RECIPE = Recipe(method=FedDf())
 
 if __name__ == "__main__":
     from mdhfl.commands.recipe import main
 
-    main(PLAN)
+    main(RECIPE)

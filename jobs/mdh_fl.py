@@ -4,24 +4,12 @@ The paper gives 40 rounds, SCE weights 0.1 and 1.0, no temperature, one epoch ea
 alignment starts from: here, from one epoch of local training.
 """
 
-from mdhfl.runs.recipe import Plan
+from mdhfl.methods.mdhfl import Mdhfl
+from mdhfl.runs.recipe import Recipe
 
-PLAN = Plan(
-    name="mdhfl",
-    summary="MDH-FL: KL alignment to the others' mean knowledge, local symmetric cross-entropy",
-    method="mdhfl",
-    rounds=40,
-    parameters={
-        "warm_up_epochs": 1,
-        "align_epochs": 1,
-        "local_epochs": 1,
-        "temperature": 1.0,
-        "ce_weight": 0.1,
-        "rce_weight": 1.0,
-    },
-)
+RECIPE = Recipe(method=Mdhfl())
 
 if __name__ == "__main__":
     from mdhfl.commands.recipe import main
 
-    main(PLAN)
+    main(RECIPE)

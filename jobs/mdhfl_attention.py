@@ -3,18 +3,12 @@
 The values are those of MDH-FL; the temperature of the attention is ours.
 """
 
-from mdhfl.jobs.mdh_fl import PLAN as MDH_FL
-from mdhfl.runs.recipe import Plan
+from mdhfl.methods.mdhfl_attention import MdhflAttention
+from mdhfl.runs.recipe import Recipe
 
-PLAN = Plan(
-    name="mdhfl_attention",
-    summary="MDH-FL with those weighing more who answer alike",
-    method="mdhfl_attention",
-    rounds=40,
-    parameters={**MDH_FL.parameters, "attention_temperature": 0.1},
-)
+RECIPE = Recipe(method=MdhflAttention())
 
 if __name__ == "__main__":
     from mdhfl.commands.recipe import main
 
-    main(PLAN)
+    main(RECIPE)

@@ -3,18 +3,12 @@
 The values are those of MDH-FL.
 """
 
-from mdhfl.jobs.mdh_fl import PLAN as MDH_FL
-from mdhfl.runs.recipe import Plan
+from mdhfl.methods.mdhfl_geometric import MdhflGeometric
+from mdhfl.runs.recipe import Recipe
 
-PLAN = Plan(
-    name="mdhfl_geometric",
-    summary="MDH-FL with the geometric mean of the others",
-    method="mdhfl_geometric",
-    rounds=40,
-    parameters=MDH_FL.parameters,
-)
+RECIPE = Recipe(method=MdhflGeometric())
 
 if __name__ == "__main__":
     from mdhfl.commands.recipe import main
 
-    main(PLAN)
+    main(RECIPE)

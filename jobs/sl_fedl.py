@@ -3,18 +3,12 @@
 The values are those of FedAvg.
 """
 
-from mdhfl.jobs.fedavg import PLAN as FEDAVG
-from mdhfl.runs.recipe import Plan
+from mdhfl.methods.sl_fedl import SlFedl
+from mdhfl.runs.recipe import Recipe
 
-PLAN = Plan(
-    name="sl_fedl",
-    summary="SL-FedL: an elected leader among the sites averages weights",
-    method="sl_fedl",
-    rounds=40,
-    parameters=FEDAVG.parameters,
-)
+RECIPE = Recipe(method=SlFedl())
 
 if __name__ == "__main__":
     from mdhfl.commands.recipe import main
 
-    main(PLAN)
+    main(RECIPE)

@@ -3,18 +3,12 @@
 The values are those of FedAvg.
 """
 
-from mdhfl.jobs.fedavg import PLAN as FEDAVG
-from mdhfl.runs.recipe import Plan
+from mdhfl.methods.swarm_fhe import SwarmFhe
+from mdhfl.runs.recipe import Recipe
 
-PLAN = Plan(
-    name="swarm_fhe",
-    summary="Swarm-FHE: the leader adds encrypted weights it cannot read",
-    method="swarm_fhe",
-    rounds=40,
-    parameters=FEDAVG.parameters,
-)
+RECIPE = Recipe(method=SwarmFhe())
 
 if __name__ == "__main__":
     from mdhfl.commands.recipe import main
 
-    main(PLAN)
+    main(RECIPE)

@@ -8,9 +8,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from mdhfl.commands.recipe import export_job
+from mdhfl.commands.recipe import experiment_on
 from mdhfl.files import shipped_folder
-from mdhfl.jobs.mdh_fl import PLAN
+from mdhfl.flare.job import export_job
+from mdhfl.jobs.mdh_fl import RECIPE
 
 COMPILED = {
     "app/config/config_fed_server.json": "app/config/config_fed_server.json",
@@ -26,16 +27,8 @@ def compile_app(root: Path) -> None:
         federation = Path(folder) / "federation"
         federation.mkdir()
         shutil.copy(card, federation / "federation.json")
-        job = export_job(
-            PLAN,
-            federation=federation,
-            experiment="demo",
-            out=Path(folder) / "jobs",
-            seed=0,
-            rounds=None,
-            pairs=(),
-            round_timeout=3600.0,
-        )
+        experiment = experiment_on(RECIPE, federation=federation, identity="demo", seed=0, rounds=None, pairs=())
+        job = export_job(experiment, name=RECIPE.name, out=Path(folder) / "jobs")
         for source, target in COMPILED.items():
             (root / target).parent.mkdir(parents=True, exist_ok=True)
             (root / target).write_text((job / source).read_text(encoding="utf-8").rstrip() + "\n", encoding="utf-8")

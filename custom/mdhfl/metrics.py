@@ -7,6 +7,47 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)
+class Score:
+    """How a score is called, everywhere.
+
+    Attributes:
+        title: for figures and headings.
+        short: for the head of a narrow column.
+        meaning: one sentence for readers.
+    """
+
+    title: str
+    short: str
+    meaning: str
+
+
+# Every score that is recorded, by name; each in [0, 1]. In tables that are marked so, in per cent.
+SCORES: dict[str, Score] = {
+    "accuracy": Score(
+        title="Accuracy",
+        short="accuracy",
+        meaning="Share of test images that are classified correctly. Frequent classes dominate it.",
+    ),
+    "macro_f1": Score(
+        title="Macro-F1",
+        short="macro-F1",
+        meaning=("Mean over classes of F1, the harmonic mean of precision and recall: each class counts the same."),
+    ),
+    "balanced_accuracy": Score(
+        title="Balanced accuracy",
+        short="balanced acc.",
+        meaning=("Mean of the recalls of the classes that occur in the test part: each class counts the same."),
+    ),
+    "ece": Score(
+        title="Expected calibration error",
+        short="ECE",
+        meaning="Mean gap between a model's confidence and its accuracy; 0 is perfect.",
+    ),
+}
+HEADLINES = ("accuracy", "macro_f1", "balanced_accuracy")  # the scores of right answers: higher is better
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scores:
     """Scores on one labelled part of the data.
 

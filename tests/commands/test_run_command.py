@@ -12,7 +12,7 @@ import pytest
 from fakes.simulated import heed_ctrl_c, numbers_of
 
 from mdhfl.commands import cli
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.server.results import read_rows
 
 
@@ -106,7 +106,7 @@ def test_an_unknown_plan_lists_the_plans(
     tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert mdhfl(monkeypatch, "run", "fedmagic", "--federation", federation, "--out", tmp_path / "a") == 2
-    assert f"there are: {', '.join(PLANS)}" in capsys.readouterr().err
+    assert f"there are: {', '.join(RECIPES)}" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,13 +14,13 @@ from mdhfl.comparison.table import (
     score_table,
     site_rows_of,
 )
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 
 
 def found(method: str, *, seed: int, scores: tuple[float, ...], noise: str = "none", plan: str = "local") -> Found:
     """Return a finished run with a macro-F1 for each site."""
     cell = Cell(
-        federation="IID", noise=noise, method=method, seed=seed, arguments={}, plan=PLANS[plan], changes={}, rounds=1,
+        federation="IID", noise=noise, method=method, seed=seed, arguments={}, plan=RECIPES[plan], changes={}, rounds=1,
         bundles=("shufflenet_v2",),
     )  # fmt: skip
     sites = {f"site-{i}": dict.fromkeys(("macro_f1", "balanced_accuracy", "accuracy"), s) for i, s in enumerate(scores)}

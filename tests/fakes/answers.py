@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
@@ -10,7 +10,7 @@ from mdhfl.sharing.messages import Answer, Request
 EXPERIMENT = Experiment(
     id="e",
     method="mdhfl",
-    parameters=PLANS["mdhfl"].parameters,
+    parameters=parameters_of(RECIPES["mdhfl"].method),
     rounds=3,
     seed=0,
     sites=("a", "b", "c"),

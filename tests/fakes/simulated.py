@@ -8,10 +8,10 @@ from typing import Any
 
 import torch
 
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.learning.bundle import find_bundle
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.runs.folder import Choices, create_run, site_settings_path
+from mdhfl.runs.folder import RunOptions, create_run, site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import Results
 from mdhfl.sharing.messages import Answer, Request
@@ -32,7 +32,7 @@ def new_run(
     min_sites: int | None = None,
 ) -> Experiment:
     """Create a run with one thread a site."""
-    choices = Choices(
+    choices = RunOptions(
         federation=federation,
         engine=engine,
         bundles=bundles,
@@ -44,7 +44,7 @@ def new_run(
         threads=1,
         command="a test",
     )
-    return create_run(folder, plan=PLANS[plan], choices=choices)
+    return create_run(folder, recipe=RECIPES[plan], options=choices)
 
 
 def site_of(folder: Path, name: str) -> Site:
@@ -82,7 +82,7 @@ def run(folder: Path, federation: Path, plan: str, *, changes: dict[str, Any] | 
     """Run a plan; return its rows without clocks, and every answer that was heard."""
     experiment = new_run(folder, federation, plan=plan, changes=changes or changes_for(plan), **choices)
     heard: list[tuple[Request, Answer]] = []
-    summary = run_in_process(folder, experiment=experiment, heard=lambda q, a: heard.append((q, a)))
+    summary = run_in_process(folder, experiment=experiment, on_answer=lambda q, a: heard.append((q, a)))
     assert summary["status"] == "finished"
     assert not any(site["refused"] for site in summary["sites"].values())
     return numbers_of(Results(folder, experiment=experiment).rows()), heard

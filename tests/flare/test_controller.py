@@ -36,7 +36,7 @@ def wire(answer: Answer) -> Shareable:
 
 
 def test_an_answer_is_its_senders_whatever_name_it_bears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    request = EXPERIMENT.request("warm_up", round_=0)
+    request = EXPERIMENT.request("warm_up", number=0)
     sent = {
         "a": wire(answer_of("a", request)),
         "b": wire(answer_of("a", request)),  # b claims to be a, and must not replace a's answer

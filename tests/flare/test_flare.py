@@ -13,7 +13,7 @@ from fakes.simulated import new_run, numbers_of, own_bundle
 from fakes.small_federation import write_federation
 
 from mdhfl.flare.simulator import check_simulator_can_take, kill_simulator
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.methods import METHODS
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import BUILT_IN_BUNDLES, resume_run
@@ -42,7 +42,7 @@ def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
         )
 
 
-SHARING = [plan for plan in PLANS if not plan.startswith("local") and plan not in ("mdhfl", "centralised")]
+SHARING = [plan for plan in RECIPES if not plan.startswith("local") and plan not in ("mdhfl", "centralised")]
 
 
 @pytest.mark.parametrize("plan", SHARING)
@@ -53,7 +53,7 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
         changes |= {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8}
     # FedDF's sites are sent the model of their own architecture: two broadcasts in a round.
     bundles = ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2") if plan == "feddf" else ("shufflenet_v2",)
-    method, rows = PLANS[plan].method, {}
+    method, rows = RECIPES[plan].method, {}
     for engine in ("inprocess", "flare"):
         folder = tmp_path / engine
         experiment = new_run(folder, three_sites, plan=plan, rounds=1, changes=changes, engine=engine, bundles=bundles)

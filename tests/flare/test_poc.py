@@ -18,7 +18,7 @@ import yaml
 from fakes.simulated import new_run, numbers_of
 
 from mdhfl.commands.recipe import export_job
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import read_rows
 
@@ -133,7 +133,7 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
     """One round, then the same experiment with two: together equal to two rounds in one process."""
     for rounds in (1, 2):
         job = export_job(
-            PLANS["mdhfl"], federation=federation, experiment="trial", out=tmp_path / f"jobs-{rounds}", seed=0,
+            RECIPES["mdhfl"], federation=federation, experiment="trial", out=tmp_path / f"jobs-{rounds}", seed=0,
             rounds=rounds, pairs=(), round_timeout=200.0,
         )  # fmt: skip
         assert submit_and_wait(poc, job) == "FINISHED:COMPLETED", (poc / "server" / "log.txt").read_text()[-3000:]

@@ -11,7 +11,7 @@ import pytest
 from mdhfl.commands.recipe import export_job
 from mdhfl.flare.controller import FederationController
 from mdhfl.flare.executor import SiteExecutor
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.methods import METHODS
 from tools.compile_app import COMPILED, compile_app
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def export(plan: str, federation: Path, out: Path) -> Path:
     return export_job(
-        PLANS[plan], federation=federation, experiment="trial", out=out, seed=3, rounds=5,
+        RECIPES[plan], federation=federation, experiment="trial", out=out, seed=3, rounds=5,
         pairs=("local_epochs=2",), round_timeout=60.0,
     )  # fmt: skip
 
@@ -29,7 +29,7 @@ def arguments_of(component: type) -> set[str]:
     return {name for name in inspect.signature(component.__init__).parameters if name != "self"}  # type: ignore[misc]
 
 
-FEDERATED = [name for name, plan in PLANS.items() if plan.method != "centralised"]
+FEDERATED = [name for name, plan in RECIPES.items() if plan.method != "centralised"]
 
 
 @pytest.mark.parametrize("plan", FEDERATED)
@@ -47,7 +47,7 @@ def test_every_argument_is_in_the_exported_job(plan: str, tmp_path: Path, federa
     executor = site["executors"][0]["executor"]
     assert set(executor["args"]) == arguments_of(SiteExecutor)
     assert site["task_result_filters"][0]["tasks"] == ["*"]
-    shares = METHODS[PLANS[plan].method].shares
+    shares = METHODS[RECIPES[plan].method].shares
     only = "OnlyWeights" if shares == "weights" else "OnlyKnowledge"
     assert site["task_result_filters"][0]["filters"][0]["path"] == f"mdhfl.flare.filters.{only}"
     assert server["server"]["task_request_interval"] == 0.3
@@ -59,7 +59,7 @@ def test_pooled_training_makes_no_job(tmp_path: Path, federation: Path) -> None:
 
 
 def test_every_plan_has_a_recipe_of_its_own_that_says_what_it_shares() -> None:
-    for name, plan in PLANS.items():
+    for name, plan in RECIPES.items():
         shares = METHODS[plan.method].shares
         if shares is not None and "weights" in shares:
             assert "weights" in plan.summary, f"{name} does not say that weights leave the sites"

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.learning.training import fit
 from mdhfl.methods import create
 from mdhfl.methods.method import KnowledgeMethod, Method
@@ -22,7 +22,7 @@ SITES, IMAGES, CLASSES = ("a", "b", "c"), 5, 4
 
 
 def method_of(name: str, **changes: object) -> Method:
-    return create(name, {**PLANS[name].parameters, **changes})
+    return create(name, {**parameters_of(RECIPES[name].method), **changes})
 
 
 def knowledge_of(kind: str, *, seed: int = 0, confidences: tuple[float, ...] = (1.0, 1.0, 1.0)) -> dict[str, Knowledge]:

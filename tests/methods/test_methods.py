@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.methods import create
 from mdhfl.methods.mdhfl import Mdhfl
 
-PAPER = dict(PLANS["mdhfl"].parameters)
+PAPER = dict(parameters_of(RECIPES["mdhfl"].method))
 
 
 def test_the_recipe_holds_the_papers_values() -> None:
-    assert PLANS["mdhfl"].rounds == 40
+    assert RECIPES["mdhfl"].rounds == 40
     assert PAPER["ce_weight"] == 0.1
     assert PAPER["rce_weight"] == 1.0
     assert PAPER["temperature"] == 1.0
@@ -50,7 +50,7 @@ def test_knowledge_is_the_softmax_at_the_temperature() -> None:
 
 
 def test_local_with_unit_weights_is_plain_cross_entropy() -> None:
-    method = create("local", dict(PLANS["local"].parameters))
+    method = create("local", dict(parameters_of(RECIPES["local"].method)))
     logits, labels = torch.randn(4, 3), torch.tensor([0, 1, 2, 0])
     torch.testing.assert_close(
         method.training_loss(logits, labels), torch.nn.functional.cross_entropy(logits, labels), rtol=0, atol=0

@@ -11,7 +11,7 @@ import torch
 from fakes.simulated import changes_for, model_of, new_run, numbers_of, run, site_of
 from fakes.small_federation import write_federation
 
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path
 from mdhfl.runs.inprocess import open_sites, run_in_process
@@ -20,13 +20,13 @@ from mdhfl.server.trainer import ServerDesk
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site import work as site_work
 
-SHARING = [name for name in PLANS if name not in ("swarm_fhe", "centralised") and not name.startswith("local")]
+SHARING = [name for name in RECIPES if name not in ("swarm_fhe", "centralised") and not name.startswith("local")]
 
 
 @pytest.mark.parametrize("plan", SHARING)
 def test_every_method_runs_and_names_what_leaves_a_site(tmp_path: Path, three_sites: Path, plan: str) -> None:
     rows, heard = run(tmp_path / "run", three_sites, plan, rounds=1)
-    method = new_run(tmp_path / "other", three_sites, plan=plan, changes=changes_for(plan)).create_method()
+    method = new_run(tmp_path / "other", three_sites, plan=plan, changes=changes_for(plan)).method
     rounds = 1 + 1 + method.merges
     assert len(rows) == 3 * rounds
     answers = [answer for request, answer in heard if request.action in ("warm_up", "learn")]
@@ -123,11 +123,11 @@ def test_centralised_training_sees_all_images_and_takes_as_many_steps(tmp_path: 
     assert all(answer.knowledge is None and answer.weights is None for _, answer in heard)
     site = open_sites(tmp_path / "run", names=["site-1", "site-2", "site-3"])["site-1"]
     experiment = Results(tmp_path / "run", experiment=_experiment(tmp_path / "run")).experiment
-    site.answer(experiment.request("learn", round_=1))
+    site.answer(experiment.request("learn", number=1))
     assert site._work is not None
     assert site._work.pool is not None
     assert len(site._work.pool.labels) == 3 * len(site._work.private.training.labels)
-    alone = site_of(tmp_path / "run", "site-1").answer(experiment.request("learn", round_=1))
+    alone = site_of(tmp_path / "run", "site-1").answer(experiment.request("learn", number=1))
     assert "one process only" in alone.refusal
 
 
@@ -172,11 +172,11 @@ def test_a_site_that_forbids_it_refuses(tmp_path: Path, three_sites: Path, plan:
     path = site_settings_path(tmp_path / "run", "site-1")
     settings = json.loads(path.read_text())
     path.write_text(json.dumps({**settings, "may_share": ["encrypted_weights"]}))
-    answer = site_of(tmp_path / "run", "site-1").answer(experiment.request("warm_up", round_=0))
+    answer = site_of(tmp_path / "run", "site-1").answer(experiment.request("warm_up", number=0))
     assert f'its IT adds "{wanted}" to "may_share" in site.json' in answer.refusal
     del settings["may_share"]  # what a site has that never heard of it
     path.write_text(json.dumps(settings))
-    answer = site_of(tmp_path / "run", "site-1").answer(experiment.request("warm_up", round_=0))
+    answer = site_of(tmp_path / "run", "site-1").answer(experiment.request("warm_up", number=0))
     assert bool(answer.refusal) == (wanted == "weights")
 
 
@@ -189,7 +189,7 @@ def test_an_interrupted_weights_run_continues_with_the_same_numbers(tmp_path: Pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_in_process(tmp_path / "b", experiment=experiment, heard=stop_in_round_2)
+        run_in_process(tmp_path / "b", experiment=experiment, on_answer=stop_in_round_2)
     run_in_process(tmp_path / "b", experiment=experiment)
     assert numbers_of(Results(tmp_path / "b", experiment=experiment).rows()) == whole
     assert checkpoint_path(tmp_path / "b", experiment=experiment, site="site-1", which="best").is_file()

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from fakes.answers import EXPERIMENT, answer_of
 
-from mdhfl.jobs import PLANS
+from mdhfl.jobs import RECIPES
 from mdhfl.rounds.loop import Round, TooFewSites, federate
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
-from mdhfl.sharing.turns import Turn
+from mdhfl.sharing.turns import MergeTurn
 
 
 def run(
@@ -126,12 +126,12 @@ def test_a_senseless_experiment_is_refused(change: dict, said: str) -> None:
 @pytest.mark.parametrize("about", [[], {}, {"layout": "l", "training_images": 0}, {"layout": 3, "training_images": 9}])
 def test_a_member_that_does_not_say_what_it_would_share_is_refused(about: Any) -> None:
     """In a swarm the server reads what is to be merged from the sites' answers: a malformed one must not stop it."""
-    experiment = replace(EXPERIMENT, method="sl_fedl", parameters=PLANS["sl_fedl"].parameters)
+    experiment = replace(EXPERIMENT, method="sl_fedl", parameters=parameters_of(RECIPES["sl_fedl"].method))
     good, turns = {"layout": "l", "training_images": 9}, []
 
     def ask(asked: Mapping[str, Request]) -> Mapping[str, Answer]:
         request = next(iter(asked.values()))
-        if isinstance(request.lesson, Turn):
+        if isinstance(request.lesson, MergeTurn):
             turns.append(request.lesson)
         spoilt = (request.round, "c") if request.action == "warm_up" else None
         return {

@@ -47,7 +47,7 @@ def test_a_resume_gives_back_the_last_round_bit_for_bit(tmp_path: Path) -> None:
     last = results.resume()
     assert last is not None
     assert last.number == 3
-    request = EXPERIMENT.request("learn", round_=3)
+    request = EXPERIMENT.request("learn", number=3)
     for site, knowledge in last.shared.items():
         expected = answer_of(site, request).knowledge
         assert expected is not None
@@ -102,7 +102,7 @@ def test_site_names_need_not_be_file_names(tmp_path: Path) -> None:
     sites = ("St. Mary's/Rome", "site 2")
     experiment = replace(EXPERIMENT, sites=sites)
     results = Results(tmp_path, experiment=experiment)
-    request = experiment.request("warm_up", round_=0)
+    request = experiment.request("warm_up", number=0)
     answers = {site: replace(answer_of("a", request), site=site) for site in sites}
     knowledge = {site: replace(answer.knowledge, site=site) for site, answer in answers.items() if answer.knowledge}
     results.record(Round(number=0, requests=dict.fromkeys(answers, request), answers=answers, shared=knowledge))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mdhfl.sharing.knowledge import Knowledge, KnowledgeError, Subject, check, divergence
+from mdhfl.sharing.knowledge import Knowledge, MessageError, Subject, check, divergence
 
 SUBJECT = Subject(kind="probabilities", public_digest="ab" * 32, public_count=4, classes=("x", "y", "z"))
 GOOD = Knowledge(values=np.full((4, 3), 1 / 3, dtype=np.float32), subject=SUBJECT, site="site-2", round=3)
@@ -41,7 +41,7 @@ def test_good_knowledge_passes() -> None:
     ],
 )
 def test_bad_knowledge_is_refused_by_name(bad: Knowledge, said: str) -> None:
-    with pytest.raises(KnowledgeError, match=said) as refusal:
+    with pytest.raises(MessageError, match=said) as refusal:
         check(bad, expected=SUBJECT, round_=3)
     assert "'site-2'" in str(refusal.value)
 

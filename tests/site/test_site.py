@@ -34,12 +34,12 @@ def teaching(experiment: Experiment, own: Answer, *, round_: int) -> Teaching:
 def learn_twice(folder: Path, experiment: Experiment, *, restart: bool) -> list[Answer]:
     """Warm up and learn two rounds, in one process or as if restarted before every task."""
     site = site_of(folder, "site-1")
-    answers = [site.answer(experiment.request("warm_up", round_=0))]
+    answers = [site.answer(experiment.request("warm_up", number=0))]
     for round_ in (1, 2):
         if restart:
             site = site_of(folder, "site-1")
         request = experiment.request(
-            "learn", round_=round_, lesson=teaching(experiment, answers[-1], round_=round_ - 1)
+            "learn", number=round_, lesson=teaching(experiment, answers[-1], round_=round_ - 1)
         )
         answers.append(site.answer(request))
     assert not any(a.refusal for a in answers)
@@ -71,7 +71,7 @@ def test_a_repeated_request_is_answered_from_the_state_without_training(tmp_path
     last = learn_twice(tmp_path / "a", experiment, restart=False)[-1]
     state = tmp_path / "a" / "sites" / "site-1" / experiment.id / "state.pt"
     written = state.stat().st_mtime_ns
-    again = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", round_=2))
+    again = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
     np.testing.assert_array_equal(knowledge_of(again), knowledge_of(last))
     np.testing.assert_array_equal(again.confusion, last.confusion)
     assert (again.losses, again.validation, again.about) == (last.losses, last.validation, last.about)
@@ -81,7 +81,7 @@ def test_a_repeated_request_is_answered_from_the_state_without_training(tmp_path
 def test_an_older_round_is_refused(tmp_path: Path, federation: Path) -> None:
     experiment = new_run(tmp_path / "a", federation)
     learn_twice(tmp_path / "a", experiment, restart=False)
-    answer = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", round_=1))
+    answer = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=1))
     assert "already finished round 2" in answer.refusal
     assert "another id" in answer.refusal
 
@@ -90,8 +90,8 @@ def test_an_abort_loses_only_the_round_it_falls_into(tmp_path: Path, federation:
     whole = learn_twice(tmp_path / "a", new_run(tmp_path / "a", federation), restart=False)
     experiment = new_run(tmp_path / "b", federation)
     site = site_of(tmp_path / "b", "site-1")
-    first = site.answer(experiment.request("warm_up", round_=0))
-    request = experiment.request("learn", round_=1, lesson=teaching(experiment, first, round_=0))
+    first = site.answer(experiment.request("warm_up", number=0))
+    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, round_=0))
     asked = iter([False, False, True])
     with pytest.raises(Aborted):
         site.answer(request, should_stop=lambda: next(asked))
@@ -101,7 +101,7 @@ def test_an_abort_loses_only_the_round_it_falls_into(tmp_path: Path, federation:
 def test_best_and_last_models_are_kept_without_pickle(tmp_path: Path, federation: Path) -> None:
     experiment = new_run(tmp_path / "a", federation)
     answers = learn_twice(tmp_path / "a", experiment, restart=False)
-    site_of(tmp_path / "a", "site-1").answer(experiment.request("finish", round_=2))
+    site_of(tmp_path / "a", "site-1").answer(experiment.request("finish", number=2))
     folder = tmp_path / "a" / "sites" / "site-1" / experiment.id
     best, last = load_tensors(folder / "best.pt"), load_tensors(folder / "last.pt")
     scores = [a.validation["macro_f1"] for a in answers]
@@ -115,15 +115,15 @@ def test_a_loss_of_nan_stops_the_site_and_keeps_its_last_good_state(tmp_path: Pa
     changes = {"warm_up_epochs": 0, "local_epochs": 3}
     experiment = new_run(tmp_path / "a", federation, bundles=(str(bundle),), changes=changes)
     site = site_of(tmp_path / "a", "site-1")
-    first = site.answer(experiment.request("warm_up", round_=0))
-    request = experiment.request("learn", round_=1, lesson=teaching(experiment, first, round_=0))
+    first = site.answer(experiment.request("warm_up", number=0))
+    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, round_=0))
     stopped = site.answer(request)
     assert "site 'site-1' stopped in round 1" in stopped.refusal
     assert "last good state is kept" in stopped.refusal
     assert "learning rate" in stopped.refusal
-    later = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", round_=2))
+    later = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
     assert later.refusal == stopped.refusal  # it stays stopped, also after a restart
-    assert not site.answer(experiment.request("finish", round_=2)).refusal
+    assert not site.answer(experiment.request("finish", number=2)).refusal
     last = load_tensors(tmp_path / "a" / "sites" / "site-1" / experiment.id / "last.pt")
     assert last["round"] == 0
     assert all(torch.isfinite(v).all() for v in last["model"].values() if v.is_floating_point())
@@ -134,10 +134,10 @@ def test_a_full_disk_keeps_the_old_state_and_the_site_goes_on(
 ) -> None:
     experiment = new_run(tmp_path / "a", federation)
     site = site_of(tmp_path / "a", "site-1")
-    first = site.answer(experiment.request("warm_up", round_=0))
+    first = site.answer(experiment.request("warm_up", number=0))
     folder = tmp_path / "a" / "sites" / "site-1" / experiment.id
     before = (folder / "state.pt").read_bytes()
-    request = experiment.request("learn", round_=1, lesson=teaching(experiment, first, round_=0))
+    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, round_=0))
     with small_files_only(100_000):
         answer = site.answer(request)
     assert "cannot be written" in answer.refusal
@@ -153,7 +153,7 @@ def changed_federation(tmp_path: Path, federation: Path) -> Path:
 
 def answer_in(tmp_path: Path, federation: Path, **request: object) -> str:
     experiment = new_run(tmp_path / "run", federation)
-    asked = replace(experiment.request("warm_up", round_=0), **request)  # type: ignore[arg-type]
+    asked = replace(experiment.request("warm_up", number=0), **request)  # type: ignore[arg-type]
     return site_of(tmp_path / "run", "site-1").answer(asked).refusal
 
 
@@ -193,7 +193,7 @@ def test_another_public_set_is_refused_at_the_site(tmp_path: Path, federation: P
     experiment = new_run(tmp_path / "run", federation)
     site = site_of(tmp_path / "run", "site-1")
     site.settings = replace(site.settings, public=other / "public")
-    refusal = site.answer(experiment.request("warm_up", round_=0)).refusal
+    refusal = site.answer(experiment.request("warm_up", number=0)).refusal
     assert "expected public set" in refusal
     assert "copy the federation's public folder" in refusal
 
@@ -209,7 +209,7 @@ def test_a_server_cannot_choose_a_folder_at_the_site(name: str, tmp_path: Path, 
 
 def test_another_class_order_is_refused(tmp_path: Path, federation: Path) -> None:
     experiment = new_run(tmp_path / "run", federation)
-    request = experiment.request("warm_up", round_=0)
+    request = experiment.request("warm_up", number=0)
     request = replace(request, subject=replace(request.subject, classes=("red", "blue", "green")))
     assert "expected classes" in site_of(tmp_path / "run", "site-1").answer(request).refusal
 
@@ -226,9 +226,9 @@ def test_a_parameter_of_the_method_reaches_the_loss(tmp_path: Path, federation: 
     for number, factor in enumerate((1.0, 2.0)):
         changes = {"ce_weight": 0.1 * factor, "rce_weight": factor, "warm_up_epochs": 1}
         experiment = new_run(tmp_path / f"r{number}", federation, changes=changes)
-        assert isinstance(experiment.create_method(), Mdhfl)
+        assert isinstance(experiment.method, Mdhfl)
         bundle = own_bundle(tmp_path / f"b{number}", ("lr: 0.001", "lr: 0.0"))
         site = site_of(tmp_path / f"r{number}", "site-1")
         site.settings = replace(site.settings, bundle=str(bundle))
-        losses.append(site.answer(experiment.request("warm_up", round_=0)).losses["train"])
+        losses.append(site.answer(experiment.request("warm_up", number=0)).losses["train"])
     assert losses[1] == pytest.approx(2 * losses[0], rel=1e-5)

@@ -25,7 +25,7 @@ from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import read_run
 from mdhfl.runs.inprocess import open_sites, run_in_process
 from mdhfl.sharing.messages import Answer, Request
-from mdhfl.sharing.turns import Member, Turn, check_turn, elect
+from mdhfl.sharing.turns import Member, MergeTurn, check_turn, elect
 from mdhfl.site import round as site_round
 from mdhfl.site.site import Site
 from mdhfl.site.work import Work
@@ -117,7 +117,7 @@ def test_a_server_that_dies_when_some_sites_have_learned_can_go_on(tmp_path: Pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_in_process(tmp_path, experiment=experiment, heard=die)
+        run_in_process(tmp_path, experiment=experiment, on_answer=die)
     summary = run_in_process(tmp_path, experiment=experiment)
     assert summary["status"] == "finished"
     last = {row["site"]: row for row in results.rows() if row["round"] == 3}
@@ -159,8 +159,8 @@ def test_a_tampered_ledger_is_named_and_refused(tmp_path: Path, three_sites: Pat
     sites = open_sites(tmp_path, names=SITES)
     members = {site: member_of(tmp_path, site) for site in SITES}
     order = elect(SITES, experiment=experiment.id, round_=2)
-    turn = Turn(round=2, attempt=order.index(SITES[1]), leader=SITES[1], members=members)
-    answer = sites[SITES[1]].answer(experiment.request("merge", round_=2, lesson=turn))
+    turn = MergeTurn(round=2, attempt=order.index(SITES[1]), leader=SITES[1], members=members)
+    answer = sites[SITES[1]].answer(experiment.request("merge", number=2, lesson=turn))
     assert str(path) in answer.refusal
     assert "entry 3 (merge" in answer.refusal
     assert "not signed by its leader: tampered with" in answer.refusal
@@ -170,8 +170,8 @@ def test_a_server_cannot_choose_the_leader() -> None:
     members = {site: Member(layout="l", images=1) for site in SITES}
     order = elect(SITES, experiment="x", round_=4)
     for attempt, leader in enumerate(order):
-        check_turn(Turn(round=4, attempt=attempt, leader=leader, members=members), experiment="x", site="site-1")
-    wrong = Turn(round=4, attempt=0, leader=order[1], members=members)
+        check_turn(MergeTurn(round=4, attempt=attempt, leader=leader, members=members), experiment="x", site="site-1")
+    wrong = MergeTurn(round=4, attempt=0, leader=order[1], members=members)
     with pytest.raises(ValueError, match=f"expected '{order[0]}' to lead attempt 0 of round 4, got '{order[1]}'"):
         check_turn(wrong, experiment="x", site="site-1")
     with pytest.raises(ValueError, match="expected 'nobody' to lead attempt 9"):
@@ -185,8 +185,8 @@ def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites
     run_in_process(tmp_path, experiment=experiment)
     sites = open_sites(tmp_path, names=SITES)
     order = elect(SITES, experiment=experiment.id, round_=2)
-    turn = Turn(round=2, attempt=0, leader=order[0], members={s: member_of(tmp_path, s) for s in SITES})
-    request = experiment.request("merge", round_=2, lesson=turn).to_wire()
+    turn = MergeTurn(round=2, attempt=0, leader=order[0], members={s: member_of(tmp_path, s) for s in SITES})
+    request = experiment.request("merge", number=2, lesson=turn).to_wire()
     message = {"ask": "share", "length": 0, "request": request}
     reply = sites[order[1]].receive(order[2], message)
     assert f"expected 'share' from '{order[0]}', got it from '{order[2]}'" in reply["refusal"]

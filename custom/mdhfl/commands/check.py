@@ -1,4 +1,4 @@
-"""`mdhfl check`: is everything there and consistent? Says all that is wrong, not only the first thing."""
+"""`mdhfl check`: is everything there and consistent? Lists all that is wrong, not only the first thing."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from mdhfl.runs.folder import read_federation, read_run, site_settings_path
 from mdhfl.site.settings import SiteSettings, read_site_settings
 
 
-@click.command(name="check", short_help="Is a federation, site.json, bundle or run complete and consistent?")
+@click.command(name="check", short_help="Check that a federation, site.json, bundle or run is complete and consistent.")
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--classes", type=click.IntRange(min=2), default=13, show_default=True, help="For a bundle: how many.")
 @click.option("--image-size", type=click.IntRange(min=8), default=32, show_default=True, help="For a bundle: pixels.")
@@ -59,16 +59,14 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
 
 def _problems_of_site(settings: SiteSettings) -> list[str]:
     from mdhfl.learning.bundle import verify_bundle
-    from mdhfl.learning.images import image_size_of
+    from mdhfl.learning.images import classes_of, image_size_of
     from mdhfl.preprocessing.folder.verify import verify_site_data
 
     problems = verify_site_data(settings.data, public_folder=settings.public)
     if problems:
         return problems
-    import json
-
-    names = json.loads((settings.data / "card.json").read_text(encoding="utf-8"))["classes"]
-    return verify_bundle(settings.bundle, num_classes=len(names), image_size=image_size_of(settings.data))
+    classes = classes_of(settings.data)
+    return verify_bundle(settings.bundle, num_classes=len(classes), image_size=image_size_of(settings.data))
 
 
 def _public_digest(path: Path) -> str:

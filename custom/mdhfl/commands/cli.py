@@ -12,8 +12,9 @@ COMMANDS = {
     "check": (
         "mdhfl.commands.check",
         "check_command",
-        "Is a federation, site.json, bundle or run complete and consistent?",
+        "Check that a federation, site.json, bundle or run is complete and consistent.",
     ),
+    "methods": ("mdhfl.commands.methods", "methods_command", "List the methods, or one method's hyper-parameters."),
     "run": ("mdhfl.commands.run", "run_command", "Train a federation with one method."),
     "compare": ("mdhfl.commands.compare", "compare_command", "Compare methods on the same data: table, figure, CSV."),
     "report": ("mdhfl.commands.report", "report_command", "Write a report of one or more runs."),
@@ -49,7 +50,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__)
 @click.option("--debug", is_flag=True, help="Show tracebacks.")
 def group(debug: bool) -> None:
-    """Federated learning for hospitals whose models and data both differ.
+    """Federated learning for hospitals whose models and data differ.
 
     \b
     A first run, from nothing to a report:

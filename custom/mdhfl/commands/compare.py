@@ -8,8 +8,8 @@ import click
 
 HELP = """Run every method on every federation, noise and seed that FILE names, and write the table.
 
-Runs what is missing: after an interruption the same command goes on, and a finished run is never repeated, not even
-for another FILE with the same --work.
+Runs what is missing. After an interruption, rerun the same command to continue: a finished run is never repeated, not
+even for another FILE with the same --work.
 
 \b
 FILE, in YAML:
@@ -22,8 +22,8 @@ FILE, in YAML:
   federations: {IID: {split: iid}, Dirichlet 0.5: {split: dirichlet, alpha: 0.5}}
   noise: {none: {}, symmetric 0.2: {noise: symmetric, noise_rate: 0.2}}
   methods:
-    local: {plan: local}
-    MDH-FL, CE weight 1: {plan: mdhfl, set: {ce_weight: 1.0}}
+    local: {recipe: local}
+    MDH-FL, CE weight 1: {recipe: mdhfl, set: {ce_weight: 1.0}}
 
 \b
 Examples:
@@ -43,9 +43,9 @@ Examples:
     show_default=True,
     help="Folder for federations, decoded images and runs; may serve several comparisons.",
 )
-@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one a core]")
+@click.option("--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one per core]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--table-only", is_flag=True, help="Run nothing: the table of what is finished.")
+@click.option("--table-only", is_flag=True, help="Run nothing; write the table of what is finished.")
 def compare_command(
     file: Path, *, out: Path, data: Path, work: Path, workers: int | None, device: str, table_only: bool
 ) -> None:
@@ -62,7 +62,9 @@ def compare_command(
     try:
         failures = {} if table_only else _run(comparison.cells, place=place, workers=workers)
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; finished runs and rounds are kept: the same command goes on") from None
+        raise click.ClickException(
+            "interrupted; finished runs and rounds are kept: rerun the same command to continue"
+        ) from None
     records = {cell: finished(cell, place) for cell in comparison.cells}
     found = [Found(cell=cell, record=record) for cell, record in records.items() if record is not None]
     if found:
@@ -103,13 +105,13 @@ def _run(cells: Any, *, place: Any, workers: int) -> Mapping[Any, str]:
     with Progress(*columns, console=Console(stderr=True), speed_estimate_period=3600) as bar:
         task = bar.add_task(f"{len(cells) - len(missing)} runs were there", total=len(missing))
 
-        def told(cell: Any, record: Mapping[str, Any]) -> None:
+        def on_result(cell: Any, record: Mapping[str, Any]) -> None:
             score = Found(cell=cell, record=record).score("macro_f1")
             what = f"{cell.method} on {cell.federation}, {cell.noise}, seed {cell.seed}"
             bar.console.print(f"{what}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s", highlight=False)
             bar.update(task, advance=1, description="comparing")
 
-        return run_all(missing, place=place, workers=workers, told=told)
+        return run_all(missing, place=place, workers=workers, on_result=on_result)
 
 
 def _write(out: Path, question: str, found: Any) -> None:

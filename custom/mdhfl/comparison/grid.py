@@ -12,11 +12,11 @@ from typing import Any
 import yaml
 
 from mdhfl.files import check_against_schema
-from mdhfl.jobs import PLANS
-from mdhfl.methods import METHODS, create
+from mdhfl.jobs import RECIPES
+from mdhfl.methods import Method, changed, name_of, parameters_of
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.runs.folder import BUILT_IN_BUNDLES
-from mdhfl.runs.recipe import Plan
+from mdhfl.runs.recipe import Recipe, recipe_of
 
 NO_NOISE = {"none": {"noise": "none"}}
 BELOW_DATA = ("raw", "public_raw", "labels")  # arguments of `prepare` that are files of the data folder
@@ -31,10 +31,10 @@ class Cell:
         federation, noise, method: titles as in the file.
         seed: of the federation and of the run.
         arguments: of `prepare`, but for its folder.
-        plan: the method's.
-        changes: hyper-parameters instead of the plan's.
+        recipe: the method's.
+        changes: hyper-parameters instead of the recipe's.
         rounds: after the warm-up.
-        bundles: for the sites in turn.
+        bundles: assigned to the sites in order, repeating.
     """
 
     federation: str
@@ -42,10 +42,15 @@ class Cell:
     method: str
     seed: int
     arguments: Mapping[str, Any]
-    plan: Plan
+    recipe: Recipe
     changes: Mapping[str, Any]
     rounds: int
     bundles: tuple[str, ...]
+
+    @cached_property
+    def method_used(self) -> Method:
+        """The method, with all its hyper-parameters."""
+        return changed(self.recipe.method, self.changes)
 
     @cached_property
     def federation_folder(self) -> str:
@@ -55,13 +60,8 @@ class Cell:
     @cached_property
     def run_folder(self) -> str:
         """Name of the run's folder: equal only if everything is that decides its numbers."""
-        decides = [
-            self.arguments,
-            self.plan.method,
-            {**self.plan.parameters, **self.changes},
-            self.rounds,
-            self.bundles,
-        ]
+        method = self.method_used
+        decides = [self.arguments, name_of(method), parameters_of(method), self.rounds, self.bundles]
         return f"{self.federation_folder}/{_slug(self.method)}-{_digest(decides)}"
 
     def prepare_arguments(self, *, data: Path, out: Path) -> PrepareArguments:
@@ -95,8 +95,8 @@ def read_comparison(path: Path) -> Comparison:
     """Read and check a comparison.
 
     Raises:
-        ValueError: not YAML, not after `meta/schemas/comparison.schema.json`, no such plan, hyper-parameter or argument
-            of `prepare`, or a method that cannot work on these federations.
+        ValueError: not YAML, not after `meta/schemas/comparison.schema.json`, no such recipe, hyper-parameter or
+            argument of `prepare`, or a method that cannot work on these federations.
     """
     try:
         asked = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -116,25 +116,26 @@ def _cells(asked: Mapping[str, Any], *, what: str) -> Iterator[Cell]:
             for noise, noisy in asked.get("noise", NO_NOISE).items():
                 arguments = {**asked["prepare"], **(own or {}), **(noisy or {}), "seed": seed}
                 for method, chosen in asked["methods"].items():
-                    plan = _plan(chosen["plan"], what=f"{what}: methods/{method}")
-                    common = {k: v for k, v in asked.get("set", {}).items() if k in plan.parameters}
+                    recipe = _recipe(chosen["recipe"], what=f"{what}: methods/{method}")
+                    common = {k: v for k, v in asked.get("set", {}).items() if hasattr(recipe.method, k)}
                     yield Cell(
                         federation=federation,
                         noise=noise,
                         method=method,
                         seed=seed,
                         arguments=arguments,
-                        plan=plan,
+                        recipe=recipe,
                         changes={**common, **chosen.get("set", {})},
                         rounds=asked["rounds"],
                         bundles=bundles,
                     )
 
 
-def _plan(name: str, *, what: str) -> Plan:
-    if name not in PLANS:
-        raise ValueError(f"{what}: no plan {name!r}; there are: {', '.join(PLANS)}")
-    return PLANS[name]
+def _recipe(name: str, *, what: str) -> Recipe:
+    try:
+        return recipe_of(name, recipes=RECIPES)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def _check(cell: Cell, *, what: str) -> None:
@@ -143,30 +144,14 @@ def _check(cell: Cell, *, what: str) -> None:
     if unknown := sorted(set(cell.arguments) - known):
         raise ValueError(f"{what}: `prepare` has no {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
     try:
-        method = create(cell.plan.method, {**cell.plan.parameters, **cell.changes})
         sites = int(cell.arguments.get("sites") or 4)
-        method.check_federation(
+        cell.method_used.check_federation(
             bundles={f"site-{i + 1}": cell.bundles[i % len(cell.bundles)] for i in range(sites)},
             validation=int(cell.arguments.get("server_validation", 0)),
         )
         cell.prepare_arguments(data=Path(), out=Path())
     except (ValueError, TypeError) as error:
         raise ValueError(f"{what}: {cell.method} on {cell.federation}, {cell.noise}: {error}") from error
-
-
-def forced_differences(method_name: str) -> list[str]:
-    """Say how a method's runs differ, by necessity, from plain local training with as many local steps."""
-    method = METHODS[method_name]
-    said = []
-    if method.shares in ("probabilities", "logits"):
-        said.append("further gradient steps on the public images (alignment)")
-    if method.merges:
-        said.append("common initial weights; scored on the merged model, after the last merge")
-    if method.needs_desk:
-        said.append("gradient steps and labelled validation images at the server")
-    if method.pools:
-        said.append("sees the training images of all sites")
-    return said
 
 
 def _digest(values: Any) -> str:

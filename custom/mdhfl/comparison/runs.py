@@ -1,7 +1,6 @@
 """Runs the cells of a comparison: as many processes as there are workers, each with one run at a time."""
 
 import contextlib
-import json
 import os
 import signal
 import time
@@ -13,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.comparison.grid import Cell
-from mdhfl.files import write_atomically
+from mdhfl.files import read_json, write_json
 
-Told = Callable[[Cell, Mapping[str, Any]], None]
+OnResult = Callable[[Cell, Mapping[str, Any]], None]
 RESULT = "compared.json"  # beside a finished run's summary: what it cost
 
 
@@ -47,17 +46,17 @@ class Workplace:
 def finished(cell: Cell, place: Workplace) -> dict[str, Any] | None:
     """Return what is recorded of a finished run, None if it is not finished."""
     path = place.run(cell) / RESULT
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
-def run_all(cells: Sequence[Cell], *, place: Workplace, workers: int, told: Told) -> dict[Cell, str]:
+def run_all(cells: Sequence[Cell], *, place: Workplace, workers: int, on_result: OnResult) -> dict[Cell, str]:
     """Run cells, federation by federation.
 
     Args:
         cells: of one or more comparisons; each is run, or continued if it was interrupted.
         place: where.
         workers: processes.
-        told: called as each run ends, with what is recorded of it.
+        on_result: called as each run ends, with what is recorded of it.
 
     Returns:
         Why a run failed, for those that did: one that fails does not stop the others.
@@ -93,7 +92,7 @@ def run_all(cells: Sequence[Cell], *, place: Workplace, workers: int, told: Told
                     if reason:
                         failures[cell] = reason
                     else:
-                        told(cell, future.result())
+                        on_result(cell, future.result())
     return failures
 
 
@@ -137,20 +136,20 @@ def _prepare(cells: Iterable[Cell], place: Workplace) -> None:
 
 
 def _decode(federation: Path, *, bundles: Iterable[str], cache: Path) -> None:
-    from mdhfl.learning.bundle import load_bundle
-    from mdhfl.learning.cache import ImageCache, how_to_read
+    from mdhfl.learning.cache import ImageCache
     from mdhfl.learning.images import image_size_of, load_private_set, load_public_set
+    from mdhfl.learning.model import Model
     from mdhfl.runs.folder import read_federation
 
     card = read_federation(federation)
     size = image_size_of(federation / "public")
     done = set()
     for name in sorted(bundles):
-        bundle = load_bundle(name, num_classes=len(card["classes"]), image_size=size)
-        if bundle.decoding in done:
+        model = Model.open(name, num_classes=len(card["classes"]), image_size=size)
+        if model.bundle.decoding in done:
             continue
-        done.add(bundle.decoding)
-        how = how_to_read(bundle, image_size=size, cache=ImageCache(cache))
+        done.add(model.bundle.decoding)
+        how = model.how_to_read(cache=ImageCache(cache))
         load_public_set(federation / "public", **how)
         for site in card["sites"]:
             load_private_set(federation / "sites" / site, **how)
@@ -160,7 +159,7 @@ def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
     """Run one cell, or what is left of it, and record its summary and what it cost."""
     from mdhfl.comparison.scores import score_on_all
     from mdhfl.learning.cache import ImageCache
-    from mdhfl.runs.folder import Choices, create_run, resume_run
+    from mdhfl.runs.folder import RunOptions, create_run, resume_run
     from mdhfl.runs.inprocess import run_in_process
 
     folder = place.run(cell)
@@ -169,7 +168,7 @@ def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
     if (folder / "experiment.json").exists():
         experiment = resume_run(folder, rounds=None)
     else:
-        choices = Choices(
+        options = RunOptions(
             federation=place.federation(cell),
             engine="inprocess",
             bundles=cell.bundles,
@@ -181,7 +180,7 @@ def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
             threads=place.threads,
             command="mdhfl compare",
         )
-        experiment = create_run(folder, plan=cell.plan, choices=choices)
+        experiment = create_run(folder, recipe=cell.recipe, options=options)
     cache = ImageCache(place.work / "decoded")
     summary = run_in_process(folder, experiment=experiment, cache=cache)
     record = {
@@ -191,8 +190,7 @@ def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
         "peak_memory": peak_memory(),
     }
     _forget_models(folder)
-    text = json.dumps(record, indent=1) + "\n"
-    write_atomically(folder / RESULT, lambda file: file.write(text.encode()))
+    write_json(folder / RESULT, record, indent=1)
     return record
 
 

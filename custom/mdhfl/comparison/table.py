@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from mdhfl.comparison.grid import Cell, forced_differences
-from mdhfl.methods import METHODS
+from mdhfl.comparison.grid import Cell
 
 # On the test images of all sites together, and ("own_...") on each site's own, with its own mix of classes.
 METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "own_macro_f1", "own_accuracy")
@@ -65,7 +64,7 @@ def rows_of(found: Sequence[Found]) -> list[dict[str, Any]]:
                 "noise": cell.noise,
                 "method": cell.method,
                 "seed": cell.seed,
-                "shares": METHODS[cell.plan.method].shares or "nothing",
+                "shares": cell.recipe.method.shares or "nothing",
                 **{name: round(one.score(name), 3) for name in METRICS},
                 "calibration_error": round(100 * mean["ece"], 3),
                 "sites": len(summary["sites"]),
@@ -133,7 +132,7 @@ def _cells(found: Sequence[Found], *, metric: str) -> list[list[str]]:
     """Return the text of each method's cells, a noise each."""
     methods, noises = _axes(found)
     values = {(m, n): [one.score(metric) for one in found if _is(one, m, n)] for m in methods for n in noises}
-    real = _rivals(found)
+    real = _baselines(found)
     best = {n: max((np.mean(values[m, n]) for m in real if values[m, n]), default=0.0) for n in noises}
 
     def shown(method: str, noise: str) -> str:
@@ -146,9 +145,9 @@ def _cells(found: Sequence[Found], *, metric: str) -> list[list[str]]:
     return [[shown(method, noise) for noise in noises] for method in methods]
 
 
-def _rivals(found: Sequence[Found]) -> list[str]:
+def _baselines(found: Sequence[Found]) -> list[str]:
     """Return the methods that a federation could use: all but the upper bound."""
-    return _in_order(one.cell.method for one in found if not METHODS[one.cell.plan.method].pools)
+    return _in_order(one.cell.method for one in found if one.cell.recipe.method.is_federated)
 
 
 def _seeds(found: Sequence[Found]) -> str:
@@ -169,13 +168,13 @@ def difference_table(found: Sequence[Found], *, metric: str) -> str:
     methods, noises = _axes(found)
 
     def shown(method: str, noise: str) -> str:
-        rivals = {m: _paired(found, m, noise, metric) for m in _rivals(found) if m != method}
+        others = {m: _paired(found, m, noise, metric) for m in _baselines(found) if m != method}
         own = _paired(found, method, noise, metric)
-        complete = {m: scores for m, scores in rivals.items() if own and scores.keys() == own.keys()}
+        complete = {m: scores for m, scores in others.items() if own and scores.keys() == own.keys()}
         if not complete:
             return "not run"
-        rival = max(complete, key=lambda m: np.mean(list(complete[m].values())))
-        differences = [own[pair] - complete[rival][pair] for pair in own]
+        other = max(complete, key=lambda m: np.mean(list(complete[m].values())))
+        differences = [own[pair] - complete[other][pair] for pair in own]
         low, high = confidence_interval(differences)
         return f"{np.mean(differences):+.1f} [{low:+.1f}, {high:+.1f}]"
 
@@ -219,9 +218,9 @@ def notes(found: Sequence[Found]) -> str:
         "",
     ]
     for method in _in_order(one.cell.method for one in found):
-        plan = next(one.cell.plan for one in found if one.cell.method == method)
-        if said := forced_differences(plan.method):
-            lines.append(f"* {method}: {'; '.join(said)}.")
+        recipe = next(one.cell.recipe for one in found if one.cell.method == method)
+        if differences := recipe.method.differences():
+            lines.append(f"* {method}: {'; '.join(differences)}.")
     return "\n".join(lines if len(lines) > 2 else [lines[0].replace(" Beyond that, by necessity:", "")])
 
 

@@ -1,12 +1,14 @@
 """What is known of a site's trained model: its weights, how they came about, how good they are."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mdhfl.files import read_json
 from mdhfl.learning.tensors import load_tensors
+from mdhfl.methods import name_of, parameters_of
+from mdhfl.metrics import SCORES
 from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path, read_federation, read_run, site_settings_path
@@ -14,7 +16,6 @@ from mdhfl.server.results import read_rows
 from mdhfl.site.settings import read_site_settings
 
 WHICH = ("best", "last")
-SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "ece")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +98,7 @@ def gather_facts(run_folder: Path, *, site: str, which: str) -> Facts:
         reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
         raise ValueError(f"{path}: {site} has no {which} model" + (f": {reasons[-1]}" if reasons else ""))
     checkpoint = load_tensors(path)
-    scored = _test_scores(run_folder, said, site=site, round_=int(checkpoint["round"]))
+    scored = _test_scores(run_folder, said, site=site, number=int(checkpoint["round"]))
     federation = read_federation(Path(record["federation"]))
     card = _read_card(read_site_settings(site_settings_path(run_folder, site)).data / "card.json")
     return Facts(
@@ -120,8 +121,8 @@ def gather_facts(run_folder: Path, *, site: str, which: str) -> Facts:
 def _of_experiment(experiment: Experiment) -> dict[str, Any]:
     return {
         "classes": experiment.classes,
-        "method": experiment.method,
-        "settings": dict(experiment.parameters),
+        "method": name_of(experiment.method),
+        "settings": parameters_of(experiment.method),
         "rounds": experiment.rounds,
         "seed": experiment.seed,
         "experiment": experiment.id,
@@ -150,24 +151,24 @@ def crop_of(arguments: Mapping[str, Any], *, sources: Sequence[str]) -> float | 
     return found.pop() if len(found) == 1 else None
 
 
-def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, round_: int) -> dict[str, Any]:
+def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, number: int) -> dict[str, Any]:
     """Return the scores of a round on the clean test part, from the round's row or else from the summary."""
     for row in read_rows(run_folder / "results.jsonl"):
-        if row.get("site") == site and row.get("round") == round_ and row.get("status") == "ok":
+        if row.get("site") == site and row.get("round") == number and row.get("status") == "ok":
             return dict(row["test"])
     best = said.get("best", {})
-    return dict(best) if best.get("round") == round_ else {}
+    return dict(best) if best.get("round") == number else {}
 
 
 def _read_summary(run_folder: Path) -> dict[str, Any]:
     path = run_folder / "summary.json"
-    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    summary = read_json(path) if path.is_file() else {}
     if summary.get("status") != "finished":
         raise ValueError(f"{run_folder}: the run is not finished; continue it with `mdhfl run ... --resume`")
-    return dict(summary)
+    return summary
 
 
 def _read_card(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: missing, but the model card needs it; is the federation folder still in its place?")
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return read_json(path)

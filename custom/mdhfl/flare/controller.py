@@ -1,4 +1,4 @@
-"""FLARE's side of `federation.py`: `ask` is a broadcast. No arithmetic here."""
+"""FLARE's side of `rounds/loop.py`: `ask` is a broadcast. No arithmetic here."""
 
 import json
 import threading
@@ -18,10 +18,13 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic_dxo
 
+from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.rounds.loop import Round, federate
+from mdhfl.rounds.loop import federate
 from mdhfl.server.results import Results, rows_of
-from mdhfl.server.trainer import open_desk
+from mdhfl.server.settings import read_server_settings
+from mdhfl.server.trainer import trainer_from
+from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer, Request
 
 TASK_CHECK_PERIOD = 0.1  # seconds
@@ -34,86 +37,61 @@ class JobAborted(RuntimeError):
 class FederationController(Controller):
     """Runs one experiment. Every argument is stored under its own name, because FLARE exports jobs by reflection."""
 
-    def __init__(
-        self,
-        *,
-        experiment: str,
-        method: str,
-        parameters: dict,
-        rounds: int,
-        seed: int,
-        sites: list,
-        min_sites: int,
-        classes: list,
-        public_digest: str,
-        public_count: int,
-        round_timeout: float,
-        results: str,
-        server_config: str,
-    ) -> None:
+    def __init__(self, *, experiment: dict, round_timeout: float, results: str, server_config: str) -> None:
         """Take the experiment as plain values.
 
         Args:
-            experiment: its id; submitting a job with the same id continues it.
-            method: name of the method.
-            parameters: all its hyper-parameters.
-            rounds: number of rounds after the warm-up.
-            seed: of all random numbers.
-            sites: names of the sites that take part.
-            min_sites: usable answers that a round needs.
-            classes: the label space, in order.
-            public_digest: of the public set.
-            public_count: number of public images.
+            experiment: as `Experiment.to_json` gives it; submitting a job with the same id continues it.
             round_timeout: seconds after which a round closes without the sites that have not answered.
             results: folder of the results; {workspace} and {experiment} are filled in. It must outlive the job:
                 FLARE deletes the job's own run folder.
-            server_config: path of server.json, read only by methods whose server trains; filled in as `results`.
+            server_config: path of server.json, needed by methods whose server trains and by methods from elsewhere;
+                filled in as `results`.
         """
         super().__init__()
         self.experiment = experiment
-        self.method = method
-        self.parameters = parameters
-        self.rounds = rounds
-        self.seed = seed
-        self.sites = sites
-        self.min_sites = min_sites
-        self.classes = classes
-        self.public_digest = public_digest
-        self.public_count = public_count
         self.round_timeout = round_timeout
         self.results = results
         self.server_config = server_config
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Say what is about to run."""
-        self.log_info(fl_ctx, f"experiment {self.experiment}: {self.method}, {self.rounds} rounds, {self.sites}")
+        asked = self.experiment
+        self.log_info(
+            fl_ctx, f"experiment {asked['id']}: {asked['method']}, {asked['rounds']} rounds, {asked['sites']}"
+        )
 
     def control_flow(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
         """Run the experiment, or what is left of it."""
-        experiment = self._experiment()
-        folder = self._fill_in(self.results, fl_ctx)
-        results = Results(folder, experiment=experiment)
         try:
-            last = results.resume()
-            if last is not None:
-                self.log_info(fl_ctx, f"continues after round {last.number}, as recorded in {folder}")
-
-            def record(finished: Round) -> None:
-                results.record(finished)
-                self._tell(finished, fl_ctx)
-
-            federate(
-                experiment,
-                ask=lambda requests: self._ask(requests, folder, abort_signal, fl_ctx),
-                record=record,
-                last=last,
-                desk=open_desk(self._fill_in(self.server_config, fl_ctx), experiment=experiment),
-            )
-            results.summarise(engine="flare", federation=f"public set {self.public_digest[:8]}")
+            self._run(abort_signal, fl_ctx)
         except JobAborted:
             self.log_info(fl_ctx, "aborted; submit the same experiment again to continue")
-        except (RuntimeError, ValueError, OSError) as error:
+        except (RuntimeError, ValueError, OSError, KeyError, TypeError) as error:
             self.system_panic(str(error), fl_ctx)
+
+    def _run(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
+        server_config = self._fill_in(self.server_config, fl_ctx)
+        trusted = read_server_settings(server_config).methods if server_config.is_file() else ()
+        experiment = Experiment.from_json(self.experiment, trusted=trusted)
+        folder = self._fill_in(self.results, fl_ctx)
+        results = Results(folder, experiment=experiment)
+        last = results.resume()
+        if last is not None:
+            self.log_info(fl_ctx, f"continues after round {last.number}, as recorded in {folder}")
+
+        def record(finished: Round) -> None:
+            results.record(finished)
+            self._tell(finished, fl_ctx)
+
+        federate(
+            experiment,
+            ask=lambda requests: self._ask(requests, folder, abort_signal, fl_ctx),
+            record=record,
+            last=last,
+            open_trainer=trainer_from(server_config, experiment=experiment),
+        )
+        results.summarise(engine="flare", federation=f"public set {experiment.public_digest[:8]}")
 
     def stop_controller(self, fl_ctx: FLContext) -> None:
         """Nothing to release."""
@@ -170,7 +148,7 @@ class FederationController(Controller):
             if row["status"] != "ok":
                 self.log_warning(fl_ctx, f"round {row['round']}: {row['reason']}")
                 continue
-            scalars = {f"test/{name}": row["test"][name] for name in ("accuracy", "macro_f1", "balanced_accuracy")}
+            scalars = {f"test/{name}": row["test"][name] for name in HEADLINES}
             scalars |= {f"loss/{name}": value for name, value in row["losses"].items() if value is not None}
             shown = " ".join(f"{tag}={value:.4f}" for tag, value in scalars.items())
             self.log_info(fl_ctx, f"round={row['round']} site={row['site']} {shown} seconds={row['seconds']}")
@@ -183,23 +161,9 @@ class FederationController(Controller):
                 )
                 send_analytic_dxo(self, dxo, fl_ctx, event_type=ANALYTIC_EVENT_TYPE, fire_fed_event=False)
 
-    def _experiment(self) -> Experiment:
-        return Experiment(
-            id=self.experiment,
-            method=self.method,
-            parameters=self.parameters,
-            rounds=self.rounds,
-            seed=self.seed,
-            sites=tuple(self.sites),
-            min_sites=self.min_sites,
-            classes=tuple(self.classes),
-            public_digest=self.public_digest,
-            public_count=self.public_count,
-        )
-
     def _fill_in(self, path: str, fl_ctx: FLContext) -> Path:
         workspace = fl_ctx.get_engine().get_workspace().get_root_dir()
-        return Path(path.format(workspace=workspace, experiment=self.experiment))
+        return Path(path.format(workspace=workspace, experiment=self.experiment["id"]))
 
 
 def _read(client_task: ClientTask, request: Request) -> Answer:
@@ -210,7 +174,7 @@ def _read(client_task: ClientTask, request: Request) -> Answer:
         return Answer(site=site, round=request.round, refusal=f"site {site!r} replied {code}; its log says why")
     try:
         return Answer.from_wire(from_shareable(client_task.result).data)
-    except (KeyError, TypeError, ValueError) as error:
+    except ValueError as error:
         return Answer(site=site, round=request.round, refusal=f"site {site!r} sent no answer ({error})")
 
 

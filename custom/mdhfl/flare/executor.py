@@ -1,4 +1,4 @@
-"""FLARE's side of `site.py`: a task is a request, its result an answer; peers are other sites. No arithmetic here."""
+"""FLARE's side of `site/site.py`: a task is a request, its result an answer; peers are other sites. No arithmetic."""
 
 import threading
 from collections.abc import Mapping
@@ -85,16 +85,16 @@ class SiteExecutor(Executor):
         from mdhfl.learning.training import Aborted
 
         name = fl_ctx.get_identity_name()
-        round_ = -1
+        number = -1
         try:
             request = Request.from_wire(from_shareable(shareable).data)
-            round_ = request.round
+            number = request.round
             answer = self._open(name, fl_ctx).answer(request, should_stop=lambda: abort_signal.triggered)
         except Aborted:
             return make_reply(ReturnCode.TASK_ABORTED)
         except Exception as error:
             self.log_exception(fl_ctx, f"{task_name} failed")
-            answer = Answer(site=name, round=round_, refusal=f"site {name!r}: {type(error).__name__}: {error}")
+            answer = Answer(site=name, round=number, refusal=f"site {name!r}: {type(error).__name__}: {error}")
         if answer.refusal:
             self.log_error(fl_ctx, answer.refusal)
         return DXO(data_kind=DataKind.APP_DEFINED, data=answer.to_wire()).to_shareable()

@@ -3,22 +3,31 @@
 The code is installed at the sites (their `local/resources.json` must allow the classes of "mdhfl."), not shipped.
 """
 
-from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE
-from nvflare.app_opt.tracking.tb.tb_receiver import TBAnalyticsReceiver
-from nvflare.job_config.api import FedJob
-from nvflare.job_config.defs import FilterType
-from nvflare.recipe.spec import Recipe
+import warnings
+from pathlib import Path
+
+with warnings.catch_warnings():  # FLARE warns that --export is its own word; here it means the same
+    warnings.simplefilter("ignore")
+    from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE
+    from nvflare.app_opt.tracking.tb.tb_receiver import TBAnalyticsReceiver
+    from nvflare.job_config.api import FedJob
+    from nvflare.job_config.defs import FilterType
+    from nvflare.recipe.spec import Recipe as FlareRecipe
 
 from mdhfl.flare.controller import FederationController
 from mdhfl.flare.executor import SiteExecutor
-from mdhfl.flare.filters import OnlyKnowledge, OnlyWeights
+from mdhfl.flare.filters import OnlyAnswers
 from mdhfl.rounds.experiment import Experiment
 
 TASKS = ["warm_up", "learn", "adopt", "merge", "finish"]
-TASK_REQUEST_INTERVAL = 0.3  # seconds between a site's questions for work; FLARE's default of 2 costs 4 s a round
+TASK_REQUEST_INTERVAL = 0.3  # seconds between a site's questions for work; FLARE's default of 2 costs 4 s per round
+ROUND_TIMEOUT = 3600.0  # seconds
+SITE_CONFIG = "{workspace}/local/site.json"
+SERVER_CONFIG = "{workspace}/local/server.json"
+RESULTS = "{workspace}/experiments/{experiment}"
 
 
-class FederationRecipe(Recipe):
+class FederationRecipe(FlareRecipe):
     """Run with `recipe.run(env)` in FLARE's SimEnv, PocEnv or ProdEnv; write the folder with `recipe.export(dir)`."""
 
     def __init__(
@@ -26,10 +35,10 @@ class FederationRecipe(Recipe):
         *,
         name: str,
         experiment: Experiment,
-        round_timeout: float,
-        results: str,
-        site_config: str,
-        server_config: str,
+        round_timeout: float = ROUND_TIMEOUT,
+        results: str = RESULTS,
+        site_config: str = SITE_CONFIG,
+        server_config: str = SERVER_CONFIG,
     ) -> None:
         """Compose the job.
 
@@ -42,28 +51,15 @@ class FederationRecipe(Recipe):
             server_config: path of the server's server.json; see FederationController.
 
         Raises:
-            ValueError: the method is none that a federation may run.
+            ValueError: no federation can run the method.
         """
-        method = experiment.create_method()
-        if method.pools:
-            raise ValueError(
-                f"{experiment.method} sees all sites' images, which no federation may: no FLARE job can be made of it; "
-                "use `mdhfl run` with --engine inprocess"
-            )
+        experiment.method.check_engine("flare")
+        answers_with = experiment.method.answers_with
         job = FedJob(name=name, min_clients=experiment.min_sites)
         job.set_app_packages(["mdhfl"])
         job.to_server(
             FederationController(
-                experiment=experiment.id,
-                method=experiment.method,
-                parameters=dict(experiment.parameters),
-                rounds=experiment.rounds,
-                seed=experiment.seed,
-                sites=list(experiment.sites),
-                min_sites=experiment.min_sites,
-                classes=list(experiment.classes),
-                public_digest=experiment.public_digest,
-                public_count=experiment.public_count,
+                experiment=experiment.to_json(),
                 round_timeout=round_timeout,
                 results=results,
                 server_config=server_config,
@@ -72,6 +68,28 @@ class FederationRecipe(Recipe):
         job.to_server(TBAnalyticsReceiver(events=[ANALYTIC_EVENT_TYPE]), id="tensorboard")
         job.to_server({"server": {"task_request_interval": TASK_REQUEST_INTERVAL}})
         job.to_clients(SiteExecutor(site_config=site_config), tasks=TASKS)
-        only = OnlyWeights() if method.shares == "weights" else OnlyKnowledge()
+        only = OnlyAnswers(may_leave=[] if answers_with is None else [answers_with.kind])
         job.to_clients(only, filter_type=FilterType.TASK_RESULT, tasks=["*"])
         super().__init__(job)
+
+
+def export_job(experiment: Experiment, *, name: str, out: Path, round_timeout: float = ROUND_TIMEOUT) -> Path:
+    """Write a job folder for `nvflare job submit`.
+
+    Args:
+        experiment: what to run; submitting the same one again continues it.
+        name: of the job, and of its folder.
+        out: folder in which the job's folder is written.
+        round_timeout: seconds after which a round closes.
+
+    Returns:
+        The job's folder.
+
+    Raises:
+        ValueError: no federation can run the method.
+    """
+    recipe = FederationRecipe(name=name, experiment=experiment, round_timeout=round_timeout)
+    with warnings.catch_warnings():  # FLARE takes the public set's digest for a secret
+        warnings.simplefilter("ignore")
+        recipe.export(str(out))
+    return out / name

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 from mdhfl.runs.folder import read_run, server_settings_path
+from mdhfl.server.settings import read_server_settings
 
 MOST_SITES = 10  # one process a site; beyond this the simulator's start-up is not reliable
-ROUND_TIMEOUT = 3600.0  # seconds
 
 
 def check_simulator_can_take(folder: Path, *, sites: int) -> None:
@@ -27,7 +27,7 @@ def check_simulator_can_take(folder: Path, *, sites: int) -> None:
         raise ValueError(f"FLARE's simulator takes up to {MOST_SITES} sites here, got {sites}; use --engine inprocess")
 
 
-def simulate(folder: Path, *, round_timeout: float = ROUND_TIMEOUT) -> None:
+def simulate(folder: Path, *, round_timeout: float = 3600.0) -> None:
     """Run a run folder's experiment in the simulator; its workspace is the run's `flare` folder.
 
     Args:
@@ -41,8 +41,9 @@ def simulate(folder: Path, *, round_timeout: float = ROUND_TIMEOUT) -> None:
 
     from mdhfl.flare.job import FederationRecipe
 
-    experiment, _ = read_run(folder)
     folder = folder.resolve()
+    trusted = read_server_settings(server_settings_path(folder)).methods
+    experiment, _ = read_run(folder, trusted=trusted)
     recipe = FederationRecipe(
         name="mdhfl",
         experiment=experiment,

@@ -1,7 +1,8 @@
 """Centralised: every architecture trains on all sites' images. No federation: the upper bound, in one process only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from mdhfl.methods.local import Local
 
@@ -13,4 +14,19 @@ class Centralised(Local):
     So the number of gradient steps stays that of every other method; only what can be seen in them differs.
     """
 
-    pools: ClassVar[bool] = True
+    title: ClassVar[str] = "centralised (pooled images: no federation)"
+    summary: ClassVar[str] = "all architectures on the pooled images: the upper bound, no federation"
+    is_federated: ClassVar[bool] = False
+
+    def check_engine(self, engine: str) -> None:
+        if engine != "inprocess":
+            raise ValueError(
+                "Centralised pools all sites' images; only --engine inprocess can run it, and no FLARE job can be made "
+                "of it"
+            )
+
+    def differences(self) -> list[str]:
+        return ["sees the training images of all sites"]
+
+    def training_images(self, own: Any, *, pooled: Callable[[], Any]) -> Any:
+        return pooled()

@@ -4,12 +4,16 @@ Lin et al.: "Ensemble Distillation for Robust Model Fusion in Federated Learning
 share weights, and the server trains, on the public set, with a labelled validation part to stop early.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from mdhfl.methods.method import Desk, Lesson, WeightsMethod, require, to_their_sites
-from mdhfl.sharing.weights import mean_by_layout
+from mdhfl.methods.method import Server
+from mdhfl.methods.parameters import parameter
+from mdhfl.methods.weights_method import WeightsMethod, to_their_sites
+from mdhfl.sharing.exchange import Round
+from mdhfl.sharing.records import Lesson
+from mdhfl.sharing.weights import Weights, mean_by_layout
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -17,36 +21,22 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class FedDf(WeightsMethod):
-    """L_distil = KL(softmax(mean over all sites' models j of z_j) || softmax(z)), Adam, cosine schedule.
+    """L_distil = KL(softmax(mean over all sites' models j of z_j) || softmax(z)), Adam, cosine schedule."""
 
-    Attributes:
-        distil_batches: at most so many gradient steps for each architecture and round, at least 1. Paper: 10,000.
-        distil_patience: steps without a better validation accuracy after which it stops, at least 1. Paper: 1,000.
-        distil_batch_size: public images in a step, at least 2. Paper: 128.
-        distil_learning_rate: Adam's at the start, above 0. Paper: 1e-3.
-    """
+    grouped: bool = parameter(True, "whether sites may differ in architecture; then each is averaged by itself")
+    distil_batches: int = parameter(10000, "most gradient steps per architecture and round at the server", at_least=1)
+    distil_patience: int = parameter(1000, "steps without a better validation accuracy until it stops", at_least=1)
+    distil_batch_size: int = parameter(128, "public images in a step of the server", at_least=2)
+    distil_learning_rate: float = parameter(0.001, "Adam's learning rate at the start, at the server", above=0)
 
-    distil_batches: int
-    distil_patience: int
-    distil_batch_size: int
-    distil_learning_rate: float
+    title: ClassVar[str] = "FedDF (shares weights)"
+    summary: ClassVar[str] = "weights leave the sites; averages learn from all models at the server"
+    citation: ClassVar[str] = "Lin et al., NeurIPS 2020"
 
-    needs_desk: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("distil_batches", self.distil_batches, at_least=1)
-        require("distil_patience", self.distil_patience, at_least=1)
-        require("distil_batch_size", self.distil_batch_size, at_least=2)
-        require("distil_learning_rate", self.distil_learning_rate, above=0)
-
-    def teach(
-        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
-    ) -> Mapping[str, Lesson]:
-        if desk is None:
-            raise ValueError("FedDF trains at the server: expected its settings (server.json), got none")
-        averages = mean_by_layout(shared)
-        return to_their_sites(desk.distil(averages, teachers=shared, settings=self), shared=shared, sites=sites)
+    def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
+        shared = {site: weights for site, weights in last.shared.items() if isinstance(weights, Weights)}
+        distilled = server.trainer().distil(mean_by_layout(shared), teachers=shared, settings=self)
+        return to_their_sites(distilled, shared=shared, sites=server.sites)
 
     def distillation_loss(self, logits: "Tensor", teacher_logits: "Tensor") -> "Tensor":
         """Return KL(softmax(teacher) || softmax(logits)) of (B, C) scores, mean over the batch."""
@@ -60,3 +50,6 @@ class FedDf(WeightsMethod):
                 "FedDF stops its distillation early on labelled images at the server: expected a federation with a "
                 "validation part there, got none; prepare it with --server-validation 200"
             )
+
+    def differences(self) -> list[str]:
+        return [*super().differences(), "gradient steps and labelled validation images at the server"]

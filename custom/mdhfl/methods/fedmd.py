@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.methods.method import KnowledgeMethod, Shares
-from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.methods.knowledge_method import KnowledgeMethod
+from mdhfl.sharing.knowledge import Kind, Knowledge
 from mdhfl.sharing.teaching import Teaching, mean_of_all
 
 if TYPE_CHECKING:
@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 class FedMd(KnowledgeMethod):
     """L_align ("digest") = mean |z - mean_j z_j| over all sites j, the own included;  L_local ("revisit") = CE."""
 
-    shares: ClassVar[Shares | None] = "logits"
+    title: ClassVar[str] = "FedMD"
+    summary: ClassVar[str] = "L1 digest of the mean logits of all sites, then local cross-entropy"
+    citation: ClassVar[str] = "Li, Wang, 2019, arXiv 1910.03581"
+    shares: ClassVar[str | None] = "logits"
+    knowledge_kind: ClassVar[Kind] = "logits"
 
     def express(self, logits: "Tensor") -> "Tensor":
         return logits

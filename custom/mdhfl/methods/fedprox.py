@@ -5,9 +5,10 @@ Li et al.: "Federated Optimization in Heterogeneous Networks", MLSys 2020. For c
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
-from mdhfl.methods.method import WeightsMethod, require
+from mdhfl.methods.parameters import parameter
+from mdhfl.methods.weights_method import WeightsMethod
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -17,15 +18,14 @@ if TYPE_CHECKING:
 class FedProx(WeightsMethod):
     """L_local = CE + proximal_weight / 2 * ||w - w_start||^2, over all parameters.
 
-    Attributes:
-        proximal_weight: mu, at least 0. With 0 it is FedAvg. Paper: tuned from 0.001, 0.01, 0.1, 1.
+    The paper tunes the weight from 0.001, 0.01, 0.1, 1; with 0 it is FedAvg.
     """
 
-    proximal_weight: float
+    proximal_weight: float = parameter(0.01, "mu, of the pull to the weights that a round began with", at_least=0)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("proximal_weight", self.proximal_weight, at_least=0)
+    title: ClassVar[str] = "FedProx (shares weights)"
+    summary: ClassVar[str] = "FedAvg with a term that keeps a site near the round's start; weights leave the sites"
+    citation: ClassVar[str] = "Li et al., MLSys 2020"
 
     def penalty(self, network: "nn.Module") -> "Callable[[], Tensor] | None":
         if self.proximal_weight == 0:

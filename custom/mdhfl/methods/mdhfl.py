@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.methods.method import KnowledgeMethod, Shares, require
+from mdhfl.methods.knowledge_method import KnowledgeMethod
+from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.teaching import Teaching, leave_one_out
 
@@ -20,25 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Mdhfl(KnowledgeMethod):
-    """L_local = ce_weight * CE + rce_weight * RCE;  L_align = mean over the others j of KL(K_j || own).
+    """L_local = ce_weight * CE + rce_weight * RCE;  L_align = mean over the others j of KL(K_j || own)."""
 
-    Attributes:
-        temperature: of the softmax that makes knowledge, above 0. Paper: 1.
-        ce_weight: of the cross-entropy, at least 0. Paper: 0.1.
-        rce_weight: of the reverse cross-entropy, at least 0. Paper: 1.0.
-    """
+    temperature: float = parameter(1.0, "temperature of the softmax that makes knowledge", above=0)
+    ce_weight: float = parameter(0.1, "weight of the cross-entropy in the local loss", at_least=0)
+    rce_weight: float = parameter(1.0, "weight of the reverse cross-entropy in the local loss", at_least=0)
 
-    temperature: float
-    ce_weight: float
-    rce_weight: float
-
-    shares: ClassVar[Shares | None] = "probabilities"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("temperature", self.temperature, above=0)
-        require("ce_weight", self.ce_weight, at_least=0)
-        require("rce_weight", self.rce_weight, at_least=0)
+    title: ClassVar[str] = "MDH-FL"
+    summary: ClassVar[str] = "KL alignment to the others' mean knowledge, local symmetric cross-entropy"
+    citation: ClassVar[str] = "Madni, Umer, Foresti, ICIAP 2023 Workshops, arXiv 2308.00155"
+    shares: ClassVar[str | None] = "probabilities"
 
     def express(self, logits: "Tensor") -> "Tensor":
         return (logits / self.temperature).softmax(dim=1)

@@ -1,18 +1,19 @@
 """MDH-FL with a teacher for each site and image: those who answer alike weigh more.
 
-Our variant for the question which mean teaches best; not in the paper. Its price: one matrix a site, not one for all.
+Our variant for the question which mean teaches best; not in the paper. Its price: one matrix per site, not one for all.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.methods.mdhfl import Mdhfl
-from mdhfl.methods.method import Desk, Lesson, require
+from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.records import Lesson
 from mdhfl.sharing.teaching import Teaching
 
 
@@ -21,34 +22,30 @@ class MdhflAttention(Mdhfl):
     """T_k(i) = sum over the others j of a_kj(i) K_j(i), a_k(i) = softmax_j(s_kj(i) / attention_temperature).
 
     s_kj(i) = sum_c sqrt(K_k(i, c) K_j(i, c)), the Bhattacharyya coefficient of the two answers, from 0 to 1.
-
-    Attributes:
-        attention_temperature: above 0; small: only the most alike teach, large: all alike.
     """
 
-    attention_temperature: float
+    attention_temperature: float = parameter(
+        0.1, "temperature of the attention; small: only the most alike teach, large: all alike", above=0
+    )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("attention_temperature", self.attention_temperature, above=0)
+    title: ClassVar[str] = "MDH-FL, attention"
+    summary: ClassVar[str] = "MDH-FL whose teachers weigh more, image by image, if they answer alike"
 
-    def teach(
-        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
-    ) -> Mapping[str, Lesson]:
+    def combine(self, shared: Mapping[str, Any], *, sites: Sequence[str]) -> Mapping[str, Lesson]:
         names = sorted(shared)
         if len(names) < 2:
             return {}
         answers = np.stack([shared[name].values.astype(np.float64) for name in names])
-        return {name: self._lesson(answers, k, round_=shared[name].round) for k, name in enumerate(names)}
+        return {name: self._lesson(answers, k, number=shared[name].round) for k, name in enumerate(names)}
 
-    def _lesson(self, answers: NDArray[np.float64], k: int, *, round_: int) -> Teaching:
+    def _lesson(self, answers: NDArray[np.float64], k: int, *, number: int) -> Teaching:
         """Return what site k learns from, of (P, N, C) answers."""
         others = np.delete(answers, k, axis=0)
         alike = np.einsum("nc,jnc->jn", np.sqrt(answers[k]), np.sqrt(others)) / self.attention_temperature
         attention = np.exp(alike - alike.max(axis=0))
         attention /= attention.sum(axis=0)
         values = np.einsum("jn,jnc->nc", attention, others)
-        return Teaching(values=values.astype(np.float32), weights={"the others": 1.0}, round=round_)
+        return Teaching(values=values.astype(np.float32), weights={"the others": 1.0}, round=number)
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         return teaching.values / teaching.values.sum(axis=1, keepdims=True)

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.methods.mdhfl import Mdhfl
-from mdhfl.methods.method import Shares
-from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.knowledge import Kind, Knowledge
 from mdhfl.sharing.teaching import Teaching, mean_of_others
 
 if TYPE_CHECKING:
@@ -22,7 +21,10 @@ if TYPE_CHECKING:
 class MdhflGeometric(Mdhfl):
     """L_align = KL(softmax(mean over the others j of z_j / temperature) || own)."""
 
-    shares: ClassVar[Shares | None] = "logits"
+    title: ClassVar[str] = "MDH-FL, geometric mean"
+    summary: ClassVar[str] = "MDH-FL with the geometric mean of the others' answers"
+    shares: ClassVar[str | None] = "logits"
+    knowledge_kind: ClassVar[Kind] = "logits"
 
     def express(self, logits: "Tensor") -> "Tensor":
         return logits

@@ -1,41 +1,34 @@
-"""What every method is: a frozen record of hyper-parameters and a few pure functions.
+"""What every method is: a frozen record of hyper-parameters and a few functions, most of them pure.
 
-A method says what a site shares, how the server teaches, and which losses a site uses. It never sees the wire, a file
-or an image. Functions that need torch import it when called: the server calls none of them, except for FedDF.
+A method says what a site shares, how the server teaches, and which losses a site uses. It sees no wire, no file and no
+image, only a `Learner` (one site in one round) and a `Server`. Functions that need torch import it when called: the
+server calls none of them.
+
+A family (`KnowledgeMethod`, `WeightsMethod`, `SwarmMethod`) answers for one kind of sharing: the check of an answer,
+the teaching, the permission that it needs. A new kind of sharing is a new family, in one file.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from mdhfl.sharing.knowledge import Kind, Knowledge
-from mdhfl.sharing.teaching import Teaching, weighted_sum
-from mdhfl.sharing.turns import Turn
-from mdhfl.sharing.weights import Merged, Weights, layouts_of, mean_by_layout
+from mdhfl.methods.parameters import check_parameters, parameter
+from mdhfl.sharing.checks import MessageError
+from mdhfl.sharing.exchange import Round
+from mdhfl.sharing.knowledge import Kind
+from mdhfl.sharing.messages import Action, Answer, Losses, Request
+from mdhfl.sharing.records import Lesson, Shared
+from mdhfl.sharing.weights import Merged, Weights
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-Shares = Literal["probabilities", "logits", "weights", "peer weights", "encrypted peer weights"]
-Permission = Literal["knowledge", "weights", "encrypted_weights"]  # what a site's IT allows in site.json
-Shared = Knowledge | Weights
-Lesson = Teaching | Merged | Turn  # what a site is sent: what to learn from, what to adopt, or who has it
-
-PERMISSIONS: Mapping[Shares, Permission] = {
-    "probabilities": "knowledge",
-    "logits": "knowledge",
-    "weights": "weights",
-    "peer weights": "weights",
-    "encrypted peer weights": "encrypted_weights",
-}
+Loss = Callable[["Tensor", "Tensor"], "Tensor"]  # (B, C) logits and (B,) labels or (B, C) rows -> scalar
 
 
-class Desk(Protocol):
-    """What a server that trains has: the public images, a labelled validation part and the bundles (FedDF only)."""
+class Trainer(Protocol):
+    """A server that trains has this: the public images, a labelled validation part and the bundles (FedDF only)."""
 
     def distil(
         self, averages: Mapping[str, Merged], *, teachers: Mapping[str, Weights], settings: Any
@@ -43,57 +36,102 @@ class Desk(Protocol):
         """Train the average of each layout on the mean answer of all teachers to the public images."""
 
 
+class Server(Protocol):
+    """The server, as a method sees it between two rounds."""
+
+    @property
+    def experiment(self) -> str:
+        """The experiment's id."""
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """The names of all sites of the experiment."""
+
+    def trainer(self) -> Trainer:
+        """Return what the server trains with. Raises OSError or ValueError where it has nothing to train with."""
+
+    def ask_one(self, site: str, action: Action, lesson: Lesson) -> Answer | None:
+        """Ask one site between two rounds; None if no answer came in time."""
+
+
+class Learner(Protocol):
+    """One site in one round, as a method sees it."""
+
+    @property
+    def site(self) -> str:
+        """Its name."""
+
+    @property
+    def request(self) -> Request:
+        """What it was asked."""
+
+    @property
+    def last(self) -> Answer | None:
+        """What it answered last."""
+
+    def align(self, targets: "Tensor", *, loss: Loss, epochs: int) -> float | None:
+        """Train the network on (N, C) rows for the public images; return the mean loss."""
+
+    def answers(self) -> "Tensor":
+        """Return the (N, C) logits of the network for the public images."""
+
+    def weights(self) -> Weights:
+        """Return the network as one vector."""
+
+    def adopt(self, merged: Merged) -> None:
+        """Replace the network's weights. Raises ValueError if they are another network's."""
+
+    def swarm(self, *, encrypted: bool) -> Any:
+        """Return this site's part in the experiment's swarm, see `mdhfl.swarm.member.Swarm`."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
-    """Hyper-parameters that every method has.
+    """A method that shares nothing; the hyper-parameters that every method has."""
 
-    Attributes:
-        warm_up_epochs: epochs of local training before the first alignment, at least 0.
-        local_epochs: epochs over the private training images in each round, at least 0.
-    """
+    warm_up_epochs: int = parameter(1, "epochs of local training before the first alignment", at_least=0)
+    local_epochs: int = parameter(1, "epochs over the private training images in each round", at_least=0)
 
-    warm_up_epochs: int
-    local_epochs: int
-
-    shares: ClassVar[Shares | None] = None  # what leaves a site, None if nothing does
-    merges: ClassVar[bool] = False  # models are replaced by a merged one: a common start, and a last round to adopt it
-    needs_desk: ClassVar[bool] = False  # the server itself trains
-    pools: ClassVar[bool] = False  # trains on all sites' images: in one process only
+    title: ClassVar[str] = ""  # for tables and figures; empty for a family
+    summary: ClassVar[str] = ""  # one line for the help
+    citation: ClassVar[str] = ""
+    rounds: ClassVar[int] = 40  # published number of rounds after the warm-up
+    shares: ClassVar[str | None] = None  # what leaves a site, in words
+    permission: ClassVar[str | None] = None  # what a site's IT must allow in site.json before it takes part
+    answers_with: ClassVar[type[Shared] | None] = None  # what stands in an answer to the server
+    knowledge_kind: ClassVar[Kind] = "probabilities"
+    is_federated: ClassVar[bool] = True  # a federation could run it
 
     def __post_init__(self) -> None:
-        for name in ("warm_up_epochs", "local_epochs"):
-            require(name, getattr(self, name), at_least=0)
+        check_parameters(self)
 
-    @property
-    def led(self) -> bool:
-        """Whether a leader among the sites merges, and the server sees nothing."""
-        return self.shares in ("peer weights", "encrypted peer weights")
+    # at the server
 
-    @property
-    def permission(self) -> Permission | None:
-        """What a site must allow before it takes part, None if nothing leaves it."""
-        return None if self.shares is None else PERMISSIONS[self.shares]
+    def check(self, answer: Answer, request: Request) -> None:
+        """Refuse an answer that does not share what this method shares, or something else.
 
-    @abstractmethod
-    def training_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
-        """Return the local loss of (B, C) logits against (B,) possibly wrong labels, mean over the batch."""
+        Raises:
+            MessageError: naming the site, what was expected and what came.
+        """
+        wanted = self.answers_with
+        if answer.shared is not None and (wanted is None or not isinstance(answer.shared, wanted)):
+            raise MessageError(
+                f"answer from site {answer.site!r}: holds {answer.shared.kind}, which this method does not share"
+            )
 
-    def penalty(self, network: "nn.Module") -> "Callable[[], Tensor] | None":
-        """Return what is added to the local loss at every step, made from the network as a phase begins."""
-        return None
-
-    def confidence(self, *, before: float | None, now: float | None) -> float:
-        """Return what a site reports beside its knowledge, from its local losses of the last round and this one."""
-        return 1.0
-
-    def teach(
-        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
-    ) -> Mapping[str, Lesson]:
-        """Combine at the server what the sites shared, checked, into a lesson for each site; none where it is absent.
+    def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
+        """Combine what the sites shared in the last round into a lesson per site; none where it is absent.
 
         One object for several sites is sent as one broadcast.
+
+        Raises:
+            ValueError: the method cannot teach what was shared.
         """
         return {}
+
+    def last_round(self, rounds: int) -> int:
+        """Return the number of the last round, of so many after the warm-up."""
+        return rounds
 
     def check_federation(self, *, bundles: Mapping[str, str], validation: int) -> None:  # noqa: B027
         """Refuse a federation that the method cannot work on, before anything starts.
@@ -106,112 +144,49 @@ class Method(ABC):
             ValueError: in one line, with the way out.
         """
 
+    def check_engine(self, engine: str) -> None:  # noqa: B027
+        """Refuse an engine ("flare" or "inprocess") that cannot run the method. Raises ValueError."""
 
-@dataclass(frozen=True, kw_only=True)
-class KnowledgeMethod(Method):
-    """A method whose sites share knowledge and align to a teacher.
+    def differences(self) -> list[str]:
+        """Say how its runs differ, by necessity, from local training with as many local steps."""
+        return []
 
-    Attributes:
-        align_epochs: epochs over the public images in each round, at least 1.
-    """
+    # at a site
 
-    align_epochs: int
+    def initial_seed(self, *, common: int, own: int) -> int:
+        """Return the seed of the initial weights: one for all sites, or the site's own."""
+        return own
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("align_epochs", self.align_epochs, at_least=1)
-
-    def teach(
-        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
-    ) -> Mapping[str, Lesson]:
-        if not shared:
-            return {}
-        return dict.fromkeys(sites, weighted_sum(shared, weights=self.teacher_weights(shared)))
-
-    def teacher_weights(self, shared: Mapping[str, Knowledge]) -> dict[str, float]:
-        """Return how much each site's knowledge counts in the sum that is sent to everybody, above 0."""
-        return dict.fromkeys(shared, 1.0)
+    def training_images(self, own: Any, *, pooled: Callable[[], Any]) -> Any:
+        """Return the part that a site draws its training batches from: its own, or that of all sites."""
+        return own
 
     @abstractmethod
-    def express(self, logits: "Tensor") -> "Tensor":
-        """Turn (B, C) logits on public images into what the site shares."""
-
-    @abstractmethod
-    def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
-        """Return the (N, C) knowledge that a site learns from, None if nobody else taught."""
-
-    @abstractmethod
-    def alignment_loss(self, logits: "Tensor", teacher: "Tensor") -> "Tensor":
-        """Return the loss of (B, C) logits against (B, C) rows of the teacher, mean over the batch."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsMethod(Method):
-    """A method whose sites share their weights and adopt the mean of all that have the same layout.
-
-    Attributes:
-        grouped: whether sites may differ in architecture; then each architecture is averaged by itself.
-    """
-
-    grouped: bool
-
-    shares: ClassVar[Shares | None] = "weights"
-    merges: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not isinstance(self.grouped, bool):
-            raise ValueError(f"grouped: expected true or false, got {self.grouped!r}")
-
     def training_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
-        from torch.nn import functional as F
+        """Return the local loss of (B, C) logits against (B,) possibly wrong labels, mean over the batch."""
 
-        return F.cross_entropy(logits, labels)
+    def penalty(self, network: "nn.Module") -> "Callable[[], Tensor] | None":
+        """Return what is added to the local loss at every step, made from the network as a phase begins."""
+        return None
 
-    def teach(
-        self, shared: Mapping[str, Any], *, sites: Sequence[str], desk: Desk | None = None
-    ) -> Mapping[str, Lesson]:
-        groups = layouts_of(shared)
-        if len(groups) > 1 and not self.grouped:
-            raise ValueError(_other_architectures(type(self).__name__, [", ".join(g) for g in groups.values()]))
-        return to_their_sites(mean_by_layout(shared), shared=shared, sites=sites)
+    def learn(self, lesson: Lesson, learner: Learner) -> float | None:
+        """Learn from a lesson before the local training; return the mean loss of alignment, if there was any.
 
-    def check_federation(self, *, bundles: Mapping[str, str], validation: int) -> None:
-        if len(set(bundles.values())) > 1 and not self.grouped:
-            raise ValueError(_other_architectures(type(self).__name__, sorted(set(bundles.values()))))
+        Raises:
+            ValueError: the lesson is not for this method, or not for this site.
+        """
+        raise ValueError(f"site {learner.site!r}: {type(self).__name__} takes no lesson, got {lesson.kind}")
 
+    def share(self, learner: Learner, *, losses: Losses) -> Shared | None:
+        """Return what the site shares with the server after its round."""
+        return None
 
-def to_their_sites(
-    merged: Mapping[str, Merged], *, shared: Mapping[str, Weights], sites: Sequence[str]
-) -> dict[str, Lesson]:
-    """Give each site the merged model of its layout; a site that missed the round gets it if there is only one."""
-    lessons: dict[str, Lesson] = {site: merged[weights.layout] for site, weights in shared.items()}
-    if len(merged) == 1:
-        return dict.fromkeys(sites, next(iter(merged.values())))
-    return lessons
+    # between sites
 
+    def lead(self, learner: Learner) -> None:
+        """Lead a merge among sites. Raises ValueError where there is none to lead."""
+        raise ValueError(f"method {type(self).__name__} does not use peers")
 
-def _other_architectures(method: str, groups: Sequence[str]) -> str:
-    return (
-        f"{method} averages weights: expected one architecture, got {len(groups)} ({'; '.join(groups)}); give all "
-        "sites one bundle (--bundles), or average within each architecture (--set grouped=true)"
-    )
-
-
-def kind_of(shares: Shares | None) -> Kind:
-    """Return the kind of knowledge that a request is about, where a method shares none: probabilities."""
-    return "logits" if shares == "logits" else "probabilities"
-
-
-def require(name: str, value: float, *, at_least: float | None = None, above: float | None = None) -> None:
-    """Refuse a hyper-parameter that is out of range.
-
-    Raises:
-        ValueError: naming the parameter, what was expected and what came.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not np.isfinite(value):
-        raise ValueError(f"{name}: expected a finite number, got {value!r}")
-    if at_least is not None and value < at_least:
-        raise ValueError(f"{name}: expected at least {at_least}, got {value}")
-    if above is not None and value <= above:
-        raise ValueError(f"{name}: expected above {above}, got {value}")
+    def receive(self, sender: str, message: Mapping[str, Any], learner: Learner) -> dict[str, Any]:
+        """Answer another site. Raises ValueError where sites do not speak to each other."""
+        raise ValueError(f"method {type(self).__name__} does not use peers")

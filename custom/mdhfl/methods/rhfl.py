@@ -7,12 +7,13 @@ weights explode where the drops sum to nearly nothing.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.methods.mdhfl import Mdhfl
-from mdhfl.methods.method import require
+from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.teaching import Teaching, leave_one_out
 
@@ -24,16 +25,14 @@ class Rhfl(Mdhfl):
     """L_align = sum over the others j of w_j KL(K_j || own), w = softmax(1 / (P - 1) + confidence * q_j / sum q).
 
     q_j = max((L_j(t-1) - L_j(t)) / L_j(t), 0), with L_j the mean local loss of site j.
-
-    Attributes:
-        confidence_weight: of the loss drop, at least 0. Paper: 0.5.
     """
 
-    confidence_weight: float
+    warm_up_epochs: int = parameter(40, "epochs of local training before the first alignment", at_least=0)
+    confidence_weight: float = parameter(0.5, "weight of the relative loss drop in a teacher's weight", at_least=0)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require("confidence_weight", self.confidence_weight, at_least=0)
+    title: ClassVar[str] = "RHFL"
+    summary: ClassVar[str] = "MDH-FL's losses, with teachers weighted by how fast their local loss falls"
+    citation: ClassVar[str] = "Fang, Ye, CVPR 2022"
 
     def confidence(self, *, before: float | None, now: float | None) -> float:
         if before is None or not now:

@@ -8,13 +8,17 @@ for each round that the round's leader never holds (docs/swarm.md gives the thre
 from dataclasses import dataclass
 from typing import ClassVar
 
-from mdhfl.methods.method import Shares
-from mdhfl.methods.sl_fedl import SlFedl
+from mdhfl.methods.swarm_method import SwarmMethod
 
 
 @dataclass(frozen=True, kw_only=True)
-class SwarmFhe(SlFedl):
+class SwarmFhe(SwarmMethod):
     """Enc(w) = sum_k Enc(n_k / n w_k): weighted by each site before it encrypts, added by the leader."""
 
-    shares: ClassVar[Shares | None] = "encrypted peer weights"
+    title: ClassVar[str] = "Swarm-FHE (peers share encrypted weights)"
+    summary: ClassVar[str] = "the leader adds encrypted weights that it cannot read"
+    citation: ClassVar[str] = "Madni, Umer, Foresti, Int. J. of Neural Systems 2023"
+    shares: ClassVar[str | None] = "encrypted peer weights"
+    permission: ClassVar[str | None] = "encrypted_weights"
+    encrypted: ClassVar[bool] = True
     least_sites: ClassVar[int] = 3  # a leader without the key, one who makes it, and another to hide among

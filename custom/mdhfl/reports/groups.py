@@ -5,24 +5,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mdhfl.methods import METHODS
 from mdhfl.reports.runs import Run, mean_of, number_or_none, spread_of
 
-COMPARED = ("accuracy", "macro_f1", "balanced_accuracy")
-METHOD_TITLES = {
-    "mdhfl": "MDH-FL",
-    "mdhfl_geometric": "MDH-FL, geometric mean",
-    "mdhfl_attention": "MDH-FL, attention",
-    "rhfl": "RHFL",
-    "fedmd": "FedMD",
-    "feddf": "FedDF (shares weights)",
-    "fedavg": "FedAvg (shares weights)",
-    "fedprox": "FedProx (shares weights)",
-    "sl_fedl": "SL-FedL (peers share weights)",
-    "swarm_fhe": "Swarm-FHE (peers share encrypted weights)",
-    "local": "local only",
-    "centralised": "centralised (pooled images: no federation)",
-}
 MEAN = "mean over sites"
+
+
+def title_of(method: str) -> str:
+    """Return a method's title, for one from elsewhere its class's name."""
+    return METHODS[method].title if method in METHODS else method.rpartition(":")[2]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,7 +145,7 @@ def _labels(runs: Sequence[Run]) -> list[str]:
     labels: list[tuple[str, str]] = []
     for run in runs:
         others = [other for other in runs if other.method == run.method and other.federation == run.federation]
-        label = ", ".join([METHOD_TITLES.get(run.method, run.method), *_distinctions(run, others)])
+        label = ", ".join([title_of(run.method), *_distinctions(run, others)])
         labels.append((run.federation, label))
     return [_numbered(label[1], before=labels[:i].count(label)) for i, label in enumerate(labels)]
 

@@ -8,8 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mdhfl import __version__
-from mdhfl.reports.groups import COMPARED, MEAN, Comparison, Group
-from mdhfl.reports.runs import SCORES, Federation, Run, seconds_of
+from mdhfl.metrics import HEADLINES, SCORES
+from mdhfl.reports.groups import MEAN, Comparison, Group
+from mdhfl.reports.runs import Federation, Run
+from mdhfl.server.results import seconds_of
 
 
 def score_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
@@ -85,7 +87,7 @@ def report_data(
                     "federation": each.federation,
                     "sharing": each.sharing.label,
                     "alone": each.alone.label,
-                    "scores": {score: each.rows(score) for score in COMPARED},
+                    "scores": {score: each.rows(score) for score in HEADLINES},
                 }
                 for each in comparisons
             ],

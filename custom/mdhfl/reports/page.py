@@ -6,19 +6,14 @@ from typing import Any
 
 import jinja2
 
+from mdhfl.metrics import SCORES
 from mdhfl.reports.runs import number_or_none
 
 TEMPLATES = Path(__file__).parent / "templates"
 UNKNOWN = "\N{EN DASH}"
 EXPLANATIONS = (
-    ("Accuracy", "Share of test images that are classified correctly. Frequent classes dominate it."),
-    (
-        "Balanced accuracy",
-        "Mean of the recalls of the classes that occur in the test part: each class counts the same.",
-    ),
-    ("Macro-F1", "Mean over classes of F1, the harmonic mean of precision and recall: each class counts the same."),
+    *((score.title, score.meaning) for score in SCORES.values()),
     ("Recall", "Share of a class's test images that are recognised as that class."),
-    ("ECE", "Expected calibration error: mean gap between a model's confidence and its accuracy; 0 is perfect."),
     (
         "Divergence",
         "Kullback-Leibler divergence in nats between what two sites' models say about the public images, averaged over "

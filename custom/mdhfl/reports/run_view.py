@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.methods import METHODS
+from mdhfl.metrics import HEADLINES, SCORES
 from mdhfl.reports.figures import (
     MARKERS,
     PALETTE,
@@ -19,9 +20,9 @@ from mdhfl.reports.figures import (
     shorten,
 )
 from mdhfl.reports.gallery import Gallery, Picture
-from mdhfl.reports.runs import Federation, Run, mean_of, number_or_none, seconds_of
+from mdhfl.reports.runs import Federation, Run, mean_of, number_or_none
+from mdhfl.server.results import seconds_of
 
-SCORE_TITLES = {"accuracy": "Accuracy", "macro_f1": "Macro-F1", "balanced_accuracy": "Balanced accuracy"}
 CONFUSION_SITES = 12  # confusion matrices are drawn for so many sites of a run
 DRAWN_PAIRS = 15  # pairs of sites with a line of their own
 LISTED_PAIRS = 30  # ordered pairs in the table
@@ -40,7 +41,8 @@ def missing_classes(run: Run, *, site: str, federation: Federation) -> list[str]
 def curves(run: Run, *, gallery: Gallery, prefix: str, colours: Mapping[str, str]) -> list[Picture]:
     """Draw each score over rounds, a line per site and the mean over sites."""
     pictures = []
-    for score, title in SCORE_TITLES.items():
+    for score in HEADLINES:
+        title = SCORES[score].title
         lines = [
             Line(
                 label=site,
@@ -118,10 +120,9 @@ def divergence_view(run: Run, *, gallery: Gallery, prefix: str) -> dict[str, Any
 def _why_no_divergence(run: Run) -> str:
     if run.method == "local":
         return "Local only: sites share no knowledge, so there is no divergence to measure."
-    if METHODS[run.method].shares != "probabilities":
-        return (
-            f"Sites share {METHODS[run.method].shares or 'nothing'}: divergence is measured between probabilities only."
-        )
+    shares = METHODS[run.method].shares if run.method in METHODS else None
+    if shares != "probabilities":
+        return f"Sites share {shares or 'nothing'}: divergence is measured between probabilities only."
     return "No divergence between sites is recorded in this run."
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "ece")
-MEANS = (*SCORES, "bytes_up", "bytes_down", "seconds")
+from mdhfl.files import read_json
+from mdhfl.server.results import summary_of
+
 Row = Mapping[str, Any]
 
 
@@ -133,7 +134,7 @@ def read_report_run(folder: Path) -> Run:
             f"{folder}: expected a run folder (the --out of `mdhfl run`) with experiment.json and results.jsonl, "
             f"got {'a folder without experiment.json' if folder.is_dir() else 'no such folder'}"
         )
-    experiment = _read_object(path)
+    experiment = read_json(path)
     if "method" not in experiment:
         raise ValueError(f"{path}: expected the record of an experiment, got no 'method'; run the experiment again")
     rows, truncated = _read_results(folder / "results.jsonl")
@@ -141,9 +142,9 @@ def read_report_run(folder: Path) -> Run:
     sites = tuple(dict.fromkeys([*asked, *(str(row["site"]) for row in rows)]))
     last = max((int(row["round"]) for row in rows), default=0)
     path = folder / "summary.json"
-    written = _read_object(path) if path.is_file() else {}
+    written = read_json(path) if path.is_file() else {}
     current = bool(written) and isinstance(written.get("sites"), Mapping) and int(written.get("rounds", last)) >= last
-    summary = written if current else summarise(rows, sites=sites, experiment=experiment)
+    summary = written if current else summary_of(rows, experiment=experiment, sites=sites, last_round=-1)
     finished = current and written.get("status", "finished") == "finished"
     notes = _notes(rows, experiment, last, truncated=truncated, finished=finished)
     return Run(
@@ -164,39 +165,6 @@ def _notes(
             "The last line of results.jsonl is cut off (the run was interrupted while writing); it is left out."
         )
     return notes
-
-
-def summarise(rows: Sequence[Row], *, sites: Sequence[str], experiment: Mapping[str, Any]) -> dict[str, Any]:
-    """Derive a summary from rows: per site the scores of its last good answer, and their mean over sites."""
-    per_site = {site: _site_summary([row for row in rows if row["site"] == site]) for site in sites}
-    scored = [values for values in per_site.values() if values.get("accuracy") is not None]
-    mean = {name: mean_of([values.get(name) for values in scored]) for name in MEANS}
-    kept = {name: experiment.get(name) for name in ("id", "method", "engine", "seed", "federation")}
-    rounds = max((int(row["round"]) for row in rows), default=0)
-    return {"version": 1, **kept, "rounds": rounds, "sites": per_site, "mean": mean, "status": "unfinished"}
-
-
-def _site_summary(rows: Sequence[Row]) -> dict[str, Any]:
-    good = [row for row in rows if row.get("status") == "ok"]
-    if not good:
-        return {"accuracy": None}
-    last = good[-1]
-    test = last.get("test") or {}
-    return {
-        **(last.get("about") or {}),
-        **{name: test.get(name) for name in (*SCORES, "recall")},
-        "round": last["round"],
-        "bytes_up": sum((row.get("bytes") or {}).get("up", 0) for row in good),
-        "bytes_down": sum((row.get("bytes") or {}).get("down", 0) for row in good),
-        "seconds": round(sum(sum(seconds_of(row).values()) for row in good), 3),
-    }
-
-
-def seconds_of(row: Row) -> dict[str, float]:
-    """Return a row's seconds by phase."""
-    return {
-        phase: float(value) for phase, value in (row.get("seconds") or {}).items() if number_or_none(value) is not None
-    }
 
 
 def mean_of(values: Sequence[Any]) -> float | None:
@@ -245,21 +213,11 @@ def read_report_federation(folder: str) -> Federation:
 
 def _read_if_possible(path: Path, notes: list[str]) -> dict[str, Any]:
     try:
-        return _read_object(path)
+        return read_json(path)
     except (OSError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError)
         notes.append(f"{path} is {'missing' if missing else 'unreadable: ' + str(error)}.")
         return {}
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from error
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected a JSON object, got {type(values).__name__}")
-    return values
 
 
 def _read_results(path: Path) -> tuple[list[Row], bool]:

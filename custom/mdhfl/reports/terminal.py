@@ -8,9 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mdhfl.methods import METHODS
+from mdhfl.metrics import SCORES
 
 UNKNOWN = "\N{EN DASH}"
-SCORES = {"accuracy": "accuracy", "macro_f1": "macro-F1", "balanced_accuracy": "balanced acc.", "ece": "ECE"}
 
 
 NARROWEST = 120  # characters: in a log file, where there is no terminal to fit, nothing is folded
@@ -33,7 +33,7 @@ def score_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
     table = Table(title="Scores on the clean test part, last round", title_justify="left")
     for name in ("run", "site", "architecture"):
         table.add_column(name, overflow="fold")
-    for name in (*SCORES.values(), "up", "down", "seconds"):
+    for name in (*(score.short for score in SCORES.values()), "up", "down", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for summary in summaries:
         run = _run_name(summary)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl import __version__
+from mdhfl.metrics import HEADLINES, SCORES
 from mdhfl.reports.federation_view import federation_view
 from mdhfl.reports.figures import draw_bars, site_colours
 from mdhfl.reports.gallery import Gallery, Picture
-from mdhfl.reports.groups import COMPARED, MEAN, METHOD_TITLES, Comparison, Group, compare, group_runs
+from mdhfl.reports.groups import MEAN, Comparison, Group, compare, group_runs, title_of
 from mdhfl.reports.numbers import report_data, score_rows, summary_rows, to_csv
 from mdhfl.reports.page import render_page
 from mdhfl.reports.run_view import (
-    SCORE_TITLES,
     confusions,
     cost_rows,
     costs,
@@ -77,8 +77,8 @@ def _page(
     detailed = runs if len(runs) <= MOST_DETAILED else [group.runs[0] for group in groups]
     views = []
     for number, run in enumerate(runs, start=1):
-        label = labels.get(run.folder) or METHOD_TITLES.get(run.method, run.method)
-        name = f"{number:02d}-{run.method}-seed-{run.seed}"
+        label = labels.get(run.folder) or title_of(run.method)
+        name = f"{number:02d}-{run.method.rpartition(':')[2]}-seed-{run.seed}"
         federation = federations[run.federation]
         views.append(
             _run_view(run, label, federation, gallery=gallery, prefix=name, colours=colours, detailed=run in detailed)
@@ -146,15 +146,15 @@ def _comparison_views(
 ) -> list[dict[str, Any]]:
     views = []
     for number, each in enumerate(comparisons, start=1):
-        rows = {score: each.rows(score) for score in COMPARED}
+        rows = {score: each.rows(score) for score in HEADLINES}
         views.append(
             {
                 "comparison": each,
                 "federation": federations[each.federation].name,
-                "tables": [{"title": SCORE_TITLES[score], "rows": rows[score]} for score in COMPARED],
+                "tables": [{"title": SCORES[score].title, "rows": rows[score]} for score in HEADLINES],
                 "pictures": [
                     _draw_comparison(each, score, rows[score], gallery=gallery, prefix=f"comparison-{number}")
-                    for score in COMPARED
+                    for score in HEADLINES
                 ],
             }
         )
@@ -170,10 +170,10 @@ def _draw_comparison(
         {text: [_or_zero(row[key]) for row in rows] for key, text in labels.items()},
         spreads={text: [_or_zero(row[f"{key}_sd"]) for row in rows] for key, text in labels.items()},
         colours=dict(zip(labels.values(), COMPARISON_COLOURS, strict=True)),
-        title=SCORE_TITLES[score],
+        title=SCORES[score].title,
         y_label="clean test part",
     )
-    alt = f"{SCORE_TITLES[score]} per site: {labels['sharing']} against {labels['alone']}"
+    alt = f"{SCORES[score].title} per site: {labels['sharing']} against {labels['alone']}"
     return gallery.add_chart(f"{prefix}-{score}", png, alt=alt)
 
 

@@ -1,14 +1,14 @@
 """One run of one method on one federation: everything that decides its numbers, as one record."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from mdhfl import __version__
-from mdhfl.methods import create
-from mdhfl.methods.method import Method, kind_of
-from mdhfl.sharing.knowledge import Kind, Subject
-from mdhfl.sharing.messages import Action, Lesson, Request
+from mdhfl.methods import Method, create, name_of, parameters_of
+from mdhfl.sharing.knowledge import Subject
+from mdhfl.sharing.messages import Action, Request
+from mdhfl.sharing.records import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,7 @@ class Experiment:
 
     Attributes:
         id: the key under which sites and server keep their state; a resumed experiment has the same one.
-        method: name of the method.
-        parameters: all its hyper-parameters.
+        method: with all its hyper-parameters.
         rounds: R, at least 1 (the warm-up is round 0).
         seed: of all random numbers.
         sites: the names of the sites that are asked.
@@ -29,8 +28,7 @@ class Experiment:
     """
 
     id: str
-    method: str
-    parameters: Mapping[str, Any]
+    method: Method
     rounds: int
     seed: int
     sites: tuple[str, ...]
@@ -40,7 +38,6 @@ class Experiment:
     public_count: int
 
     def __post_init__(self) -> None:
-        create(self.method, self.parameters)
         if self.rounds < 1:
             raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
         if not self.sites or len(set(self.sites)) != len(self.sites):
@@ -48,41 +45,54 @@ class Experiment:
         if not 1 <= self.min_sites <= len(self.sites):
             raise ValueError(f"min_sites: expected 1 to {len(self.sites)} (the number of sites), got {self.min_sites}")
 
-    def create_method(self) -> Method:
-        """Make the method from its name and hyper-parameters."""
-        return create(self.method, self.parameters)
-
     @property
     def last_round(self) -> int:
         """The last round's number: where models are merged, one more round only adopts the last merged model."""
-        return self.rounds + (1 if self.create_method().merges else 0)
+        return self.method.last_round(self.rounds)
 
-    def subject(self, kind: Kind) -> Subject:
-        """Return what this experiment's knowledge is about."""
+    @property
+    def subject(self) -> Subject:
+        """What this experiment's knowledge is about."""
         return Subject(
-            kind=kind, public_digest=self.public_digest, public_count=self.public_count, classes=self.classes
+            kind=self.method.knowledge_kind,
+            public_digest=self.public_digest,
+            public_count=self.public_count,
+            classes=self.classes,
         )
 
-    def request(self, action: Action, *, round_: int, lesson: Lesson | None = None) -> Request:
-        """Return what to ask of the sites."""
+    def request(self, action: Action, *, number: int, lesson: Lesson | None = None) -> Request:
+        """Return what to ask of a site in a round."""
         return Request(
             action=action,
             experiment=self.id,
-            round=round_,
-            method=self.method,
-            parameters=self.parameters,
+            round=number,
+            method=name_of(self.method),
+            parameters=parameters_of(self.method),
             seed=self.seed,
-            subject=self.subject(kind_of(self.create_method().shares)),
+            subject=self.subject,
             version=__version__,
             lesson=lesson,
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {**asdict(self), "sites": list(self.sites), "classes": list(self.classes)}
+        """Return plain values; the method as its name and its parameters."""
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        method = {"method": name_of(self.method), "parameters": parameters_of(self.method)}
+        return {**values, **method, "sites": list(self.sites), "classes": list(self.classes)}
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Experiment":
-        """Rebuild an experiment from plain values; other keys are ignored."""
+    def from_json(cls, values: Mapping[str, Any], *, trusted: Collection[str] = ()) -> "Experiment":
+        """Rebuild an experiment from plain values; other keys are ignored.
+
+        Args:
+            values: as `to_json` gave them.
+            trusted: modules of methods from elsewhere that may be imported, see `methods.class_of`.
+
+        Raises:
+            KeyError: a value is missing.
+            ValueError: a value is out of range, or the method's module is not trusted.
+        """
         known = {name: values[name] for name in cls.__dataclass_fields__}
-        return cls(**{**known, "sites": tuple(known["sites"]), "classes": tuple(known["classes"])})
+        method = create(values["method"], values["parameters"], trusted=trusted)
+        lists = {"sites": tuple(known["sites"]), "classes": tuple(known["classes"])}
+        return cls(**{**known, "method": method, **lists})

@@ -1,16 +1,17 @@
 """The round: teach, align, train, share. No FLARE, no torch, no files: `ask` and `record` are given."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from mdhfl.methods.method import Desk, Method, Shared
+from mdhfl.methods.method import Trainer
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.rounds.leaders import member_of, merge_by_a_leader
-from mdhfl.sharing.knowledge import KnowledgeError, check
-from mdhfl.sharing.messages import Action, Answer, Lesson, Request
-from mdhfl.sharing.weights import check_weights
+from mdhfl.sharing.checks import MessageError
+from mdhfl.sharing.exchange import Ask, Round
+from mdhfl.sharing.messages import Action, Answer, Request
+from mdhfl.sharing.records import Lesson
 
-Ask = Callable[[Mapping[str, Request]], Mapping[str, Answer]]
+Record = Callable[[Round], None]
+OpenTrainer = Callable[[], Trainer]
 
 
 class TooFewSites(RuntimeError):
@@ -18,27 +19,41 @@ class TooFewSites(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Round:
-    """One recorded round.
+class _Server:
+    """What a method may use between two rounds, see `methods.method.Server`."""
 
-    Attributes:
-        number: 0 for the warm-up, then 1, 2, ...
-        requests: site name -> what it was asked.
-        answers: site name -> its answer, one for each site; `refusal` says why there is no result.
-        shared: site name -> the knowledge or weights that passed the check.
-    """
-
+    plan: Experiment
+    ask: Ask
     number: int
-    requests: Mapping[str, Request]
-    answers: Mapping[str, Answer]
-    shared: Mapping[str, Shared]
+    open_trainer: OpenTrainer
+
+    @property
+    def experiment(self) -> str:
+        return self.plan.id
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        return self.plan.sites
+
+    def trainer(self) -> Trainer:
+        return self.open_trainer()
+
+    def ask_one(self, site: str, action: Action, lesson: Lesson) -> Answer | None:
+        return self.ask({site: self.plan.request(action, number=self.number, lesson=lesson)}).get(site)
 
 
-Record = Callable[[Round], None]
+def no_trainer() -> Trainer:
+    """Refuse: for a server that does not train."""
+    raise ValueError("this method trains at the server: expected its settings (server.json), got none")
 
 
 def federate(
-    experiment: Experiment, *, ask: Ask, record: Record, last: Round | None = None, desk: Desk | None = None
+    experiment: Experiment,
+    *,
+    ask: Ask,
+    record: Record,
+    last: Round | None = None,
+    open_trainer: OpenTrainer = no_trainer,
 ) -> None:
     """Run an experiment, or what is left of it.
 
@@ -47,29 +62,21 @@ def federate(
         ask: sends each site its request and returns what came back in time, by site.
         record: keeps a finished round; called once for each, in order.
         last: the last recorded round of an interrupted run.
-        desk: of a server that trains.
+        open_trainer: gives what the server trains with, to a method whose server does.
 
     Raises:
         TooFewSites: too few usable answers in a round.
         ValueError: the method cannot teach what was shared.
     """
-    method = experiment.create_method()
     if last is None:
-        everybody = dict.fromkeys(experiment.sites, experiment.request("warm_up", round_=0))
-        last = _run_round(experiment, method, everybody, number=0, ask=ask)
+        last = _run_round(experiment, dict.fromkeys(experiment.sites, experiment.request("warm_up", number=0)), ask=ask)
         record(last)
     for number in range(last.number + 1, experiment.last_round + 1):
-        lessons = _teach(experiment, method, last, ask=ask, desk=desk)
-        last = _run_round(experiment, method, _requests(experiment, number, lessons), number=number, ask=ask)
+        server = _Server(plan=experiment, ask=ask, number=last.number, open_trainer=open_trainer)
+        lessons = experiment.method.teach(last, server)
+        last = _run_round(experiment, _requests(experiment, number, lessons), ask=ask)
         record(last)
-    ask(dict.fromkeys(experiment.sites, experiment.request("finish", round_=experiment.last_round)))
-
-
-def _teach(experiment: Experiment, method: Method, last: Round, *, ask: Ask, desk: Desk | None) -> Mapping[str, Lesson]:
-    if method.led:
-        good = {site: answer for site, answer in last.answers.items() if not answer.refusal}
-        return merge_by_a_leader(experiment, round_=last.number, answers=good, ask=ask)
-    return method.teach(last.shared, sites=experiment.sites, desk=desk)
+    ask(dict.fromkeys(experiment.sites, experiment.request("finish", number=experiment.last_round)))
 
 
 def _requests(experiment: Experiment, number: int, lessons: Mapping[str, Lesson]) -> dict[str, Request]:
@@ -77,62 +84,47 @@ def _requests(experiment: Experiment, number: int, lessons: Mapping[str, Lesson]
     action: Action = "learn" if number <= experiment.rounds else "adopt"
     made: dict[int, Request] = {}
     for lesson in (*lessons.values(), None):
-        made.setdefault(id(lesson), experiment.request(action, round_=number, lesson=lesson))
+        made.setdefault(id(lesson), experiment.request(action, number=number, lesson=lesson))
     return {site: made[id(lessons.get(site))] for site in experiment.sites}
 
 
-def _run_round(
-    experiment: Experiment, method: Method, requests: Mapping[str, Request], *, number: int, ask: Ask
-) -> Round:
+def _run_round(experiment: Experiment, requests: Mapping[str, Request], *, ask: Ask) -> Round:
     received = ask(requests)
-    answers = {site: _accept(experiment, method, requests[site], received.get(site), site=site) for site in requests}
+    number = next(iter(requests.values())).round
+    answers = {site: _accept(experiment, requests[site], received.get(site), site=site) for site in requests}
     good = {site: answer for site, answer in answers.items() if not answer.refusal}
     if len(good) < experiment.min_sites:
         reasons = "; ".join(f"{a.site}: {a.refusal}" for a in answers.values() if a.refusal)
         raise TooFewSites(
             f"round {number}: expected usable answers from at least {experiment.min_sites} of "
-            f"{len(answers)} sites, got {len(good)} ({reasons}). Mend the sites and resume: nothing recorded is lost"
+            f"{len(answers)} sites, got {len(good)} ({reasons}). Fix the sites, then resume: nothing recorded is lost"
         )
-    shared = {site: answer.knowledge or answer.weights for site, answer in good.items()}
-    return Round(
-        number=number,
-        requests=requests,
-        answers=answers,
-        shared={site: said for site, said in shared.items() if said is not None},
-    )
+    shared = {site: answer.shared for site, answer in good.items() if answer.shared is not None}
+    return Round(number=number, requests=requests, answers=answers, shared=shared)
 
 
-def _accept(experiment: Experiment, method: Method, request: Request, answer: Answer | None, *, site: str) -> Answer:
+def _accept(experiment: Experiment, request: Request, answer: Answer | None, *, site: str) -> Answer:
     """Return the answer if it can be used, else an answer that says why not."""
     if answer is None:
         return Answer(site=site, round=request.round, refusal="no answer before the round's deadline")
     if answer.refusal:
         return answer
     try:
-        if answer.site != site:
-            raise KnowledgeError(f"expected an answer from site {site!r}, got one signed {answer.site!r}")
-        if answer.round != request.round:
-            raise KnowledgeError(f"answer from site {site!r}: expected round {request.round}, got {answer.round}")
-        _check_shared(method, request, answer)
-        shape = (len(experiment.classes), len(experiment.classes))
-        if answer.confusion is None or answer.confusion.shape != shape:
-            raise KnowledgeError(f"answer from site {site!r}: expected a confusion matrix of shape {shape}")
-    except KnowledgeError as refusal:
-        return replace(answer, site=site, round=request.round, knowledge=None, weights=None, refusal=str(refusal))
+        _check(experiment, request, answer, site=site)
+    except MessageError as refusal:
+        return answer.refused(str(refusal), site=site, round=request.round)
     return answer
 
 
-def _check_shared(method: Method, request: Request, answer: Answer) -> None:
-    """Check that an answer shares what its method says, and nothing else."""
-    if answer.weights is not None and method.shares != "weights":
-        raise KnowledgeError(f"answer from site {answer.site!r}: holds weights, which this method does not share")
-    if method.shares in ("probabilities", "logits"):
-        if answer.knowledge is None:
-            raise KnowledgeError(f"answer from site {answer.site!r}: expected {method.shares}, got none")
-        check(answer.knowledge, expected=request.subject, round_=request.round)
-    elif method.shares == "weights" and request.action != "adopt":
-        if answer.weights is None:
-            raise KnowledgeError(f"answer from site {answer.site!r}: expected weights, got none")
-        check_weights(answer.weights, round_=request.round)
-    elif method.led:
-        member_of(answer)
+def _check(experiment: Experiment, request: Request, answer: Answer, *, site: str) -> None:
+    """Check what every answer must be, and then what its method makes of it. Raises MessageError."""
+    if answer.site != site:
+        raise MessageError(f"expected an answer from site {site!r}, got one signed {answer.site!r}")
+    if answer.round != request.round:
+        raise MessageError(f"answer from site {site!r}: expected round {request.round}, got {answer.round}")
+    experiment.method.check(answer, request)
+    shape = (len(experiment.classes), len(experiment.classes))
+    if answer.confusion is None or answer.confusion.shape != shape:
+        raise MessageError(f"answer from site {site!r}: expected a confusion matrix of shape {shape}")
+    if answer.validation is None or answer.about is None:
+        raise MessageError(f"answer from site {site!r}: expected its validation scores and what it is about, got none")

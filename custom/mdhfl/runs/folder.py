@@ -1,20 +1,19 @@
-"""A run's folder: what was asked, the simulated sites' settings, and (from `results.py`) what came out."""
+"""A run's folder: what was asked, the simulated sites' settings, and (from `server/results.py`) what came out."""
 
-import json
 import platform
 import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mdhfl.files import read_checked, write_atomically
+from mdhfl.files import read_checked, read_json, write_json
 from mdhfl.learning.bundle import find_bundle
-from mdhfl.methods.method import Method
+from mdhfl.methods import Method, name_of
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.runs.recipe import Plan
+from mdhfl.runs.recipe import Recipe
 from mdhfl.server.settings import ServerSettings
 from mdhfl.site.settings import SiteSettings
 
@@ -23,97 +22,93 @@ RECORDED_VERSIONS = ("mdhfl", "torch", "torchvision", "monai", "nvflare", "numpy
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choices:
-    """What the caller of `mdhfl run` chooses.
+class RunOptions:
+    """What the caller of a run chooses beside the recipe.
 
     Attributes:
         federation: the federation folder.
         engine: "flare" or "inprocess".
-        bundles: for the sites in turn, repeated as often as needed.
-        seed: of all random numbers.
-        rounds: instead of the plan's.
-        changes: hyper-parameters instead of the plan's.
-        min_sites: usable answers that a round needs; None for the plan's rule.
+        bundles: assigned to the sites in order, repeating.
+        seed: random seed.
+        rounds: instead of the recipe's.
+        changes: hyper-parameters instead of the recipe's.
+        min_sites: valid replies that a round needs; None for the recipe's rule.
         device: of every simulated site.
         threads: CPU threads of each simulated site.
         command: as typed, for the record.
     """
 
     federation: Path
-    engine: str
-    bundles: Sequence[str]
-    seed: int
-    rounds: int | None
-    changes: Mapping[str, Any]
-    min_sites: int | None
-    device: str
-    threads: int
-    command: str
+    engine: str = "inprocess"
+    bundles: Sequence[str] = BUILT_IN_BUNDLES
+    seed: int = 0
+    rounds: int | None = None
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    min_sites: int | None = None
+    device: str = "cpu"
+    threads: int = 1
+    command: str = ""
 
 
 def read_federation(folder: Path) -> dict[str, Any]:
     """Read and check federation.json.
 
     Raises:
-        FileNotFoundError: the folder is no federation.
+        FileNotFoundError: the folder is not a federation.
         ValueError: federation.json is damaged.
     """
     missing = f"{folder}: no federation.json; write a federation with `mdhfl prepare`"
     return read_checked(folder / "federation.json", schema="federation", missing=missing)
 
 
-def create_run(folder: Path, *, plan: Plan, choices: Choices) -> Experiment:
-    """Write `experiment.json` and the sites' `site.json`.
+def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experiment:
+    """Write `experiment.json` and the settings of the sites and the server.
 
     Raises:
-        ValueError: the folder holds a run already; the federation or a choice is wrong.
+        ValueError: the folder already contains a run; the federation or an option is wrong.
     """
     if (folder / "experiment.json").exists():
-        raise ValueError(f"{folder}: holds a run already; continue it with --resume, or give another --out")
-    federation = read_federation(choices.federation)
-    identity = f"{plan.name}-{choices.seed}-{secrets.token_hex(4)}"
-    experiment = plan.experiment(
+        raise ValueError(f"{folder}: already contains a run; continue it with --resume, or give another --out")
+    federation = read_federation(options.federation)
+    experiment = recipe.experiment(
         federation,
-        id_=identity,
-        seed=choices.seed,
-        rounds=choices.rounds,
-        changes=choices.changes,
-        min_sites=choices.min_sites,
+        identity=f"{_plain(recipe.name)}-{options.seed}-{secrets.token_hex(4)}",
+        seed=options.seed,
+        rounds=options.rounds,
+        changes=options.changes,
+        min_sites=options.min_sites,
     )
-    if not choices.bundles:
-        raise ValueError("--bundles: expected at least one")
-    for bundle in choices.bundles:
-        find_bundle(bundle)
-    bundles = {site: choices.bundles[i % len(choices.bundles)] for i, site in enumerate(experiment.sites)}
-    method = experiment.create_method()
-    method.check_federation(bundles=bundles, validation=federation.get("server", {}).get("validation", 0))
-    if method.pools and choices.engine != "inprocess":
-        raise ValueError(f"{plan.name} sees all sites' images, which no federation may: --engine inprocess only")
+    bundles = _bundles(experiment.sites, options)
+    validation = federation.get("server", {}).get("validation", 0)
+    _check_method(experiment.method, options, bundles=bundles, validation=validation)
     for site, bundle in bundles.items():
-        settings = _site_settings(folder, site, bundle, choices, method=method)
-        _write_json(site_settings_path(folder, site), settings.to_json())
-    if method.needs_desk:
-        _write_json(server_settings_path(folder), _server_settings(choices).to_json())
+        settings = _site_settings(folder, site, bundle, options, method=experiment.method)
+        write_json(site_settings_path(folder, site), settings.to_json())
+    write_json(server_settings_path(folder), _server_settings(options, method=experiment.method).to_json())
     record = {
         "version": 1,
         **experiment.to_json(),
-        "plan": plan.name,
-        "engine": choices.engine,
-        "federation": str(choices.federation.resolve()),
+        "recipe": recipe.name,
+        "engine": options.engine,
+        "federation": str(options.federation.resolve()),
         "sites": {site: {"bundle": bundle} for site, bundle in bundles.items()},
         "public": dict(federation["public"]),
-        "command": choices.command,
+        "command": options.command,
         "versions": {"python": platform.python_version(), **_versions()},
-        "threads": choices.threads,
-        "device": choices.device,
+        "threads": options.threads,
+        "device": options.device,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    _write_json(folder / "experiment.json", record)
+    write_json(folder / "experiment.json", record)
     return experiment
 
 
-def read_run(folder: Path) -> tuple[Experiment, dict[str, Any]]:
+def read_run(folder: Path, *, trusted: Collection[str] = ()) -> tuple[Experiment, dict[str, Any]]:
     """Read a run's experiment and its whole record.
+
+    Args:
+        folder: as `create_run` wrote it.
+        trusted: modules of methods from elsewhere that may be imported: a run's folder may come from anybody.
 
     Raises:
         ValueError: the folder holds no run.
@@ -121,31 +116,31 @@ def read_run(folder: Path) -> tuple[Experiment, dict[str, Any]]:
     path = folder / "experiment.json"
     if not path.is_file():
         raise ValueError(f"{folder}: no experiment.json; is this the folder given to `mdhfl run --out`?")
+    record = read_json(path)
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return Experiment.from_json(record), record
-    except (json.JSONDecodeError, KeyError) as error:
+        return Experiment.from_json(record, trusted=trusted), record
+    except (KeyError, TypeError) as error:
         raise ValueError(f"{path}: expected an experiment's record, got {type(error).__name__}: {error}") from error
 
 
-def resume_run(folder: Path, *, rounds: int | None) -> Experiment:
+def resume_run(folder: Path, *, rounds: int | None, trusted: Collection[str] = ()) -> Experiment:
     """Return the experiment of an interrupted run; it may be given more rounds, nothing else may change.
 
     Raises:
         ValueError: the folder holds no run, or fewer rounds are asked for than are recorded.
     """
-    experiment, record = read_run(folder)
+    experiment, record = read_run(folder, trusted=trusted)
     if rounds is None or rounds == experiment.rounds:
         return experiment
-    if experiment.create_method().merges:
+    if experiment.last_round != experiment.rounds:
         raise ValueError(
-            f"--rounds: {experiment.method} ends by adopting the last merged model, so a run cannot be given more "
-            "rounds; start a new one"
+            f"--rounds: {name_of(experiment.method)} ends by adopting the last merged model, so a run cannot be given "
+            "more rounds; start a new run"
         )
     if rounds < experiment.rounds:
         raise ValueError(f"--rounds: expected at least the run's {experiment.rounds} on --resume, got {rounds}")
-    _write_json(folder / "experiment.json", {**record, "rounds": rounds})
-    return Experiment.from_json({**record, "rounds": rounds})
+    write_json(folder / "experiment.json", {**record, "rounds": rounds})
+    return Experiment.from_json({**record, "rounds": rounds}, trusted=trusted)
 
 
 def site_settings_path(folder: Path, site: str) -> Path:
@@ -154,7 +149,7 @@ def site_settings_path(folder: Path, site: str) -> Path:
 
 
 def server_settings_path(folder: Path) -> Path:
-    """Return where the settings of a run's server lie, if its method's server trains."""
+    """Return where the settings of a run's server lie."""
     return folder / "server.json"
 
 
@@ -163,14 +158,45 @@ def checkpoint_path(folder: Path, *, experiment: Experiment, site: str, which: s
     return folder / "sites" / site / experiment.id / f"{which}.pt"
 
 
-def _server_settings(choices: Choices) -> ServerSettings:
-    federation = choices.federation.resolve()
+def _bundles(sites: Sequence[str], options: RunOptions) -> dict[str, str]:
+    if not options.bundles:
+        raise ValueError("--bundles: expected at least one")
+    for bundle in options.bundles:
+        find_bundle(bundle)
+    return {site: options.bundles[i % len(options.bundles)] for i, site in enumerate(sites)}
+
+
+def _check_method(method: Method, options: RunOptions, *, bundles: Mapping[str, str], validation: int) -> None:
+    """Find what cannot work before anything is written."""
+    method.check_federation(bundles=bundles, validation=validation)
+    method.check_engine(options.engine)
+    if options.engine == "flare" and "__main__" in _modules(method):
+        raise ValueError(
+            f"method {type(method).__name__}: FLARE's processes cannot see what a script or notebook defines; put the "
+            'class into a module of its own, or use engine "inprocess"'
+        )
+
+
+def _modules(method: Method) -> tuple[str, ...]:
+    """Return the module that must be trusted for a method from elsewhere, none for ours."""
+    module, colon, _ = name_of(method).partition(":")
+    return (module,) if colon else ()
+
+
+def _plain(name: str) -> str:
+    """Return a recipe's name as part of an experiment's id: "module:Class" becomes "Class"."""
+    return name.rpartition(":")[2]
+
+
+def _server_settings(options: RunOptions, *, method: Method) -> ServerSettings:
+    federation = options.federation.resolve()
     return ServerSettings(
         public=federation / "public",
         validation=federation / "server",
-        bundles=tuple(dict.fromkeys(_bundle_setting(bundle) for bundle in choices.bundles)),
-        device=choices.device,
-        threads=choices.threads,
+        bundles=tuple(dict.fromkeys(_bundle_setting(bundle) for bundle in options.bundles)),
+        device=options.device,
+        threads=options.threads,
+        methods=_modules(method),
     )
 
 
@@ -178,17 +204,18 @@ def _bundle_setting(bundle: str) -> str:
     return bundle if bundle in BUILT_IN_BUNDLES else str(Path(bundle).resolve())
 
 
-def _site_settings(folder: Path, site: str, bundle: str, choices: Choices, *, method: Method) -> SiteSettings:
-    federation = choices.federation.resolve()
+def _site_settings(folder: Path, site: str, bundle: str, options: RunOptions, *, method: Method) -> SiteSettings:
+    federation = options.federation.resolve()
     return SiteSettings(
         site=site,
         bundle=_bundle_setting(bundle),
         data=federation / "sites" / site,
         public=federation / "public",
         state=(folder / "sites" / site).resolve(),
-        device=choices.device,
-        threads=choices.threads,
+        device=options.device,
+        threads=options.threads,
         may_share=() if method.permission is None else (method.permission,),
+        methods=_modules(method),
     )
 
 
@@ -200,8 +227,3 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             found[package] = "not installed"
     return found
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    text = json.dumps(values, indent=2) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))

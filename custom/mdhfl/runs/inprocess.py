@@ -4,19 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mdhfl.files import read_json
 from mdhfl.learning.cache import ImageCache
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.rounds.loop import Ask, federate
-from mdhfl.runs.folder import read_run, server_settings_path, site_settings_path
+from mdhfl.rounds.loop import federate
+from mdhfl.runs.folder import server_settings_path, site_settings_path
 from mdhfl.server.results import Results
-from mdhfl.server.trainer import open_desk
+from mdhfl.server.trainer import trainer_from
+from mdhfl.sharing.exchange import Ask
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.settings import read_site_settings
 from mdhfl.site.site import Site
 from mdhfl.site.work import Surroundings
 from mdhfl.swarm.peers import PeerError
 
-Heard = Callable[[Request, Answer], None]
+OnAnswer = Callable[[Request, Answer], None]
 
 
 def _silent(request: Request, answer: Answer) -> None:
@@ -51,14 +53,14 @@ def open_sites(folder: Path, *, names: Sequence[str], cache: ImageCache | None =
 
 
 def run_in_process(
-    folder: Path, *, experiment: Experiment, heard: Heard = _silent, cache: ImageCache | None = None
+    folder: Path, *, experiment: Experiment, on_answer: OnAnswer = _silent, cache: ImageCache | None = None
 ) -> dict[str, Any]:
     """Run a run folder's experiment, or what is left of it, and return its summary.
 
     Args:
         folder: as `create_run` wrote it.
         experiment: the folder's.
-        heard: told of every answer as it comes, for progress.
+        on_answer: called with every answer as it comes, for progress.
         cache: decoded images that other runs on the same federation may share.
 
     Raises:
@@ -68,27 +70,27 @@ def run_in_process(
     sites = open_sites(folder, names=experiment.sites, cache=cache)
     federate(
         experiment,
-        ask=ask_in_process(sites, heard=heard),
+        ask=ask_in_process(sites, on_answer=on_answer),
         record=results.record,
         last=results.resume(),
-        desk=open_desk(server_settings_path(folder), experiment=experiment),
+        open_trainer=trainer_from(server_settings_path(folder), experiment=experiment),
     )
-    return results.summarise(engine="inprocess", federation=read_run(folder)[1]["federation"])
+    return results.summarise(engine="inprocess", federation=read_json(folder / "experiment.json")["federation"])
 
 
-def ask_in_process(sites: Mapping[str, Site], *, heard: Heard = _silent) -> Ask:
+def ask_in_process(sites: Mapping[str, Site], *, on_answer: OnAnswer = _silent) -> Ask:
     """Return an `ask` that calls the sites one after another.
 
     Args:
         sites: site name -> site.
-        heard: told of every answer as it comes, for progress.
+        on_answer: called with every answer as it comes, for progress.
     """
 
     def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
         answers = {}
         for name in sorted(requests):
             answers[name] = sites[name].answer(requests[name])
-            heard(requests[name], answers[name])
+            on_answer(requests[name], answers[name])
         return answers
 
     return ask

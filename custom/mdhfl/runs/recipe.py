@@ -1,4 +1,4 @@
-"""A plan: a method with its published hyper-parameters, waiting for a federation. `jobs/` holds one per file."""
+"""A recipe: a method with its published hyper-parameters, waiting for a federation. `jobs/` holds one per file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,58 +6,58 @@ from typing import Any
 
 import yaml
 
-from mdhfl.methods import create
+from mdhfl.methods import Method, changed, class_of, name_of
 from mdhfl.rounds.experiment import Experiment
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What a recipe chooses.
+class Recipe:
+    """What a file in `jobs/` chooses.
 
     Attributes:
-        name: of the recipe, as in `mdhfl run NAME`.
-        summary: one line for `--help`.
-        method: name of the method.
-        parameters: all its hyper-parameters.
-        rounds: number of rounds after the warm-up.
+        method: with all its hyper-parameters.
+        name: as in `mdhfl run NAME`; the method's if empty.
+        summary: one line for `--help`; the method's if empty.
+        rounds: number of rounds after the warm-up; the published number if 0.
     """
 
-    name: str
-    summary: str
-    method: str
-    parameters: Mapping[str, Any]
-    rounds: int
+    method: Method
+    name: str = ""
+    summary: str = ""
+    rounds: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or name_of(self.method))
+        object.__setattr__(self, "summary", self.summary or self.method.summary)
+        object.__setattr__(self, "rounds", self.rounds or self.method.rounds)
 
     def experiment(
         self,
         federation: Mapping[str, Any],
         *,
-        id_: str,
+        identity: str,
         seed: int,
         rounds: int | None = None,
         changes: Mapping[str, Any] | None = None,
         min_sites: int | None = None,
     ) -> Experiment:
-        """Put the plan on a federation.
+        """Put the recipe on a federation.
 
         Args:
             federation: the content of federation.json.
-            id_: the experiment's id.
+            identity: the experiment's id.
             seed: of all random numbers.
-            rounds: instead of the plan's.
-            changes: hyper-parameters instead of the plan's.
+            rounds: instead of the recipe's.
+            changes: hyper-parameters instead of the recipe's.
             min_sites: usable answers that a round needs; two, or one if there is only one site, if not given.
 
         Raises:
             ValueError: a hyper-parameter is unknown or out of range.
         """
         sites = tuple(federation["sites"])
-        parameters = {**self.parameters, **(changes or {})}
-        create(self.method, parameters)
         return Experiment(
-            id=id_,
-            method=self.method,
-            parameters=parameters,
+            id=identity,
+            method=changed(self.method, changes or {}),
             rounds=self.rounds if rounds is None else rounds,
             seed=seed,
             sites=sites,
@@ -66,6 +66,24 @@ class Plan:
             public_digest=federation["public"]["digest"],
             public_count=federation["public"]["count"],
         )
+
+
+def recipe_of(name: str, *, recipes: Mapping[str, Recipe]) -> Recipe:
+    """Return a recipe by its name, or one of a method from elsewhere, named "package.module:Class".
+
+    The module is imported: naming it is trusting it.
+
+    Raises:
+        ValueError: there is no such recipe or method.
+    """
+    if name in recipes:
+        return recipes[name]
+    module, colon, _ = name.partition(":")
+    if not colon:
+        raise ValueError(
+            f"no recipe {name!r}; there are: {', '.join(recipes)}, or your own method as package.module:Class"
+        )
+    return Recipe(method=class_of(name, trusted=(module,))(), name=name)
 
 
 def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:

@@ -3,22 +3,23 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
-from mdhfl.files import write_atomically
-from mdhfl.methods.method import Shared, kind_of
-from mdhfl.metrics import scores_from
+from mdhfl.files import write_atomically, write_json
+from mdhfl.metrics import HEADLINES, SCORES, scores_from
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.rounds.loop import Round
+from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, divergence
-from mdhfl.sharing.messages import Answer, payload_bytes
-from mdhfl.sharing.weights import Weights
+from mdhfl.sharing.messages import About, Answer
+from mdhfl.sharing.packing import pack, payload_bytes, unpack
+from mdhfl.sharing.records import Shared, tagged, untagged
 
 PAIRWISE_SITES = 50  # divergences between all pairs are recorded up to this many sites
-SCORE_NAMES = ("accuracy", "macro_f1", "balanced_accuracy", "ece")
+COSTS = ("bytes_up", "bytes_down", "seconds")
 
 
 class Results:
@@ -46,7 +47,7 @@ class Results:
         answers = {row["site"]: _answer_of(row) for row in rows if row["round"] == number}
         return Round(
             number=number,
-            requests=dict.fromkeys(answers, self.experiment.request("learn", round_=number)),
+            requests=dict.fromkeys(answers, self.experiment.request("learn", number=number)),
             answers=answers,
             shared=self._load_shared(number),
         )
@@ -65,21 +66,21 @@ class Results:
 
     def summarise(self, *, engine: str, federation: str) -> dict[str, Any]:
         """Write `summary.json` from the recorded rows and return it."""
-        summary = summary_of(self.rows(), experiment=self.experiment, engine=engine, federation=federation)
-        text = json.dumps(summary, indent=2) + "\n"
-        write_atomically(self.folder / "summary.json", lambda file: file.write(text.encode()))
+        experiment = self.experiment
+        record = {**experiment.to_json(), "engine": engine, "federation": federation}
+        summary = summary_of(self.rows(), experiment=record, sites=experiment.sites, last_round=experiment.last_round)
+        write_json(self.folder / "summary.json", summary)
         return summary
 
     def _shared_path(self, number: int) -> Path:
         return self.folder / "shared" / f"round-{number:04d}.npz"
 
     def _save_shared(self, finished: Round) -> None:
-        # Names go beside the arrays, not into the archive's member names: a site may be called anything.
-        arrays = {f"values_{i}": said.values for i, said in enumerate(finished.shared.values())}
-        about = json.dumps([_about_shared(said) for said in finished.shared.values()])
+        text, arrays = pack({site: tagged(shared) for site, shared in finished.shared.items()})
 
         def write(file: IO[bytes]) -> None:
-            np.savez(file, about=np.frombuffer(about.encode(), dtype=np.uint8), **arrays)  # type: ignore[arg-type]
+            named = {f"array_{i}": array for i, array in enumerate(arrays)}
+            np.savez(file, text=np.frombuffer(text.encode(), dtype=np.uint8), **named)  # type: ignore[arg-type]
 
         write_atomically(self._shared_path(finished.number), write)
 
@@ -87,29 +88,27 @@ class Results:
         path = self._shared_path(number)
         try:
             with np.load(path, allow_pickle=False) as file:
-                about = json.loads(file["about"].tobytes())
-                values = [file[f"values_{i}"] for i in range(len(about))]
-        except (OSError, ValueError, KeyError) as error:
+                arrays = [file[f"array_{i}"] for i in range(len(file.files) - 1)]
+                wires = unpack(file["text"].tobytes().decode(), arrays)
+            records = {
+                site: untagged(wire, kinds=Shared.kinds, site=site, round=number) for site, wire in wires.items()
+            }
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
-                f"{path}: expected what was shared in round {number}, got {error}; restore it, or start anew"
+                f"{path}: expected what was shared in round {number}, got {error}; restore it, or start a new run"
             ) from error
-        subject = self.experiment.subject(kind_of(self.experiment.create_method().shares))
-        return {
-            said["site"]: Weights(**said, values=array, round=number)
-            if "layout" in said
-            else Knowledge(**said, values=array, subject=subject, round=number)
-            for said, array in zip(about, values, strict=True)
-        }
-
-
-def _about_shared(said: Shared) -> dict[str, Any]:
-    names = ("site", "layout", "bundle", "images") if isinstance(said, Weights) else ("site", "confidence")
-    return {name: getattr(said, name) for name in names}
+        return {site: record for site, record in records.items() if record is not None}
 
 
 def _answer_of(row: Mapping[str, Any]) -> Answer:
     """Return what the next round needs of a recorded answer."""
-    return Answer(site=row["site"], round=row["round"], refusal=row["reason"] or "", about=row.get("about", {}))
+    about = row.get("about")
+    return Answer(
+        site=row["site"],
+        round=row["round"],
+        refusal=row["reason"] or "",
+        about=About.from_plain(about) if about else None,
+    )
 
 
 def rows_of(finished: Round) -> list[dict[str, Any]]:
@@ -124,22 +123,22 @@ def rows_of(finished: Round) -> list[dict[str, Any]]:
 
 def _row(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) -> dict[str, Any]:
     row: dict[str, Any] = {"round": answer.round, "site": answer.site, "status": "ok", "reason": None}
-    if answer.refusal or answer.confusion is None:
+    if answer.refusal or answer.confusion is None or answer.validation is None or answer.about is None:
         return {**row, "status": "refused", "reason": answer.refusal}
     scores = scores_from(answer.confusion, ece=answer.test_ece)
     return {
         **row,
-        "losses": dict(answer.losses),
-        "validation": dict(answer.validation),
-        "test": {name: getattr(scores, name) for name in (*SCORE_NAMES, "recall", "confusion")},
+        "losses": asdict(answer.losses),
+        "validation": asdict(answer.validation),
+        "test": {name: getattr(scores, name) for name in (*SCORES, "recall", "confusion")},
         "divergence": dict(divergences) if divergences is not None else None,
-        "seconds": dict(answer.seconds),
+        "seconds": dict(answer.cost.seconds),
         "bytes": {
-            "up": payload_bytes(answer) + answer.peer_bytes.get("up", 0),
-            "down": down + answer.peer_bytes.get("down", 0),
+            "up": payload_bytes(answer) + answer.cost.peers_up,
+            "down": down + answer.cost.peers_down,
         },
         "best": answer.best,
-        "about": dict(answer.about),
+        "about": answer.about.to_plain(),
     }
 
 
@@ -181,26 +180,33 @@ def whole_rounds(rows: Sequence[Mapping[str, Any]], *, sites: Sequence[str]) -> 
 
 
 def summary_of(
-    rows: Sequence[Mapping[str, Any]], *, experiment: Experiment, engine: str, federation: str
+    rows: Sequence[Mapping[str, Any]], *, experiment: Mapping[str, Any], sites: Sequence[str], last_round: int
 ) -> dict[str, Any]:
-    """Summarise recorded rows: per site the last round's scores on the clean test part, and the mean over sites."""
-    sites = {site: _site_summary([row for row in rows if row["site"] == site]) for site in experiment.sites}
-    scored = [site for site in sites.values() if site.get("accuracy") is not None]
-    names = (*SCORE_NAMES, "bytes_up", "bytes_down", "seconds")
-    rounds = max((row["round"] for row in rows), default=0)
+    """Summarise recorded rows: per site the last round's scores on the clean test part, and the mean over sites.
+
+    Args:
+        rows: of `results.jsonl`, whole or not.
+        experiment: its record: id, method, parameters, engine, seed, federation; what is missing stays out.
+        sites: all of them, in order.
+        last_round: the number of the experiment's last round.
+    """
+    found = {site: _site_summary([row for row in rows if row["site"] == site]) for site in sites}
+    scored = [site for site in found.values() if site.get("accuracy") is not None]
+    rounds = max((int(row["round"]) for row in rows), default=0)
+    kept = ("id", "method", "parameters", "engine", "seed", "federation")
     return {
         "version": 1,
-        "id": experiment.id,
-        "method": experiment.method,
-        "parameters": dict(experiment.parameters),
-        "engine": engine,
-        "seed": experiment.seed,
+        **{name: experiment[name] for name in kept if name in experiment},
         "rounds": rounds,
-        "federation": federation,
-        "sites": sites,
-        "mean": {name: float(np.mean([site[name] for site in scored])) for name in names} if scored else {},
-        "status": "finished" if rounds == experiment.last_round else "unfinished",
+        "sites": found,
+        "mean": {name: _mean([site[name] for site in scored]) for name in (*SCORES, *COSTS)} if scored else {},
+        "status": "finished" if rows and rounds == last_round else "unfinished",
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None
 
 
 def _site_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -208,20 +214,24 @@ def _site_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     refused = [{"round": row["round"], "reason": row["reason"]} for row in rows if row["status"] != "ok"]
     if not good:
         return {"accuracy": None, "refused": refused}
-    last, best = good[-1], max(good, key=lambda row: row["validation"]["macro_f1"])
+    last, best = good[-1], max(good, key=lambda row: (row.get("validation") or {}).get("macro_f1") or 0.0)
+    bytes_ = {way: sum((row.get("bytes") or {}).get(way, 0) for row in good) for way in ("up", "down")}
     return {
-        **last["about"],
-        **{name: last["test"][name] for name in (*SCORE_NAMES, "recall")},
+        **(last.get("about") or {}),
+        **{name: (last.get("test") or {}).get(name) for name in (*SCORES, "recall")},
         "round": last["round"],
-        "best": {
-            "round": best["round"],
-            **{name: best["test"][name] for name in ("accuracy", "macro_f1", "balanced_accuracy")},
-        },
-        "bytes_up": sum(row["bytes"]["up"] for row in good),
-        "bytes_down": sum(row["bytes"]["down"] for row in good),
-        "seconds": round(sum(sum(row["seconds"].values()) for row in good), 3),
+        "best": {"round": best["round"], **{name: (best.get("test") or {}).get(name) for name in HEADLINES}},
+        "bytes_up": bytes_["up"],
+        "bytes_down": bytes_["down"],
+        "seconds": round(sum(sum(seconds_of(row).values()) for row in good), 3),
         "refused": refused,
     }
+
+
+def seconds_of(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return a row's seconds by phase; what is not a number is left out."""
+    found = (row.get("seconds") or {}).items()
+    return {phase: float(value) for phase, value in found if isinstance(value, int | float)}
 
 
 def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:

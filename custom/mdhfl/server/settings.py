@@ -1,4 +1,4 @@
-"""`server.json`: what a server that trains needs. Only FedDF's does; every other method's server needs no file."""
+"""`server.json`: what a server needs that trains (FedDF's), or that runs a method from elsewhere; no other needs it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ class ServerSettings:
             configuration is code: use only those that you trust.
         device: "cpu", "cuda" or "cuda:<n>".
         threads: CPU threads, at least 1.
+        methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs here.
     """
 
     public: Path
@@ -25,6 +26,7 @@ class ServerSettings:
     bundles: tuple[str, ...]
     device: str
     threads: int
+    methods: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values as in server.json."""
@@ -35,6 +37,7 @@ class ServerSettings:
             "bundles": list(self.bundles),
             "device": self.device,
             "threads": self.threads,
+            **({"methods": list(self.methods)} if self.methods else {}),
         }
 
 
@@ -54,4 +57,5 @@ def read_server_settings(path: Path) -> ServerSettings:
         bundles=tuple(b if "/" not in b else str((path.parent / b).resolve()) for b in values["bundles"]),
         device=values["device"],
         threads=values["threads"],
+        methods=tuple(values.get("methods", [])),
     )

@@ -1,31 +1,26 @@
 """The server that trains, for FedDF: it builds the sites' networks, and distils all of them into each average."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mdhfl.learning.cache import how_to_read
 from mdhfl.learning.images import Part, classes_of, image_size_of, load_labelled_part, load_public_set
+from mdhfl.learning.model import Model
 from mdhfl.methods.feddf import FedDf
-from mdhfl.methods.method import Desk
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.seeds import seed_from
 from mdhfl.server.settings import ServerSettings, read_server_settings
 from mdhfl.sharing.weights import Merged, Weights, layouts_of
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from mdhfl.learning.bundle import LoadedBundle
+    from torch import Tensor
 
 
-def open_desk(path: Path, *, experiment: Experiment) -> Desk | None:
-    """Return the desk of a method whose server trains, from its server.json; None for every other method."""
-    if not experiment.create_method().needs_desk:
-        return None
-    return ServerDesk(read_server_settings(path), experiment=experiment)
+def trainer_from(path: Path, *, experiment: Experiment) -> "Callable[[], ServerTrainer]":
+    """Return what opens the server's trainer from its server.json, for the methods whose server trains."""
+    return lambda: ServerTrainer(read_server_settings(path), experiment=experiment)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +29,7 @@ class _Images:
     validation: Part
 
 
-class ServerDesk:
+class ServerTrainer:
     """Public images, a validation part and one network for each bundle, in memory from the first use."""
 
     def __init__(self, settings: ServerSettings, *, experiment: Experiment) -> None:
@@ -69,69 +64,51 @@ class ServerDesk:
             }
 
     def _logits(self, weights: Weights) -> "Tensor":
-        from mdhfl.learning.training import predict
-
-        bundle = self._bundle(weights.bundle)
-        self._load(bundle.network, weights)
-        return predict(bundle.network, images=self._images.public, intensity=bundle.intensity_transform)
+        model = self._model(weights.bundle)
+        model.load_vector(weights.values, layout=weights.layout, whose="server")
+        return model.predict(self._images.public)
 
     def _distil(self, average: Merged, bundle_name: str, *, teacher: "Tensor", settings: FedDf) -> Merged:
         import torch
 
-        from mdhfl.learning.parameters import flatten
         from mdhfl.server.distillation import distil
 
-        bundle = self._bundle(bundle_name)
-        self._load(bundle.network, average)
+        model = self._model(bundle_name)
+        model.load_vector(average.values, layout=average.layout, whose="server")
         seed = seed_from(self.experiment.seed, "server", average.round, average.layout)
         torch.manual_seed(seed)  # dropout
         best = distil(
-            bundle.network,
+            model.network,
             images=self._images.public,
             teacher=teacher,
             validation=self._images.validation,
             settings=settings,
-            intensity=bundle.intensity_transform,
+            intensity=model.bundle.intensity_transform,
             generator=torch.Generator().manual_seed(seed),
         )
-        return Merged(values=flatten(best), layout=average.layout, round=average.round)
-
-    def _load(self, network: "nn.Module", weights: Weights | Merged) -> None:
-        from mdhfl.learning.parameters import layout_of, unflatten
-
-        state = network.state_dict()
-        if layout_of(state) != weights.layout:
-            raise ValueError(
-                f"server: expected weights of layout {layout_of(state)[:8]}, got {weights.layout[:8]}; is the site's "
-                "bundle the same version as the server's?"
-            )
-        network.load_state_dict(unflatten(weights.values, like=state))
+        model.load_state(best)
+        return Merged(values=model.vector(), layout=average.layout, round=average.round)
 
     @cached_property
-    def _bundles(self) -> "dict[str, LoadedBundle]":
-        import torch
+    def _models(self) -> dict[str, Model]:
+        size, classes = image_size_of(self.settings.public), len(self.experiment.classes)
+        loaded = [
+            Model.open(name, num_classes=classes, image_size=size, device=self.settings.device)
+            for name in self.settings.bundles
+        ]
+        return {model.bundle.name: model for model in loaded}
 
-        from mdhfl.learning.bundle import load_bundle
-
-        size = image_size_of(self.settings.public)
-        classes = len(self.experiment.classes)
-        loaded = [load_bundle(name, num_classes=classes, image_size=size) for name in self.settings.bundles]
-        for bundle in loaded:
-            bundle.network.to(self.settings.device).to(memory_format=torch.channels_last)
-        return {bundle.name: bundle for bundle in loaded}
-
-    def _bundle(self, name: str) -> "LoadedBundle":
-        if name not in self._bundles:
+    def _model(self, name: str) -> Model:
+        if name not in self._models:
             raise ValueError(
-                f"server: expected a bundle among {', '.join(self._bundles)}, a site has {name!r}; add it to the "
+                f"server: expected a bundle among {', '.join(self._models)}, a site has {name!r}; add it to the "
                 '"bundles" of server.json'
             )
-        return self._bundles[name]
+        return self._models[name]
 
     @cached_property
     def _images(self) -> _Images:
-        bundle = next(iter(self._bundles.values()))  # any: `data.py` holds what each decodes to the same digests
-        how = how_to_read(bundle, image_size=image_size_of(self.settings.public), cache=None)
+        how = next(iter(self._models.values())).how_to_read()  # any: digests hold all to the same pixels
         public, digest = load_public_set(self.settings.public, **how)
         if digest != self.experiment.public_digest:
             raise ValueError(

@@ -3,18 +3,18 @@
 Numpy only: the server needs no torch.
 """
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.sharing.checks import MessageError, array, count, names, number, record, text
+from mdhfl.sharing.records import Shared
+
 Kind = Literal["probabilities", "logits"]
 ROW_SUM_TOLERANCE = 1e-3
-
-
-class KnowledgeError(ValueError):
-    """Knowledge that must not be used; the message names the site, what was expected and what came."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,71 +33,101 @@ class Subject:
     public_count: int
     classes: tuple[str, ...]
 
+    def to_wire(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "classes": list(self.classes)}
+
+    @classmethod
+    def from_wire(cls, wire: Any) -> "Subject":
+        """Rebuild a subject. Raises MessageError."""
+        values = record(wire, what="subject", fields=cls.__dataclass_fields__)
+        if values["kind"] not in get_args(Kind):
+            raise MessageError(f"subject: expected {' or '.join(get_args(Kind))}, got {values['kind']!r:.100}")
+        return cls(
+            kind=values["kind"],
+            public_digest=text(values["public_digest"], what="subject's public digest"),
+            public_count=count(values["public_count"], what="subject's public count", low=1),
+            classes=names(values["classes"], what="subject's classes"),
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
-class Knowledge:
+class Knowledge(Shared, kind="knowledge"):
     """What one site's model says about the public set.
 
     Attributes:
         values: (N, C) float32 or float16.
         subject: what the values are about.
-        site: who says it.
-        round: after which round (0 is the warm-up).
         confidence: what the method lets a site report about its training, finite; 1 for most methods.
     """
 
     values: NDArray[np.floating]
     subject: Subject
-    site: str
-    round: int
     confidence: float = 1.0
 
+    def to_wire(self) -> dict[str, Any]:
+        """Return the values, what they are about, and the confidence."""
+        return {"values": self.values, "subject": self.subject.to_wire(), "confidence": self.confidence}
 
-def check(knowledge: Knowledge, *, expected: Subject, round_: int) -> None:
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any], **known: Any) -> "Knowledge":
+        """Rebuild knowledge; its shape must be its subject's. Raises MessageError."""
+        values = record(wire, what="knowledge", fields=cls.sent())
+        subject = Subject.from_wire(values["subject"])
+        shape = (subject.public_count, len(subject.classes))
+        return cls(
+            values=array(values["values"], what="knowledge", dtypes=(np.float32, np.float16), shape=shape),
+            subject=subject,
+            confidence=number(values["confidence"], what="knowledge's confidence"),
+            **known,
+        )
+
+
+def check_knowledge(knowledge: Knowledge, *, expected: Subject, number: int) -> None:
     """Refuse knowledge that is not about the expected subject or is not what it claims to be.
 
     Raises:
-        KnowledgeError: another public set, class order, kind, shape or round; not finite; rows not summing to 1.
+        MessageError: another public set, class order, kind, shape or round; not finite; rows not summing to 1.
     """
     who = f"knowledge from site {knowledge.site!r}"
     subject, values = knowledge.subject, np.asarray(knowledge.values)
-    if knowledge.round != round_:
-        raise KnowledgeError(f"{who}: expected round {round_}, got round {knowledge.round}")
+    if knowledge.round != number:
+        raise MessageError(f"{who}: expected round {number}, got round {knowledge.round}")
     if subject.public_digest != expected.public_digest:
-        raise KnowledgeError(
+        raise MessageError(
             f"{who}: expected public set {expected.public_digest[:8]}, got {subject.public_digest[:8]}; "
             "give the site the same public folder as the server (`mdhfl check` prints its digest)"
         )
     if subject.classes != expected.classes:
-        raise KnowledgeError(
+        raise MessageError(
             f"{who}: expected classes {list(expected.classes)}, got {list(subject.classes)}; "
             "prepare the site's data with the federation's label space"
         )
     if subject.kind != expected.kind:
-        raise KnowledgeError(f"{who}: expected {expected.kind}, got {subject.kind}; is its mdhfl the same version?")
+        raise MessageError(f"{who}: expected {expected.kind}, got {subject.kind}; is its mdhfl the same version?")
     shape = (expected.public_count, len(expected.classes))
     if values.shape != shape:
-        raise KnowledgeError(
+        raise MessageError(
             f"{who}: expected shape {shape} for public set {expected.public_digest[:8]}, got {values.shape}; "
             f"does its bundle have num_classes={shape[1]}?"
         )
     if not np.isfinite(knowledge.confidence):
-        raise KnowledgeError(f"{who}: expected a finite confidence, got {knowledge.confidence}")
+        raise MessageError(f"{who}: expected a finite confidence, got {knowledge.confidence}")
     _check_values(values, kind=subject.kind, who=who)
 
 
 def _check_values(values: NDArray[Any], *, kind: Kind, who: str) -> None:
     if not np.issubdtype(values.dtype, np.floating):
-        raise KnowledgeError(f"{who}: expected floating-point values, got {values.dtype}")
+        raise MessageError(f"{who}: expected floating-point values, got {values.dtype}")
     if not np.isfinite(values).all():
         bad = int((~np.isfinite(values)).any(axis=1).sum())
-        raise KnowledgeError(f"{who}: NaN or infinity in {bad} of {len(values)} rows; its training has diverged")
+        raise MessageError(f"{who}: NaN or infinity in {bad} of {len(values)} rows; its training has diverged")
     if kind == "probabilities":
         if values.min(initial=0) < 0:
-            raise KnowledgeError(f"{who}: expected probabilities in [0, 1], got a minimum of {values.min():.4g}")
+            raise MessageError(f"{who}: expected probabilities in [0, 1], got a minimum of {values.min():.4g}")
         worst = float(np.abs(values.sum(axis=1, dtype=np.float64) - 1).max(initial=0))
         if worst > ROW_SUM_TOLERANCE:
-            raise KnowledgeError(f"{who}: expected rows that sum to 1, got one that is off by {worst:.4g}")
+            raise MessageError(f"{who}: expected rows that sum to 1, a row sum is off by {worst:.4g}")
 
 
 def divergence(teachers: NDArray[np.floating], learners: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -1,29 +1,29 @@
 """The two messages of a federation: what the server asks, what a site answers. Plain values and numpy only.
 
-`to_wire` and `from_wire` turn them into dictionaries that any transport can carry without pickle.
+`to_wire` and `from_wire` turn them into dictionaries that any transport can carry without pickle; `from_wire` checks
+every field.
 """
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.methods.method import Lesson
-from mdhfl.sharing.knowledge import Knowledge, Subject
-from mdhfl.sharing.teaching import Teaching
-from mdhfl.sharing.turns import Member, Turn
-from mdhfl.sharing.weights import Merged, Weights
+from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, array, count, names, number, record, text
+from mdhfl.sharing.knowledge import Subject
+from mdhfl.sharing.records import Lesson, Shared, tagged, untagged
 
 Action = Literal["warm_up", "learn", "adopt", "merge", "finish"]
-LESSONS: Mapping[str, type[Lesson]] = {"teaching": Teaching, "merged": Merged, "turn": Turn}
+PHASES = ("align", "train", "score", "share", "merge", "encrypt", "decrypt")  # of a site's round, which take time
+UNSIGNED = (np.uint8, np.uint16, np.uint32, np.uint64)
+LONGEST_PARAMETER, MOST_PARAMETERS = 200, 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What the server asks of every site.
+    """What the server asks of a site.
 
     Attributes:
         action: "warm_up" (round 0), "learn", "adopt" (take over the merged model, without training), "merge" (lead a
@@ -31,7 +31,7 @@ class Request:
         experiment: the experiment's id: the key of the site's state.
         round: 0 for the warm-up, then 1, 2, ...
         method: name of the method.
-        parameters: its hyper-parameters.
+        parameters: all its hyper-parameters: numbers, true, false or short texts.
         seed: of the experiment; with the site's name and the round it determines every random number.
         subject: what knowledge must be about; the site refuses if its own public set or classes differ.
         version: of mdhfl at the server; the site refuses another one.
@@ -50,117 +50,224 @@ class Request:
 
     def to_wire(self) -> dict[str, Any]:
         """Return a dictionary of plain values and numpy arrays."""
-        return {**_fields(self), "subject": _subject_to_wire(self.subject), "lesson": _lesson_to_wire(self.lesson)}
+        wire = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {
+            **wire,
+            "parameters": dict(self.parameters),
+            "subject": self.subject.to_wire(),
+            "lesson": tagged(self.lesson),
+        }
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> "Request":
-        """Rebuild a request. Raises KeyError or TypeError if it is not one."""
-        subject = _subject_from_wire(wire["subject"])
-        return cls(**{**wire, "subject": subject, "lesson": _lesson_from_wire(wire["lesson"])})
+    def from_wire(cls, wire: Any) -> "Request":
+        """Rebuild a request. Raises MessageError, naming the field."""
+        values = record(wire, what="request", fields=cls.__dataclass_fields__)
+        if values["action"] not in get_args(Action):
+            raise MessageError(f"request: expected an action among {', '.join(get_args(Action))}, got another")
+        return cls(
+            action=values["action"],
+            experiment=text(values["experiment"], what="request's experiment"),
+            round=count(values["round"], what="request's round"),
+            method=text(values["method"], what="request's method", longest=LONGEST_PARAMETER),
+            parameters=_parameters(values["parameters"]),
+            seed=count(values["seed"], what="request's seed", high=2**63 - 1),
+            subject=Subject.from_wire(values["subject"]),
+            version=text(values["version"], what="request's version"),
+            lesson=untagged(values["lesson"], kinds=Lesson.kinds),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What an answer tells about its site.
+
+    Attributes:
+        bundle: name of the site's bundle.
+        architecture: for people.
+        parameters: how many the network has.
+        training_images: how many the site has.
+        missing_classes: without a training image.
+        layout: of the network's weights, see `Weights`.
+        merged_by: who led the merge that this round began with; empty if none reached the site.
+    """
+
+    bundle: str
+    architecture: str
+    parameters: int
+    training_images: int
+    missing_classes: tuple[str, ...]
+    layout: str
+    merged_by: str = ""
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {**asdict(self), "missing_classes": list(self.missing_classes)}
+
+    @classmethod
+    def from_plain(cls, values: Any) -> "About":
+        """Rebuild it. Raises MessageError."""
+        values = record(values, what="about", fields=cls.__dataclass_fields__)
+        return cls(
+            bundle=text(values["bundle"], what="about's bundle"),
+            architecture=text(values["architecture"], what="about's architecture"),
+            parameters=count(values["parameters"], what="about's parameters"),
+            training_images=count(values["training_images"], what="about's training_images"),
+            missing_classes=names(values["missing_classes"], what="about's missing_classes"),
+            layout=text(values["layout"], what="about's layout"),
+            merged_by=text(values["merged_by"], what="about's merged_by"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """What a round cost a site.
+
+    Attributes:
+        seconds: phase -> seconds, for the phases that there were, see PHASES.
+        peers_up: bytes sent to peers since the last answer.
+        peers_down: bytes received from them.
+    """
+
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    peers_up: int = 0
+    peers_down: int = 0
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {"seconds": dict(self.seconds), "peers_up": self.peers_up, "peers_down": self.peers_down}
+
+    @classmethod
+    def from_plain(cls, values: Any) -> "Cost":
+        """Rebuild it. Raises MessageError."""
+        values = record(values, what="cost", fields=cls.__dataclass_fields__)
+        seconds = values["seconds"]
+        if not isinstance(seconds, Mapping) or not set(seconds) <= set(PHASES):
+            raise MessageError(f"cost: expected seconds for phases among {', '.join(PHASES)}, got others")
+        return cls(
+            seconds={phase: number(value, what=f"cost's {phase}", low=0) for phase, value in seconds.items()},
+            peers_up=count(values["peers_up"], what="cost's peers_up"),
+            peers_down=count(values["peers_down"], what="cost's peers_down"),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Losses:
+    """Mean losses over a round, in the units of the method's losses; None for a phase that there was not."""
+
+    train: float | None = None
+    align: float | None = None
+
+    @classmethod
+    def from_plain(cls, values: Any) -> "Losses":
+        """Rebuild them. Raises MessageError."""
+        values = record(values, what="losses", fields=cls.__dataclass_fields__)
+        known = {name: None if v is None else number(v, what=f"losses' {name}") for name, v in values.items()}
+        return cls(**known)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validation:
+    """A model's scores on the validation part, each in [0, 1]."""
+
+    accuracy: float
+    macro_f1: float
+    balanced_accuracy: float
+    ece: float
+
+    @classmethod
+    def from_plain(cls, values: Any) -> "Validation":
+        """Rebuild them. Raises MessageError."""
+        values = record(values, what="validation", fields=cls.__dataclass_fields__)
+        return cls(**{name: number(v, what=f"validation's {name}", low=0, high=1) for name, v in values.items()})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What a site answers: its knowledge, its scores and what they cost; or why it could not.
+    """What a site answers: what it shares, its scores and what they cost; or why it could not.
 
     Attributes:
         site: who.
         round: after which round.
         refusal: why there is no result; empty if all is well.
-        knowledge: what it says about the public set, None if the method shares none.
-        weights: its model, None unless the method shares weights.
-        validation: accuracy, macro_f1, balanced_accuracy, ece on the validation part.
+        shared: its knowledge or model, None if the method shares nothing with the server.
+        validation: scores on the validation part.
         confusion: (C, C) unsigned counts on the clean test part, rows the true class.
         test_ece: expected calibration error on the test part.
-        losses: "train" and "align", mean over the round; align is None if nobody taught.
-        seconds: by phase: "align", "train", "score", "share"; in a swarm also "merge", "encrypt", "decrypt".
-        peer_bytes: "up" and "down", what it exchanged with its peers since its last answer; empty without a swarm.
-        about: "bundle", "architecture", "parameters" (count), "training_images", "missing_classes", "layout".
+        losses: over the round.
+        cost: seconds and bytes.
+        about: the site and its network.
         best: whether this is the site's best round so far on its validation part.
     """
 
     site: str
     round: int
     refusal: str = ""
-    knowledge: Knowledge | None = None
-    weights: Weights | None = None
-    validation: Mapping[str, float] = field(default_factory=dict)
-    confusion: NDArray[np.integer] | None = None
+    shared: Shared | None = None
+    validation: Validation | None = None
+    confusion: NDArray[np.unsignedinteger] | None = None
     test_ece: float = 0.0
-    losses: Mapping[str, float | None] = field(default_factory=dict)
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    peer_bytes: Mapping[str, int] = field(default_factory=dict)
-    about: Mapping[str, Any] = field(default_factory=dict)
+    losses: Losses = field(default_factory=Losses)
+    cost: Cost = field(default_factory=Cost)
+    about: About | None = None
     best: bool = False
+
+    def refused(self, reason: str, **changes: Any) -> "Answer":
+        """Return the answer without its shares, and with a reason against it."""
+        return replace(self, shared=None, refusal=reason, **changes)
 
     def to_wire(self) -> dict[str, Any]:
         """Return a dictionary of plain values and numpy arrays."""
-        wire = _fields(self)
-        if self.knowledge is not None:
-            wire["knowledge"] = {
-                "values": self.knowledge.values,
-                "subject": _subject_to_wire(self.knowledge.subject),
-                "confidence": self.knowledge.confidence,
-            }
-        if self.weights is not None:
-            wire["weights"] = {name: getattr(self.weights, name) for name in ("values", "layout", "bundle", "images")}
-        return wire
+        return {
+            **{name: getattr(self, name) for name in ("site", "round", "refusal", "confusion", "test_ece", "best")},
+            "shared": tagged(self.shared),
+            "validation": None if self.validation is None else asdict(self.validation),
+            "losses": asdict(self.losses),
+            "cost": self.cost.to_plain(),
+            "about": None if self.about is None else self.about.to_plain(),
+        }
 
     @classmethod
-    def from_wire(cls, wire: Mapping[str, Any]) -> "Answer":
-        """Rebuild an answer. Raises KeyError or TypeError if it is not one."""
-        said, weights = wire["knowledge"], wire["weights"]
-        signed = {"site": wire["site"], "round": wire["round"]}
-        if said is not None:
-            said = Knowledge(**{**said, "subject": _subject_from_wire(said["subject"])}, **signed)
-        if weights is not None:
-            weights = Weights(**weights, **signed)
-        return cls(**{**wire, "knowledge": said, "weights": weights})
+    def from_wire(cls, wire: Any) -> "Answer":
+        """Rebuild an answer. Raises MessageError, naming the field."""
+        values = record(wire, what="answer", fields=cls.__dataclass_fields__)
+        site = text(values["site"], what="answer's site")
+        number_ = count(values["round"], what="answer's round", low=-1)
+        if not isinstance(values["best"], bool):
+            raise MessageError("answer's best: expected true or false, got something else")
+        return cls(
+            site=site,
+            round=number_,
+            refusal=text(values["refusal"], what="answer's refusal", longest=LONGEST_TEXT),
+            shared=untagged(values["shared"], kinds=Shared.kinds, site=site, round=number_),
+            validation=None if values["validation"] is None else Validation.from_plain(values["validation"]),
+            confusion=_square(values["confusion"]),
+            test_ece=number(values["test_ece"], what="answer's test_ece", low=0, high=1),
+            losses=Losses.from_plain(values["losses"]),
+            cost=Cost.from_plain(values["cost"]),
+            about=None if values["about"] is None else About.from_plain(values["about"]),
+            best=values["best"],
+        )
 
 
-def payload_bytes(message: Request | Answer | Mapping[str, Any]) -> int:
-    """Count the bytes of a message: its arrays plus everything else as compact JSON.
-
-    The same for every engine; what FLARE adds on the wire is measured in `benchmarks/`.
-    """
-    arrays: list[int] = []
-
-    def without_arrays(value: Any) -> Any:
-        if isinstance(value, np.ndarray | bytes):
-            arrays.append(value.nbytes if isinstance(value, np.ndarray) else len(value))
-            return None
-        return {k: without_arrays(v) for k, v in value.items()} if isinstance(value, dict) else value
-
-    wire = dict(message) if isinstance(message, Mapping) else message.to_wire()
-    text = json.dumps(without_arrays(wire), separators=(",", ":"))
-    return sum(arrays) + len(text.encode())
+def _parameters(values: Any) -> dict[str, Any]:
+    if not isinstance(values, Mapping) or len(values) > MOST_PARAMETERS:
+        raise MessageError(f"request: expected at most {MOST_PARAMETERS} hyper-parameters by name, got something else")
+    checked: dict[str, Any] = {}
+    for name, value in values.items():
+        what = f"request's parameter {text(name, what='a name of a parameter')}"
+        plain = isinstance(value, bool) or value is None
+        if isinstance(value, str):
+            text(value, what=what, longest=LONGEST_PARAMETER)
+        elif not plain:
+            number(value, what=what)
+        checked[name] = value
+    return checked
 
 
-def _fields(record: Any) -> dict[str, Any]:
-    values = {name: getattr(record, name) for name in record.__dataclass_fields__}
-    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()}
-
-
-def _lesson_to_wire(lesson: Lesson | None) -> dict[str, Any] | None:
-    if lesson is None:
+def _square(confusion: Any) -> NDArray[np.unsignedinteger] | None:
+    if confusion is None:
         return None
-    if isinstance(lesson, Turn):
-        return {"kind": "turn", **_fields(lesson), "members": {s: asdict(m) for s, m in lesson.members.items()}}
-    return {"kind": "teaching" if isinstance(lesson, Teaching) else "merged", **_fields(lesson)}
-
-
-def _lesson_from_wire(wire: Mapping[str, Any] | None) -> Lesson | None:
-    if wire is None:
-        return None
-    values = {name: value for name, value in wire.items() if name != "kind"}
-    if wire["kind"] == "turn":
-        values["members"] = {site: Member(**member) for site, member in values["members"].items()}
-    return LESSONS[wire["kind"]](**values)
-
-
-def _subject_to_wire(subject: Subject) -> dict[str, Any]:
-    return {**asdict(subject), "classes": list(subject.classes)}
-
-
-def _subject_from_wire(wire: Mapping[str, Any]) -> Subject:
-    return Subject(**{**wire, "classes": tuple(wire["classes"])})
+    counts = array(confusion, what="answer's confusion", dtypes=UNSIGNED, shape=(None, None))
+    if counts.shape[0] != counts.shape[1]:
+        raise MessageError(f"answer's confusion: expected a square matrix, got shape {counts.shape}")
+    return counts

@@ -9,26 +9,46 @@ where S = sum_j w_j K_j and W = sum_j w_j. The gradients with respect to q are i
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.sharing.checks import MessageError, array, count, number, record, text
 from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.records import Lesson
 
 
 @dataclass(frozen=True, kw_only=True)
-class Teaching:
+class Teaching(Lesson, kind="teaching"):
     """What the server broadcasts.
 
     Attributes:
         values: (N, C) float32, the weighted sum of the sites' knowledge.
         weights: site name -> its weight in the sum, above 0. A site that is named here subtracts its own share.
-        round: the round whose knowledge was summed.
     """
 
     values: NDArray[np.float32]
     weights: Mapping[str, float]
-    round: int
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the values, the weights and the round."""
+        return {"values": self.values, "weights": dict(self.weights), "round": self.round}
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any], **known: Any) -> "Teaching":
+        """Rebuild a teaching. Raises MessageError."""
+        values = record(wire, what="teaching", fields=cls.sent())
+        if not isinstance(values["weights"], Mapping):
+            raise MessageError(f"teaching: expected a weight per site, got {type(values['weights']).__name__}")
+        return cls(
+            values=array(values["values"], what="teaching", dtypes=(np.float32,), shape=(None, None)),
+            weights={
+                text(site, what="teaching's site"): number(weight, what="teaching's weight", low=0)
+                for site, weight in values["weights"].items()
+            },
+            round=count(values["round"], what="teaching's round"),
+        )
 
 
 def weighted_sum(knowledge: Mapping[str, Knowledge], *, weights: Mapping[str, float]) -> Teaching:

@@ -6,15 +6,17 @@ settings allow it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.sharing.knowledge import KnowledgeError
+from mdhfl.sharing.checks import MessageError, array, count, record, text
+from mdhfl.sharing.records import Lesson, Shared
 
 
 @dataclass(frozen=True, kw_only=True)
-class Weights:
+class Weights(Shared, kind="weights"):
     """One site's model.
 
     Attributes:
@@ -23,58 +25,74 @@ class Weights:
         layout: 64 hexadecimal digits that identify the entries' names and shapes. Only equal layouts can be averaged.
         bundle: name of the bundle that builds the network.
         images: number of training images, at least 1: the model's weight in a mean.
-        site: whose model it is.
-        round: after which round (0 is the warm-up).
     """
 
     values: NDArray[np.float32]
     layout: str
     bundle: str
     images: int
-    site: str
-    round: int
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any], **known: Any) -> "Weights":
+        """Rebuild a site's model. Raises MessageError."""
+        values = record(wire, what="weights", fields=cls.sent())
+        return cls(
+            values=array(values["values"], what="weights", dtypes=(np.float32,), shape=(None,)),
+            layout=text(values["layout"], what="weights' layout"),
+            bundle=text(values["bundle"], what="weights' bundle"),
+            images=count(values["images"], what="weights' number of training images", low=1),
+            **known,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merged:
+class Merged(Lesson, kind="merged"):
     """What replaces the models of all sites of one layout.
 
     Attributes:
         values: (M,) float32.
         layout: as in Weights.
-        round: the round whose models were merged.
     """
 
     values: NDArray[np.float32]
     layout: str
-    round: int
+
+    @classmethod
+    def from_wire(cls, wire: Mapping[str, Any], **known: Any) -> "Merged":
+        """Rebuild a merged model. Raises MessageError."""
+        values = record(wire, what="merged model", fields=cls.sent())
+        return cls(
+            values=array(values["values"], what="merged model", dtypes=(np.float32,), shape=(None,)),
+            layout=text(values["layout"], what="merged model's layout"),
+            round=count(values["round"], what="merged model's round"),
+        )
 
 
-def check_weights(weights: Weights, *, round_: int) -> None:
+def check_weights(weights: Weights, *, number: int) -> None:
     """Refuse weights that must not be averaged.
 
     Raises:
-        KnowledgeError: another round, not one float32 vector, NaN or infinity, no training images.
+        MessageError: another round, not one float32 vector, NaN or infinity, no training images.
     """
     who, values = f"weights from site {weights.site!r}", np.asarray(weights.values)
-    if weights.round != round_:
-        raise KnowledgeError(f"{who}: expected round {round_}, got round {weights.round}")
+    if weights.round != number:
+        raise MessageError(f"{who}: expected round {number}, got round {weights.round}")
     if values.ndim != 1 or values.dtype != np.float32:
-        raise KnowledgeError(f"{who}: expected one vector of float32, got {values.dtype} of shape {values.shape}")
+        raise MessageError(f"{who}: expected one vector of float32, got {values.dtype} of shape {values.shape}")
     if not np.isfinite(values).all():
-        raise KnowledgeError(f"{who}: NaN or infinity in {int((~np.isfinite(values)).sum())} of {values.size} numbers")
+        raise MessageError(f"{who}: NaN or infinity in {int((~np.isfinite(values)).sum())} of {values.size} numbers")
     if weights.images < 1:
-        raise KnowledgeError(f"{who}: expected at least 1 training image, got {weights.images}")
+        raise MessageError(f"{who}: expected at least 1 training image, got {weights.images}")
 
 
 def check_length(weights: Weights, *, like: Weights) -> None:
     """Refuse weights that cannot be added to others of their layout.
 
     Raises:
-        KnowledgeError: another length.
+        MessageError: another length.
     """
     if weights.values.size != like.values.size:
-        raise KnowledgeError(
+        raise MessageError(
             f"weights from site {weights.site!r}: expected {like.values.size} numbers for layout {like.layout[:8]}, "
             f"got {weights.values.size}; is its mdhfl the same version?"
         )
@@ -95,7 +113,7 @@ def mean_of(shared: Mapping[str, Weights]) -> Merged:
         shared: site name -> its checked weights; at least one, all of one layout and round.
 
     Raises:
-        KnowledgeError: vectors of one layout but of different lengths.
+        MessageError: vectors of one layout but of different lengths.
 
     Source: McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017, alg. 1.
     """

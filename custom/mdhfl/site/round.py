@@ -1,200 +1,151 @@
-"""One round at a site: take over what was merged, align, train, score, share. All that it needs is in `Work`."""
+"""One round at a site: learn from the lesson, train, score, share. Nothing here is written to disk."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from mdhfl.learning.images import Part
-from mdhfl.methods.method import KnowledgeMethod
-from mdhfl.metrics import Scores, confusion_matrix, expected_calibration_error, scores_from, smallest_counts
-from mdhfl.sharing.knowledge import Knowledge
-from mdhfl.sharing.messages import Answer
-from mdhfl.sharing.teaching import Teaching
-from mdhfl.sharing.turns import Turn
+from mdhfl.learning.model import ShouldStop, never
+from mdhfl.methods import Method
+from mdhfl.metrics import smallest_counts
+from mdhfl.sharing.messages import About, Answer, Cost, Losses, Request, Validation
 from mdhfl.sharing.weights import Merged, Weights
-from mdhfl.site.work import Work, seed_of
+from mdhfl.site.state import Progress
+from mdhfl.site.work import Opened, seed_of
+from mdhfl.swarm.member import Swarm
 from mdhfl.timing import timed
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def learn(work: Work) -> Answer:
-    """Do the round of `work.request`, of action "warm_up", "learn" or "adopt". Nothing is written to disk.
+@dataclass(kw_only=True)
+class SiteRound:
+    """A site in one round, as its method sees it (`methods.method.Learner`).
 
-    Raises:
-        ValueError: what was merged is of another network, or what was taught cannot be used.
-        TrainingDiverged: NaN or infinity; the network in memory is spoilt.
-        Aborted: `work.should_stop` said so.
+    Attributes:
+        opened: images and network.
+        request: what is asked.
+        method: the request's.
+        progress: where the site stood before; None if it has not begun.
+        open_swarm: gives the site's part in the experiment's swarm.
+        should_stop: asked between two batches.
+        seconds: by phase, so far.
     """
-    losses: dict[str, float | None] = {"align": None, "train": None}
-    if work.progress is None:
-        losses["train"] = _train(work, epochs=work.method.warm_up_epochs, phase="warm_up")
-    _adopt(work)
-    if work.request.action == "learn":
-        losses["align"] = _align(work, work.request.lesson)
-        losses["train"] = _train(work, epochs=work.method.local_epochs, phase="train")
-    return _score_and_share(work, losses)
 
+    opened: Opened
+    request: Request
+    method: Method
+    progress: Progress | None
+    open_swarm: Callable[[bool], Swarm]
+    should_stop: ShouldStop = never
+    seconds: dict[str, float] = field(default_factory=dict)
 
-def weights_of(work: Work, *, round_: int) -> Weights:
-    """Return the site's model as it is now, after a round."""
-    from mdhfl.learning.parameters import flatten
+    @property
+    def site(self) -> str:
+        return self.opened.settings.site
 
-    return Weights(
-        values=flatten(work.bundle.network.state_dict()),
-        layout=work.layout,
-        bundle=work.bundle.name,
-        images=len(work.private.training.labels),
-        site=work.settings.site,
-        round=round_,
-    )
+    @property
+    def last(self) -> Answer | None:
+        return self.progress.answer if self.progress else None
 
+    def run(self) -> Answer:
+        """Do the round of a request of action "warm_up", "learn" or "adopt".
 
-def _adopt(work: Work) -> None:
-    """Take over a merged model, if the request or this site's peers have one. The optimiser goes on."""
-    merged = work.request.lesson
-    if isinstance(merged, Turn):
-        if work.swarm is None:
-            raise ValueError(f"site {work.settings.site!r}: {work.request.method!r} has no swarm's turns")
-        merged = work.swarm.take(merged)
-    if not isinstance(merged, Merged):
-        return
-    if merged.layout != work.layout:
-        raise ValueError(
-            f"site {work.settings.site!r}: expected weights of layout {work.layout[:8]} ({work.bundle.name}), got "
-            f"{merged.layout[:8]}; is its mdhfl, and its bundle, the same version as the others'?"
-        )
-    from mdhfl.learning.parameters import unflatten
+        Raises:
+            ValueError: what was merged is of another network, or what was taught cannot be used.
+            TrainingDiverged: NaN or infinity; the network in memory is spoilt.
+            Aborted: `should_stop` said so.
+        """
+        align = train = None
+        if self.progress is None:
+            train = self._train(epochs=self.method.warm_up_epochs, phase="warm_up")
+        if self.request.lesson is not None:
+            align = self.method.learn(self.request.lesson, self)
+        if self.request.action == "learn":
+            train = self._train(epochs=self.method.local_epochs, phase="train")
+        return self._score_and_share(Losses(train=train, align=align))
 
-    network = work.bundle.network
-    network.load_state_dict(unflatten(merged.values, like=network.state_dict()))
+    # what a method may ask for
 
+    def align(self, targets: "Tensor", *, loss: Callable[["Tensor", "Tensor"], "Tensor"], epochs: int) -> float | None:
+        with timed(self.seconds, "align"):
+            return self.opened.model.fit(
+                self.opened.public,
+                targets,
+                loss=loss,
+                epochs=epochs,
+                seed=self._seed("align"),
+                should_stop=self.should_stop,
+            )
 
-def _align(work: Work, teaching: object) -> float | None:
-    if not isinstance(teaching, Teaching) or not isinstance(work.method, KnowledgeMethod):
-        return None
-    own = work.progress.answer.knowledge if work.progress else None
-    teacher = work.method.teacher(teaching, own=own, site=work.settings.site)
-    if teacher is None:
-        return None
-    import torch
+    def answers(self) -> "Tensor":
+        return self.opened.model.predict(self.opened.public, should_stop=self.should_stop)
 
-    return _fit(
-        work,
-        images=work.public,
-        targets=torch.from_numpy(teacher),
-        loss=work.method.alignment_loss,
-        epochs=work.method.align_epochs,
-        augment=None,
-        phase="align",
-    )
-
-
-def _train(work: Work, *, epochs: int, phase: str) -> float | None:
-    transforms = work.bundle.random_transforms
-    if transforms is not None:
-        transforms.set_random_state(seed=seed_of(work.settings, work.request, f"{phase} transforms") % 2**32)
-    training = work.pool or work.private.training
-    return _fit(
-        work,
-        images=training.images,
-        targets=training.labels,
-        images_per_epoch=len(work.private.training.labels),
-        loss=work.method.training_loss,
-        penalty=work.method.penalty(work.bundle.network),
-        epochs=epochs,
-        augment=None if transforms is None else transforms.batch,
-        phase=phase,
-    )
-
-
-def _fit(work: Work, *, phase: str, **arguments: Any) -> float | None:
-    import torch
-
-    from mdhfl.learning.training import fit
-
-    seed = seed_of(work.settings, work.request, phase)
-    torch.manual_seed(seed)  # dropout
-    with timed(work.seconds, "align" if phase == "align" else "train"):
-        return fit(
-            work.bundle.network,
-            optimizer=work.bundle.optimizer,
-            batch_size=work.bundle.batch_size,
-            intensity=work.bundle.intensity_transform,
-            generator=torch.Generator().manual_seed(seed),
-            should_stop=work.should_stop,
-            **arguments,
+    def weights(self) -> Weights:
+        learning = self.request.action in ("warm_up", "learn", "adopt")
+        return Weights(
+            values=self.opened.model.vector(),
+            layout=self.opened.model.layout,
+            bundle=self.opened.model.bundle.name,
+            images=len(self.opened.private.training.labels),
+            site=self.site,
+            round=self.request.round if learning or self.last is None else self.last.round,
         )
 
+    def adopt(self, merged: Merged) -> None:
+        self.opened.model.load_vector(merged.values, layout=merged.layout, whose=f"site {self.site!r}")
 
-def _score_and_share(work: Work, losses: dict[str, float | None]) -> Answer:
-    with timed(work.seconds, "score"):
-        validation, _ = _score(work, work.private.validation)
-        test, confusion = _score(work, work.private.test)
-    with timed(work.seconds, "share"):
-        knowledge = _knowledge(work, losses)
-        shared = work.method.shares == "weights" and work.request.action != "adopt"
-        weights = weights_of(work, round_=work.request.round) if shared else None
-    best_so_far = work.progress.best_score if work.progress else -1.0
-    seconds, work.seconds = work.seconds, {}
-    peer_bytes: dict[str, int] = {}
-    if work.swarm is not None:
-        peer_bytes, work.swarm.peer_bytes = work.swarm.peer_bytes, {"up": 0, "down": 0}
-        seconds, work.swarm.seconds = {**seconds, **work.swarm.seconds}, {}
-    return Answer(
-        site=work.settings.site,
-        round=work.request.round,
-        knowledge=knowledge,
-        weights=weights,
-        peer_bytes=peer_bytes,
-        validation={name: getattr(validation, name) for name in ("accuracy", "macro_f1", "balanced_accuracy", "ece")},
-        confusion=confusion,
-        test_ece=test.ece,
-        losses=losses,
-        seconds={phase: round(value, 3) for phase, value in seconds.items()},
-        about={
-            "bundle": work.bundle.name,
-            "architecture": work.bundle.architecture,
-            "parameters": work.bundle.parameters,
-            "training_images": len(work.private.training.labels),
-            "missing_classes": list(work.private.missing_classes),
-            "layout": work.layout,
-            **({"merged_by": work.swarm.merged_by} if work.swarm else {}),
-        },
-        best=validation.macro_f1 > best_so_far,
-    )
+    def swarm(self, *, encrypted: bool) -> Swarm:
+        return self.open_swarm(encrypted)
 
+    # the round's own steps
 
-def _score(work: Work, part: Part) -> tuple[Scores, np.ndarray]:
-    classes = len(work.private.classes)
-    labels = part.labels.numpy()
-    probabilities = _logits(work, part.images).softmax(dim=1).numpy() if len(labels) else np.zeros((0, classes))
-    confusion = confusion_matrix(labels, probabilities.argmax(axis=1), classes=classes)
-    scores = scores_from(confusion, ece=expected_calibration_error(probabilities, labels))
-    return scores, smallest_counts(confusion)
+    def _train(self, *, epochs: int, phase: str) -> float | None:
+        opened = self.opened
+        with timed(self.seconds, "train"):
+            return opened.model.fit(
+                opened.training.images,
+                opened.training.labels,
+                images_per_epoch=len(opened.private.training.labels),
+                loss=self.method.training_loss,
+                penalty=self.method.penalty(opened.model.network),
+                epochs=epochs,
+                seed=self._seed(phase),
+                transforms_seed=self._seed(f"{phase} transforms"),
+                should_stop=self.should_stop,
+            )
 
+    def _score_and_share(self, losses: Losses) -> Answer:
+        private = self.opened.private
+        with timed(self.seconds, "score"):
+            validation, _ = self.opened.model.score(private.validation, should_stop=self.should_stop)
+            test, confusion = self.opened.model.score(private.test, should_stop=self.should_stop)
+        with timed(self.seconds, "share"):
+            shared = self.method.share(self, losses=losses)
+        names = Validation.__dataclass_fields__
+        return Answer(
+            site=self.site,
+            round=self.request.round,
+            shared=shared,
+            validation=Validation(**{name: getattr(validation, name) for name in names}),
+            confusion=smallest_counts(confusion),
+            test_ece=test.ece,
+            losses=losses,
+            cost=Cost(seconds={phase: round(value, 3) for phase, value in self.seconds.items()}),
+            about=self._about(),
+            best=validation.macro_f1 > (self.progress.best_score if self.progress else -1.0),
+        )
 
-def _knowledge(work: Work, losses: Mapping[str, float | None]) -> Knowledge | None:
-    if not isinstance(work.method, KnowledgeMethod):
-        return None
-    before = work.progress.answer.losses.get("train") if work.progress else None
-    return Knowledge(
-        values=work.method.express(_logits(work, work.public)).numpy().astype(np.float32),
-        subject=work.request.subject,
-        site=work.settings.site,
-        round=work.request.round,
-        confidence=work.method.confidence(before=before, now=losses["train"]),
-    )
+    def _about(self) -> About:
+        bundle, private = self.opened.model.bundle, self.opened.private
+        return About(
+            bundle=bundle.name,
+            architecture=bundle.architecture,
+            parameters=bundle.parameters,
+            training_images=len(private.training.labels),
+            missing_classes=private.missing_classes,
+            layout=self.opened.model.layout,
+        )
 
-
-def _logits(work: Work, images: "Tensor") -> "Tensor":
-    from mdhfl.learning.training import TrainingDiverged, predict
-
-    logits = predict(
-        work.bundle.network, images=images, intensity=work.bundle.intensity_transform, should_stop=work.should_stop
-    )
-    if not bool(logits.isfinite().all()):
-        raise TrainingDiverged("the model's answers became NaN or infinite")
-    return logits
+    def _seed(self, purpose: str) -> int:
+        return seed_of(self.opened.settings, self.request, purpose)

@@ -22,6 +22,7 @@ class SiteSettings:
         threads: CPU threads of the site's process, at least 1.
         may_share: what may leave the site beside its scores: "knowledge", "encrypted_weights", "weights". A method that
             shares anything else is refused.
+        methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs at the site.
     """
 
     site: str
@@ -32,6 +33,7 @@ class SiteSettings:
     device: str
     threads: int
     may_share: tuple[str, ...] = ("knowledge",)
+    methods: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values as in site.json."""
@@ -44,6 +46,7 @@ class SiteSettings:
             "device": self.device,
             "threads": self.threads,
             "may_share": list(self.may_share),
+            **({"methods": list(self.methods)} if self.methods else {}),
         }
 
 
@@ -73,4 +76,5 @@ def read_site_settings(path: Path) -> SiteSettings:
         device=values["device"],
         threads=values["threads"],
         may_share=tuple(values.get("may_share", ["knowledge"])),
+        methods=tuple(values.get("methods", [])),
     )

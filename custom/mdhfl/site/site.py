@@ -3,25 +3,33 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 from mdhfl import __version__
+from mdhfl.learning.model import ShouldStop, never
 from mdhfl.learning.tensors import save_tensors
-from mdhfl.methods import create
-from mdhfl.methods.method import Method
+from mdhfl.methods import Method, create, name_of, parameters_of
 from mdhfl.sharing.messages import Answer, Request
-from mdhfl.sharing.weights import Weights
-from mdhfl.site.round import learn, weights_of
+from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.state import Progress, load_progress, save_progress
-from mdhfl.site.work import ShouldStop, Surroundings, Work, build_work, state_path
+from mdhfl.site.work import Opened, Surroundings, open_site, state_path
+from mdhfl.swarm.member import Swarm
 from mdhfl.swarm.peers import NoPeers
 
-if TYPE_CHECKING:
-    from mdhfl.swarm.member import Swarm
-
 PEER_PATIENCE = 60.0  # seconds that a peer's message waits for this site to finish what it is doing
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """What a site has in memory for one experiment; `progress` is what lies on its disk, and `swarm` comes with use."""
+
+    experiment: str
+    method: Method
+    opened: Opened
+    progress: Progress | None
+    swarm: Swarm | None = None
 
 
 class Site:
@@ -30,10 +38,10 @@ class Site:
     def __init__(self, settings: SiteSettings, *, surroundings: Surroundings | None = None) -> None:
         self.settings = settings
         self.surroundings = surroundings or Surroundings(peers=NoPeers())
-        self._work: Work | None = None
+        self._work: _Work | None = None
         self._busy = threading.Lock()
 
-    def answer(self, request: Request, *, should_stop: ShouldStop = lambda: False) -> Answer:
+    def answer(self, request: Request, *, should_stop: ShouldStop = never) -> Answer:
         """Do what the server asks.
 
         A request for the round that the site has finished last is answered from its state, without training again.
@@ -47,12 +55,13 @@ class Site:
         self._use_threads()
         try:
             with self._busy, _own_random_numbers():
-                work = self._open(request, should_stop)
+                work = self._open(request)
                 if request.action == "finish":
-                    return self._finish(work)
+                    return self._finish(work, request)
                 if request.action == "merge":
-                    return self._lead(work)
-                return self._learn(work)
+                    work.method.lead(self._between_rounds(work, request))
+                    return Answer(site=self.settings.site, round=request.round)
+                return self._learn(work, request, should_stop)
         except TrainingDiverged as error:
             return self._stop(request, reason=str(error))
         except Aborted:
@@ -73,28 +82,16 @@ class Site:
             return {"refusal": f"site {self.settings.site!r} is busy training"}
         try:
             with _own_random_numbers():
-                work = self._open(Request.from_wire(message["request"]), lambda: False)
-                swarm, own = self._swarm_of(work)
-                return swarm.receive(sender, message, work.request, own)
+                request = Request.from_wire(message["request"])
+                work = self._open(request)
+                return work.method.receive(sender, message, self._between_rounds(work, request))
         except (ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
             return {"refusal": str(error) or type(error).__name__}
         finally:
             self._busy.release()
 
-    def _lead(self, work: Work) -> Answer:
-        swarm, own = self._swarm_of(work)
-        swarm.lead(work.request, own)
-        return Answer(site=self.settings.site, round=work.request.round)
-
-    def _swarm_of(self, work: Work) -> "tuple[Swarm, Weights]":
-        if work.swarm is None:
-            raise ValueError(f"method {work.request.method!r} has no peers: its sites speak to the server only")
-        if work.progress is None:
-            raise ValueError(f"site {self.settings.site!r} has no model to share: it has not finished round 0")
-        return work.swarm, weights_of(work, round_=work.progress.answer.round)
-
-    def _learn(self, work: Work) -> Answer:
-        request, progress = work.request, work.progress
+    def _learn(self, work: _Work, request: Request, should_stop: ShouldStop) -> Answer:
+        progress = work.progress
         if progress is not None:
             if progress.stopped:
                 return Answer(site=self.settings.site, round=request.round, refusal=progress.stopped)
@@ -104,34 +101,60 @@ class Site:
                 raise ValueError(
                     f"site {self.settings.site!r} has already finished round {progress.answer.round} of experiment "
                     f"{request.experiment!r}, but was asked for round {request.round}; give the new experiment "
-                    f"another id, or delete {work.folder}"
+                    f"another id, or delete {work.opened.folder}"
                 )
-        work.progress = self._keep(work, learn(work))
+        answer = self._round(work, request, should_stop=should_stop).run()
+        if work.swarm is not None and answer.about is not None:
+            about = replace(answer.about, merged_by=work.swarm.merged_by)
+            answer = replace(answer, cost=work.swarm.spent(answer.cost), about=about)
+        work.progress = self._keep(work, answer)
         if work.swarm is not None:
             work.swarm.commit()
-        return work.progress.answer
+        return answer
 
-    def _keep(self, work: Work, answer: Answer) -> Progress:
+    def _round(self, work: _Work, request: Request, *, should_stop: ShouldStop = never) -> SiteRound:
+        return SiteRound(
+            opened=work.opened,
+            request=request,
+            method=work.method,
+            progress=work.progress,
+            open_swarm=lambda encrypted: self._swarm_of(work, encrypted=encrypted),
+            should_stop=should_stop,
+        )
+
+    def _between_rounds(self, work: _Work, request: Request) -> SiteRound:
+        if work.progress is None:
+            raise ValueError(f"site {self.settings.site!r} has no model to share: it has not finished round 0")
+        return self._round(work, request)
+
+    def _swarm_of(self, work: _Work, *, encrypted: bool) -> Swarm:
+        if work.swarm is None:
+            work.swarm = Swarm(
+                site=self.settings.site,
+                experiment=work.experiment,
+                folder=work.opened.folder,
+                peers=self.surroundings.peers,
+                encrypted=encrypted,
+            )
+        return work.swarm
+
+    def _keep(self, work: _Work, answer: Answer) -> Progress:
+        model, score = work.opened.model, answer.validation.macro_f1 if answer.validation else 0.0
         progress = Progress(
             answer=answer,
-            model=work.bundle.network.state_dict(),
-            optimizer=work.bundle.optimizer.state_dict(),
-            best_score=max(answer.validation["macro_f1"], work.progress.best_score if work.progress else -1.0),
+            model=model.network.state_dict(),
+            optimizer=model.bundle.optimizer.state_dict(),
+            best_score=max(score, work.progress.best_score if work.progress else -1.0),
         )
         if answer.best:
-            save_tensors(work.folder / "best.pt", self._checkpoint(progress))
-        save_progress(state_path(self.settings, work.request), progress)
+            save_tensors(work.opened.folder / "best.pt", _checkpoint(progress))
+        save_progress(work.opened.folder / "state.pt", progress)
         return progress
 
-    def _finish(self, work: Work) -> Answer:
+    def _finish(self, work: _Work, request: Request) -> Answer:
         if work.progress is not None:
-            save_tensors(work.folder / "last.pt", self._checkpoint(work.progress))
-        return Answer(site=self.settings.site, round=work.request.round)
-
-    @staticmethod
-    def _checkpoint(progress: Progress) -> dict[str, Any]:
-        answer = progress.answer
-        return {"model": dict(progress.model), "round": answer.round, "scores": dict(answer.validation)}
+            save_tensors(work.opened.folder / "last.pt", _checkpoint(work.progress))
+        return Answer(site=self.settings.site, round=request.round)
 
     def _stop(self, request: Request, *, reason: str) -> Answer:
         """Keep the last good state, mark it as final, and say so now and in every later round."""
@@ -139,7 +162,7 @@ class Site:
         path = state_path(self.settings, request)
         reason = (
             f"site {self.settings.site!r} stopped in round {request.round}: {reason}. Its last good state is kept in "
-            f"{path.parent}. Lower the learning rate in its bundle, or look for wrong images, then start anew"
+            f"{path.parent}. Lower the learning rate in its bundle, or look for wrong images, then start a new run"
         )
         progress = load_progress(path)
         if progress is not None:
@@ -147,23 +170,32 @@ class Site:
                 save_progress(path, replace(progress, stopped=reason))
         return Answer(site=self.settings.site, round=request.round, refusal=reason)
 
-    def _open(self, request: Request, should_stop: ShouldStop) -> Work:
+    def _open(self, request: Request) -> _Work:
         """Return what is in memory for this experiment, or build it and restore the site's progress into it."""
         if request.version != __version__:
             raise ValueError(
                 f"site {self.settings.site!r} runs mdhfl {__version__}, the server {request.version}; "
                 "install the same version on both"
             )
-        method = create(request.method, request.parameters)
-        self._check_permission(method)
         work = self._work
-        if work is None or work.request.experiment != request.experiment:
-            work = build_work(self.settings, request, should_stop=should_stop, surroundings=self.surroundings)
-        work.request, work.method, work.should_stop = request, method, should_stop
+        if work is None or work.experiment != request.experiment:
+            work = self._restore(request, self._method(request))
+        elif (name_of(work.method), parameters_of(work.method)) != (request.method, dict(request.parameters)):
+            work.method = self._method(request)
         self._work = work
         return work
 
-    def _check_permission(self, method: Method) -> None:
+    def _restore(self, request: Request, method: Method) -> _Work:
+        opened = open_site(self.settings, request, method, surroundings=self.surroundings)
+        progress = load_progress(state_path(self.settings, request))
+        if progress is not None:
+            opened.model.load_state(progress.model)
+            opened.model.bundle.optimizer.load_state_dict(dict(progress.optimizer))
+        return _Work(experiment=request.experiment, method=method, opened=opened, progress=progress)
+
+    def _method(self, request: Request) -> Method:
+        """Return the request's method, if the site trusts its module and allows what it shares."""
+        method = create(request.method, request.parameters, trusted=self.settings.methods)
         wanted, allowed = method.permission, self.settings.may_share
         if wanted is not None and wanted not in allowed:
             raise ValueError(
@@ -171,12 +203,19 @@ class Site:
                 f"{method.shares}, the site allows {', '.join(allowed) or 'nothing'}. To take part, its IT adds "
                 f'"{wanted}" to "may_share" in site.json'
             )
+        return method
 
     def _use_threads(self) -> None:
         import torch
 
         if torch.get_num_threads() != self.settings.threads:
             torch.set_num_threads(self.settings.threads)
+
+
+def _checkpoint(progress: Progress) -> dict[str, Any]:
+    answer = progress.answer
+    scores = vars(answer.validation) if answer.validation else {}
+    return {"model": dict(progress.model), "round": answer.round, "scores": dict(scores)}
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A site's progress on its own disk: written beside and renamed, read without pickle."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from mdhfl.learning.tensors import load_tensors, save_tensors
-from mdhfl.metrics import smallest_counts
 from mdhfl.sharing.messages import Answer
+from mdhfl.sharing.packing import pack, unpack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,10 +33,7 @@ class Progress:
 
 def save_progress(path: Path, progress: Progress) -> None:
     """Write a site's progress. Raises StateError if the disk does not take it; the old file stays."""
-    wire = progress.answer.to_wire()
-    shared = None if wire["knowledge"] is None else wire["knowledge"].pop("values")
-    if wire["weights"] is not None:
-        del wire["weights"]["values"]  # they are the model's
+    answer, arrays = pack(progress.answer.to_wire())
     save_tensors(
         path,
         {
@@ -45,8 +41,8 @@ def save_progress(path: Path, progress: Progress) -> None:
             "optimizer": dict(progress.optimizer),
             "best_score": progress.best_score,
             "stopped": progress.stopped,
-            "answer": json.dumps(wire, default=np.ndarray.tolist),
-            "shared": None if shared is None else _tensor(shared),
+            "answer": answer,
+            "arrays": [_tensor(array) for array in arrays],
         },
     )
 
@@ -56,17 +52,8 @@ def load_progress(path: Path) -> Progress | None:
     if not path.exists():
         return None
     values = load_tensors(path)
-    wire = json.loads(values["answer"])
-    if wire["knowledge"] is not None:
-        wire["knowledge"]["values"] = values["shared"].numpy()
-    if wire["weights"] is not None:
-        from mdhfl.learning.parameters import flatten
-
-        wire["weights"]["values"] = flatten(values["model"])
-    if wire["confusion"] is not None:
-        wire["confusion"] = smallest_counts(np.array(wire["confusion"]))
     return Progress(
-        answer=Answer.from_wire(wire),
+        answer=Answer.from_wire(unpack(values["answer"], [array.numpy() for array in values["arrays"]])),
         model=values["model"],
         optimizer=values["optimizer"],
         best_score=values["best_score"],

@@ -2,54 +2,22 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from mdhfl.learning.cache import ImageCache, how_to_read
+from mdhfl.learning.cache import ImageCache
 from mdhfl.learning.images import Part, PrivateSet, image_size_of, load_private_set, load_public_set
-from mdhfl.methods import create
-from mdhfl.methods.method import Method
+from mdhfl.learning.model import Model
+from mdhfl.methods import Method
 from mdhfl.seeds import seed_from
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
 from mdhfl.site.settings import SiteSettings
-from mdhfl.site.state import Progress, load_progress
 from mdhfl.swarm.peers import Peers
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from mdhfl.learning.bundle import LoadedBundle
-    from mdhfl.swarm.member import Swarm
-
-ShouldStop = Callable[[], bool]
-
-
-@dataclass(kw_only=True)
-class Work:
-    """Everything that a request needs; `request`, `method`, `progress`, `should_stop`, `seconds` change with it.
-
-    Attributes:
-        settings: the site's.
-        pool: the training images of all sites, for centralised training only.
-        layout: of the network's weights, see `Weights`.
-        swarm: this site's part in a swarm, if the method is one.
-    """
-
-    settings: SiteSettings
-    request: Request
-    method: Method
-    bundle: "LoadedBundle"
-    private: PrivateSet
-    public: "Tensor"
-    folder: Path
-    progress: Progress | None
-    should_stop: ShouldStop
-    layout: str
-    pool: Part | None = None
-    swarm: "Swarm | None" = None
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,26 +35,45 @@ class Surroundings:
     pool: tuple[Path, ...] = ()
 
 
-def build_work(
-    settings: SiteSettings, request: Request, *, should_stop: ShouldStop, surroundings: Surroundings
-) -> Work:
-    """Build a site's network and data for an experiment, and restore its progress into them.
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A site's part in one experiment, opened: images, network, folder.
+
+    Attributes:
+        settings: the site's.
+        model: its network, which learns.
+        private: its labelled images.
+        training: what it draws training batches from: its own images, or those of all sites (centralised).
+        public: (N, 3, S, S) uint8, the public images.
+        folder: of its state in this experiment.
+    """
+
+    settings: SiteSettings
+    model: Model
+    private: PrivateSet
+    training: Part
+    public: "Tensor"
+    folder: Path
+
+
+def open_site(settings: SiteSettings, request: Request, method: Method, *, surroundings: Surroundings) -> Opened:
+    """Build a site's network and read its images for an experiment.
 
     Raises:
         ValueError: bundle, data or public set are not what the request is about.
-        StateError: the site's state cannot be read.
     """
-    import torch
-
-    from mdhfl.learning.bundle import load_bundle
-    from mdhfl.learning.parameters import layout_of
-
-    subject, method = request.subject, create(request.method, request.parameters)
-    image_size = image_size_of(settings.data)
-    torch.manual_seed(_initial_seed(settings, request, method))
-    bundle = load_bundle(settings.bundle, num_classes=len(subject.classes), image_size=image_size)
-    bundle.network.to(settings.device).to(memory_format=torch.channels_last)
-    how = how_to_read(bundle, image_size=image_size, cache=surroundings.cache)
+    subject = request.subject
+    seed = method.initial_seed(
+        common=seed_from(request.seed, "initial weights"), own=seed_of(settings, request, "initial weights")
+    )
+    model = Model.open(
+        settings.bundle,
+        num_classes=len(subject.classes),
+        image_size=image_size_of(settings.data),
+        device=settings.device,
+        seed=seed,
+    )
+    how = model.how_to_read(cache=surroundings.cache)
     private = load_private_set(settings.data, **how)
     if private.classes != subject.classes:
         raise ValueError(
@@ -95,24 +82,13 @@ def build_work(
         )
     public, digest = load_public_set(settings.public, **how)
     _check_public_set(subject, digest=digest, count=len(public), settings=settings)
-    path = state_path(settings, request)
-    progress = load_progress(path)
-    if progress is not None:
-        bundle.network.load_state_dict(progress.model)
-        bundle.optimizer.load_state_dict(dict(progress.optimizer))
-    return Work(
+    return Opened(
         settings=settings,
-        request=request,
-        method=method,
-        bundle=bundle,
+        model=model,
         private=private,
+        training=method.training_images(private.training, pooled=_pooled(surroundings, settings, model)),
         public=public,
-        folder=path.parent,
-        progress=progress,
-        should_stop=should_stop,
-        layout=layout_of(bundle.network.state_dict()),
-        pool=_pool(surroundings, settings, how) if method.pools else None,
-        swarm=_swarm(settings, request, method, surroundings=surroundings, folder=path.parent),
+        folder=state_path(settings, request).parent,
     )
 
 
@@ -135,39 +111,21 @@ def seed_of(settings: SiteSettings, request: Request, purpose: str) -> int:
     return seed_from(request.seed, settings.site, request.round, purpose)
 
 
-def _initial_seed(settings: SiteSettings, request: Request, method: Method) -> int:
-    """Return the seed of the initial weights: where models are merged, the same at all sites."""
-    if method.merges:
-        return seed_from(request.seed, "initial weights")
-    return seed_of(settings, request, "initial weights")
+def _pooled(surroundings: Surroundings, settings: SiteSettings, model: Model) -> Callable[[], Part]:
+    """Return what reads the training images of all sites, where there is one process for all of them."""
 
+    def read() -> Part:
+        import torch
 
-def _pool(surroundings: Surroundings, settings: SiteSettings, how: dict[str, Any]) -> Part:
-    import torch
+        if not surroundings.pool:
+            raise ValueError(
+                f"site {settings.site!r}: this method pools all sites' images; only --engine inprocess can run it"
+            )
+        how = model.how_to_read(cache=surroundings.cache)
+        parts = [load_private_set(folder, **how).training for folder in surroundings.pool]
+        return Part(images=torch.cat([p.images for p in parts]), labels=torch.cat([p.labels for p in parts]))
 
-    if not surroundings.pool:
-        raise ValueError(
-            f"site {settings.site!r}: centralised training sees all sites' images, which no federation may; it runs in "
-            "one process only (--engine inprocess)"
-        )
-    parts = [load_private_set(folder, **how).training for folder in surroundings.pool]
-    return Part(images=torch.cat([p.images for p in parts]), labels=torch.cat([p.labels for p in parts]))
-
-
-def _swarm(
-    settings: SiteSettings, request: Request, method: Method, *, surroundings: Surroundings, folder: Path
-) -> "Swarm | None":
-    if not method.led:
-        return None
-    from mdhfl.swarm.member import Swarm
-
-    return Swarm(
-        site=settings.site,
-        experiment=request.experiment,
-        folder=folder,
-        peers=surroundings.peers,
-        encrypted=method.permission == "encrypted_weights",
-    )
+    return read
 
 
 def _check_public_set(subject: Subject, *, digest: str, count: int, settings: SiteSettings) -> None:

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdhfl.sharing.messages import Request
-from mdhfl.sharing.turns import Turn, keeper_of
+from mdhfl.sharing.turns import MergeTurn, key_holder_of
 from mdhfl.sharing.weights import Merged, Weights, check_length, check_weights
 from mdhfl.swarm.ledger import Application, Entry, Ledger
+from mdhfl.swarm.membership import Membership
 from mdhfl.swarm.peers import PeerError
 from mdhfl.swarm.shares import Share, ciphertext_from, digest_of, merge_shares, to_plain
 from mdhfl.timing import timed
 
 if TYPE_CHECKING:
     from mdhfl.swarm.ckks import Ciphertext, PublicContext
-    from mdhfl.swarm.member import Swarm
 
 Reply = Mapping[str, Any]  # a member's answer to "share"
 
@@ -25,7 +25,7 @@ Reply = Mapping[str, Any]  # a member's answer to "share"
 class Pending:
     """A merge that was made or received and checked, and is not yet committed."""
 
-    turn: Turn
+    turn: MergeTurn
     ledger: Ledger
     merged: Merged | None
 
@@ -34,7 +34,7 @@ class Ahead(RuntimeError):
     """A member is a round ahead: the server was restarted after it had learned."""
 
 
-def lead(swarm: "Swarm", request: Request, own: Weights) -> Pending | None:
+def lead(swarm: Membership, request: Request, own: Weights) -> Pending | None:
     """Merge the models of a turn that a site leads.
 
     Args:
@@ -47,7 +47,7 @@ def lead(swarm: "Swarm", request: Request, own: Weights) -> Pending | None:
 
     Raises:
         ValueError: this site was not elected, or too few members sent what can be merged.
-        PeerError: the keeper of the key could not be reached.
+        PeerError: the key holder could not be reached.
         RuntimeError: the merge was done before, and a member has learned from it.
     """
     turn = swarm.checked_turn(request, own)
@@ -62,9 +62,9 @@ def lead(swarm: "Swarm", request: Request, own: Weights) -> Pending | None:
 class _Merge:
     """One merge, as its leader makes it."""
 
-    swarm: "Swarm"
+    swarm: Membership
     request: Request
-    turn: Turn
+    turn: MergeTurn
     own: Weights
 
     def make(self) -> Pending:
@@ -77,13 +77,13 @@ class _Merge:
         return Pending(turn=self.turn, ledger=ledger, merged=self._spread(ledger, replies=replies, merged=merged))
 
     @property
-    def _keeper(self) -> str:
-        return keeper_of(self.turn, experiment=self.swarm.experiment)
+    def _key_holder(self) -> str:
+        return key_holder_of(self.turn, experiment=self.swarm.experiment)
 
     def _public_context(self) -> "PublicContext":
         from mdhfl.swarm.ckks import PublicContext
 
-        return PublicContext.from_bytes(self.swarm.send(self._keeper, self.request, {"ask": "make keys"})["public"])
+        return PublicContext.from_bytes(self.swarm.send(self._key_holder, self.request, {"ask": "make keys"})["public"])
 
     def _collect(self, public: "PublicContext | None") -> tuple[Ledger, dict[str, Share], dict[str, Reply]]:
         """Ask every member: the longest ledger among them, the shares that can be merged, and their whole replies."""
@@ -123,7 +123,7 @@ class _Merge:
                 ledger = ledger.admit(application)
         return ledger.merge(
             site=swarm.site,
-            round_=self.turn.round,
+            number=self.turn.round,
             attempt=self.turn.attempt,
             shares={site: share.digest for site, share in sorted(shares.items()) if not share.is_empty},
             merged={layout: digest_of(result) for layout, result in sorted(merged.items())},
@@ -133,7 +133,7 @@ class _Merge:
     def _spread(
         self, ledger: Ledger, *, replies: Mapping[str, Reply], merged: Mapping[str, "Merged | Ciphertext"]
     ) -> Merged | None:
-        """Send everybody what was merged; return this site's own merged model, which the keeper has decrypted."""
+        """Send everybody what was merged; return this site's own merged model, which the key holder has decrypted."""
         members, layout = self.turn.members, self.turn.members[self.swarm.site].layout
         own = merged.get(layout)
         mean = own if isinstance(own, Merged) else None
@@ -141,7 +141,7 @@ class _Merge:
             message = {"ask": "adopt", "entries": [e.to_json() for e in ledger.entries[int(reply["length"]) :]]}
             result = merged.get(members[member].layout)
             message |= {} if result is None else {"result": to_plain(result)}
-            wanted = self.swarm.encrypted and own is not None and member == self._keeper
+            wanted = self.swarm.encrypted and own is not None and member == self._key_holder
             message |= {"for_leader": to_plain(own)} if wanted else {}
             try:
                 answer = self.swarm.send(member, self.request, message)
@@ -150,12 +150,12 @@ class _Merge:
             if wanted:
                 mean = Merged(values=np.asarray(answer["values"]), layout=layout, round=self.turn.round)
         if own is not None and mean is None:
-            raise PeerError(f"site {self._keeper!r} did not decrypt the sum for its leader")
+            raise PeerError(f"site {self._key_holder!r} did not decrypt the sum for its leader")
         return mean
 
 
 def _received_share(
-    turn: Turn, member: str, reply: Reply, *, public: "PublicContext | None", like: Share | None
+    turn: MergeTurn, member: str, reply: Reply, *, public: "PublicContext | None", like: Share | None
 ) -> Share:
     """Check a member's share, against another one of its layout if there is one.
 
@@ -177,7 +177,7 @@ def _received_share(
         site=member,
         round=turn.round,
     )
-    check_weights(weights, round_=turn.round)
+    check_weights(weights, number=turn.round)
     if like is not None and like.weights is not None:
         check_length(weights, like=like.weights)
     return Share(weights=weights)

@@ -171,14 +171,14 @@ class Ledger:
         self,
         *,
         site: str,
-        round_: int,
+        number: int,
         attempt: int,
         shares: Mapping[str, str],
         merged: Mapping[str, str],
         key: SigningKey,
     ) -> "Ledger":
         """Append a merge, signed by its leader. Raises LedgerError: not a member, or not a later round."""
-        content = {"round": round_, "attempt": attempt, "shares": dict(shares), "merged": dict(merged)}
+        content = {"round": number, "attempt": attempt, "shares": dict(shares), "merged": dict(merged)}
         unsigned = self._next("merge", site, content, "")
         return self.extend([self._next("merge", site, content, key.sign(_merge_message(self.experiment, unsigned)))])
 

@@ -5,7 +5,7 @@ ledger, and sends everybody the merged model with the ledger's new entries (`swa
 got aside, takes it over only when the next round begins with this leader, and writes its ledger when that round's state
 is saved: a leader that dies half-way leaves nothing behind. A member that no merge reached goes on with its own model,
 says so, and is merged again next round. With encryption there is a key for each merge, made by the leader's runner-up
-(the keeper) and given to all but the leader.
+(the key holder) and given to all but the leader.
 """
 
 from collections.abc import Mapping
@@ -14,45 +14,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdhfl.sharing.messages import Request, payload_bytes
-from mdhfl.sharing.turns import Turn, check_turn, keeper_of
+from mdhfl.sharing.messages import Cost, Request
+from mdhfl.sharing.packing import payload_bytes
+from mdhfl.sharing.turns import MergeTurn, key_holder_of
 from mdhfl.sharing.weights import Merged, Weights
 from mdhfl.swarm.leader import Pending, lead
-from mdhfl.swarm.ledger import Application, Entry, Ledger, apply_for_membership, load_or_create_key
+from mdhfl.swarm.ledger import Entry, Ledger
+from mdhfl.swarm.membership import Membership
 from mdhfl.swarm.peers import PeerError, Peers
 from mdhfl.swarm.shares import Share, ciphertext_from, digest_of
 from mdhfl.timing import timed
 
 if TYPE_CHECKING:
-    from mdhfl.swarm.ckks import PublicContext, SecretContext
+    from mdhfl.swarm.ckks import SecretContext
 
 
-class Swarm:
-    """One site in one experiment's swarm.
+class Swarm(Membership):
+    """One site's part in the merges of an experiment's swarm.
 
     Attributes:
-        peer_bytes: "up" and "down", exchanged with peers since the last answer.
-        seconds: by phase, since the last answer.
         merged_by: who led the merge that this site's last round began with; empty if none reached it.
     """
 
     def __init__(self, *, site: str, experiment: str, folder: Path, peers: Peers, encrypted: bool) -> None:
-        self.site, self.experiment, self.peers, self.encrypted = site, experiment, peers, encrypted
-        self._ledger_path = folder / "ledger.jsonl"
-        self.key = load_or_create_key(folder.parent / "ledger.key")
+        super().__init__(site=site, experiment=experiment, folder=folder, peers=peers, encrypted=encrypted)
         self._pending: Pending | None = None
         self._taken: Ledger | None = None
         self._share: Share | None = None
         self._secrets: dict[tuple[int, int], SecretContext] = {}
-        self.peer_bytes = {"up": 0, "down": 0}
-        self.seconds: dict[str, float] = {}
         self.merged_by = ""
 
-    def ledger(self) -> Ledger:
-        """Read this site's copy. Raises LedgerError if it was tampered with."""
-        return Ledger.load(self._ledger_path, experiment=self.experiment)
-
-    def take(self, turn: Turn) -> Merged | None:
+    def take(self, turn: MergeTurn) -> Merged | None:
         """Return the merged model of a turn; None if there is none for this site. `commit` follows when it is used."""
         pending, self._pending, self._taken = self._pending, None, None
         self._secrets.clear()
@@ -69,8 +61,19 @@ class Swarm:
         Before, a crash would leave a ledger with a merge that this site has not used, and that must be made again.
         """
         if self._taken is not None:
-            self._taken.save(self._ledger_path)
+            self._taken.save(self.ledger_path)
             self._taken = None
+
+    def spent(self, cost: Cost) -> Cost:
+        """Return a round's cost with what the merges before it cost, and begin to count anew."""
+        seconds = {phase: round(value, 3) for phase, value in self.seconds.items()}
+        spent = Cost(
+            seconds={**cost.seconds, **seconds},
+            peers_up=cost.peers_up + self.peer_bytes["up"],
+            peers_down=cost.peers_down + self.peer_bytes["down"],
+        )
+        self.peer_bytes, self.seconds = {"up": 0, "down": 0}, {}
+        return spent
 
     def lead(self, request: Request, own: Weights) -> None:
         """Merge the models of a turn that this site leads, and keep its own result aside; see `swarm_leader.lead`."""
@@ -84,8 +87,8 @@ class Swarm:
         """
         self.peer_bytes["down"] += payload_bytes(message)
         turn = self.checked_turn(request, own)
-        keeper, ask = keeper_of(turn, experiment=self.experiment), message["ask"]
-        entitled = keeper if ask == "take key" else turn.leader
+        key_holder, ask = key_holder_of(turn, experiment=self.experiment), message["ask"]
+        entitled = key_holder if ask == "take key" else turn.leader
         if sender != entitled:
             raise ValueError(f"site {self.site!r}: expected {ask!r} from {entitled!r}, got it from {sender!r}")
         answers = {
@@ -100,7 +103,7 @@ class Swarm:
         self.peer_bytes["up"] += payload_bytes(reply)
         return reply
 
-    def _answer_share(self, turn: Turn, message: Mapping[str, Any], own: Weights) -> dict[str, Any]:
+    def _answer_share(self, turn: MergeTurn, message: Mapping[str, Any], own: Weights) -> dict[str, Any]:
         if own.round > turn.round:
             return {"ahead": True}
         ledger, length = self.ledger(), int(message["length"])
@@ -110,7 +113,9 @@ class Swarm:
 
             public = PublicContext.from_bytes(message["public"])
             if public.digest != self._secret(turn).digest:
-                raise ValueError(f"site {self.site!r}: the leader's context is not the keeper's; nothing was encrypted")
+                raise ValueError(
+                    f"site {self.site!r}: the leader's context is not the key holder's; nothing was encrypted"
+                )
         self._share = self.own_share(turn, own, public)
         return {
             "application": self.application(own).to_json(),
@@ -119,7 +124,7 @@ class Swarm:
             **({} if self._share.is_empty else {"result": self._share.to_plain()}),
         }
 
-    def _answer_adopt(self, turn: Turn, message: Mapping[str, Any], own: Weights) -> dict[str, Any]:
+    def _answer_adopt(self, turn: MergeTurn, message: Mapping[str, Any], own: Weights) -> dict[str, Any]:
         ledger = self.ledger()
         new = [Entry.from_json(entry) for entry in message["entries"]]
         ledger = ledger.extend([entry for entry in new if entry.index >= len(ledger.entries)])
@@ -137,7 +142,7 @@ class Swarm:
         leaders = turn.members[turn.leader].layout
         return {"values": self._open(turn, message["for_leader"], last, layout=leaders).values}
 
-    def _open(self, turn: Turn, result: Any, entry: Mapping[str, Any], *, layout: str) -> Merged:
+    def _open(self, turn: MergeTurn, result: Any, entry: Mapping[str, Any], *, layout: str) -> Merged:
         """Check a merged model against the ledger, decrypt it if it is encrypted, and scale it to the mean."""
         received: Any = ciphertext_from(result) if self.encrypted else np.asarray(result)
         if entry["merged"].get(layout) != digest_of(received):
@@ -151,7 +156,7 @@ class Swarm:
         scale = sum(turn.members[site].images for site in group) / there
         return Merged(values=(values * scale).astype(np.float32), layout=layout, round=turn.round)
 
-    def _make_keys(self, request: Request, turn: Turn) -> dict[str, Any]:
+    def _make_keys(self, request: Request, turn: MergeTurn) -> dict[str, Any]:
         from mdhfl.swarm.ckks import SecretContext
 
         with timed(self.seconds, "encrypt"):
@@ -164,59 +169,20 @@ class Swarm:
                 continue  # it cannot share, and the leader will leave it out
         return {"public": secret.public.to_bytes()}
 
-    def _take_key(self, turn: Turn, message: Mapping[str, Any]) -> dict[str, Any]:
+    def _take_key(self, turn: MergeTurn, message: Mapping[str, Any]) -> dict[str, Any]:
         from mdhfl.swarm.ckks import SecretContext
 
         self._secrets = {(turn.round, turn.attempt): SecretContext.from_bytes(message["secret"])}
         return {}
 
-    def _secret(self, turn: Turn) -> "SecretContext":
+    def _secret(self, turn: MergeTurn) -> "SecretContext":
         try:
             return self._secrets[turn.round, turn.attempt]
         except KeyError:
             raise ValueError(f"site {self.site!r}: has no key for the merge of round {turn.round}") from None
 
-    def checked_turn(self, request: Request, own: Weights) -> Turn:
-        """Return a request's turn. Raises ValueError: another leader than the elected one, another model or round."""
-        turn = request.lesson
-        if not isinstance(turn, Turn):
-            raise ValueError(f"site {self.site!r}: expected a turn to merge in, got {type(turn).__name__}")
-        check_turn(turn, experiment=self.experiment, site=self.site)
-        member = turn.members.get(self.site)
-        if member is not None and (member.layout, member.images) != (own.layout, own.images):
-            raise ValueError(f"site {self.site!r}: the turn describes another model or data than this site's")
-        if own.round not in (turn.round, turn.round + 1):
-            raise ValueError(f"site {self.site!r}: expected its model of round {turn.round}, it has {own.round}'s")
-        return turn
 
-    def own_share(self, turn: Turn, own: Weights, public: "PublicContext | None") -> Share:
-        """Return what this site gives to a merge: encrypted, weighted by its images, if there is a context."""
-        if turn.is_alone(self.site):
-            return Share()
-        if public is None:
-            return Share(weights=own)
-        group = turn.group(own.layout)
-        total = sum(turn.members[site].images for site in group)
-        with timed(self.seconds, "encrypt"):
-            cipher = public.encrypt(own.values * np.float32(own.images / total), addends=len(group))
-        return Share(cipher=cipher)
-
-    def application(self, own: Weights) -> Application:
-        """Return this site's signed wish to be admitted."""
-        return apply_for_membership(
-            experiment=self.experiment, site=self.site, layout=own.layout, architecture=own.bundle, key=self.key
-        )
-
-    def send(self, site: str, request: Request, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Send a peer a message with the server's request in it, and return the reply. Raises PeerError."""
-        whole = {**message, "request": request.to_wire()}
-        self.peer_bytes["up"] += payload_bytes(whole)
-        reply = self.peers.send(site, whole)
-        self.peer_bytes["down"] += payload_bytes(reply)
-        return reply
-
-
-def _merge_of(ledger: Ledger, turn: Turn) -> Mapping[str, Any] | None:
+def _merge_of(ledger: Ledger, turn: MergeTurn) -> Mapping[str, Any] | None:
     """Return the content of a ledger's last entry if it is the merge of a turn."""
     last = ledger.entries[-1] if ledger.entries else None
     if last is None or last.kind != "merge" or last.site != turn.leader:

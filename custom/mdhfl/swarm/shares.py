@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdhfl.sharing.turns import Turn
+from mdhfl.sharing.turns import MergeTurn
 from mdhfl.sharing.weights import Merged, Weights, mean_of
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Share:
 
 
 def merge_shares(
-    turn: Turn, shares: Mapping[str, Share], *, public: "PublicContext | None"
+    turn: MergeTurn, shares: Mapping[str, Share], *, public: "PublicContext | None"
 ) -> "dict[str, Merged | Ciphertext]":
     """Merge within each layout.
 
@@ -75,7 +75,7 @@ def to_plain(result: Any) -> Any:
 
 
 def ciphertext_from(values: Mapping[str, Any]) -> "Ciphertext":
-    """Rebuild a ciphertext. Raises TypeError if it is none."""
+    """Rebuild a ciphertext. Raises TypeError if it is not one."""
     from mdhfl.swarm.ckks import Ciphertext
 
     return Ciphertext(**values)

@@ -1,0 +1,200 @@
+"""One bundle's network at work: fit, predict, score, and its weights as one vector.
+
+The one place where a network is built, put on its device and into channels_last, trained and asked.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdhfl.learning.bundle import LoadedBundle, load_bundle
+from mdhfl.learning.cache import ImageCache, how_to_read
+from mdhfl.learning.images import Part
+from mdhfl.metrics import Scores, confusion_matrix, expected_calibration_error, scores_from
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ShouldStop = Callable[[], bool]
+
+
+def never() -> bool:
+    """Stop for nobody."""
+    return False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """A bundle's network, optimiser and transforms, in memory.
+
+    The record is frozen; the network and the optimiser in it change as they learn.
+
+    Attributes:
+        bundle: as loaded; its network is on its device.
+        image_size: S in pixels.
+        num_classes: C.
+    """
+
+    bundle: LoadedBundle
+    image_size: int
+    num_classes: int
+
+    @classmethod
+    def open(
+        cls, bundle: str | Path, *, num_classes: int, image_size: int, device: str = "cpu", seed: int | None = None
+    ) -> "Model":
+        """Build a bundle's network on a device.
+
+        Args:
+            bundle: a built-in one's name, or a path.
+            num_classes: C.
+            image_size: S in pixels.
+            device: "cpu", "cuda" or "cuda:<n>".
+            seed: of the initial weights; torch's global generator as it is if None.
+
+        Raises:
+            BundleError: the bundle is missing, incomplete, or does not fit.
+        """
+        import torch
+
+        if seed is not None:
+            torch.manual_seed(seed)
+        loaded = load_bundle(bundle, num_classes=num_classes, image_size=image_size)
+        loaded.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return cls(bundle=loaded, image_size=image_size, num_classes=num_classes)
+
+    @property
+    def network(self) -> "nn.Module":
+        """The network."""
+        return self.bundle.network
+
+    @cached_property
+    def layout(self) -> str:
+        """Digest of the names and shapes of what `vector` holds."""
+        from mdhfl.learning.parameters import layout_of
+
+        return layout_of(self.network.state_dict())
+
+    def how_to_read(self, *, cache: ImageCache | None = None) -> dict[str, Any]:
+        """Return the arguments that make the functions of `images.py` read images as this bundle wants them."""
+        return how_to_read(self.bundle, image_size=self.image_size, cache=cache)
+
+    def fit(
+        self,
+        images: "Tensor",
+        targets: "Tensor",
+        *,
+        loss: Callable[["Tensor", "Tensor"], "Tensor"],
+        epochs: int,
+        seed: int,
+        transforms_seed: int | None = None,
+        penalty: Callable[[], "Tensor"] | None = None,
+        images_per_epoch: int | None = None,
+        should_stop: ShouldStop = never,
+    ) -> float | None:
+        """Train the network, see `training.fit`.
+
+        Args:
+            images: (M, 3, S, S) uint8.
+            targets: (M,) labels or (M, C) rows of a teacher.
+            loss: (logits, targets of the batch) -> scalar.
+            epochs: passes over the images.
+            seed: of the order of the images, and of dropout.
+            transforms_seed: of the bundle's random transforms; None to leave the images as they are.
+            penalty: added to the loss at every step.
+            images_per_epoch: drawn at random in each epoch; all images if None.
+            should_stop: asked before every batch.
+
+        Returns:
+            The mean loss over all images seen, None if there were none.
+
+        Raises:
+            TrainingDiverged: the loss is not finite; the network must not be used any more.
+            Aborted: `should_stop` said so.
+        """
+        import torch
+
+        from mdhfl.learning.training import fit
+
+        transforms = None if transforms_seed is None else self.bundle.random_transforms
+        if transforms is not None and transforms_seed is not None:
+            transforms.set_random_state(seed=transforms_seed % 2**32)
+        torch.manual_seed(seed)  # dropout
+        return fit(
+            self.network,
+            optimizer=self.bundle.optimizer,
+            images=images,
+            targets=targets,
+            loss=loss,
+            epochs=epochs,
+            batch_size=self.bundle.batch_size,
+            intensity=self.bundle.intensity_transform,
+            augment=None if transforms is None else transforms.batch,
+            generator=torch.Generator().manual_seed(seed),
+            penalty=penalty,
+            images_per_epoch=images_per_epoch,
+            should_stop=should_stop,
+        )
+
+    def predict(self, images: "Tensor", *, should_stop: ShouldStop = never) -> "Tensor":
+        """Return the (M, C) float32 logits of (M, 3, S, S) uint8 images, on the CPU.
+
+        Raises:
+            TrainingDiverged: an answer is NaN or infinite.
+            Aborted: `should_stop` said so.
+        """
+        from mdhfl.learning.training import TrainingDiverged, predict
+
+        intensity = self.bundle.intensity_transform
+        logits = predict(self.network, images=images, intensity=intensity, should_stop=should_stop)
+        if not bool(logits.isfinite().all()):
+            raise TrainingDiverged("the model's answers became NaN or infinite")
+        return logits
+
+    def score(self, part: Part, *, should_stop: ShouldStop = never) -> tuple[Scores, NDArray[np.int64]]:
+        """Return the scores on a labelled part, and the (C, C) confusion matrix, rows the true class.
+
+        Raises:
+            TrainingDiverged, Aborted: as `predict`.
+        """
+        labels = part.labels.numpy()
+        probabilities = np.zeros((0, self.num_classes), dtype=np.float32)
+        if len(labels):
+            probabilities = self.predict(part.images, should_stop=should_stop).softmax(dim=1).numpy()
+        confusion = confusion_matrix(labels, probabilities.argmax(axis=1), classes=self.num_classes)
+        return scores_from(confusion, ece=expected_calibration_error(probabilities, labels)), confusion
+
+    def vector(self) -> NDArray[np.float32]:
+        """Return the network's floating-point state as one (M,) vector."""
+        from mdhfl.learning.parameters import flatten
+
+        return flatten(self.network.state_dict())
+
+    def load_vector(self, values: NDArray[np.float32], *, layout: str, whose: str) -> None:
+        """Replace the network's floating-point state; the optimiser goes on.
+
+        Args:
+            values: (M,), as `vector` gave them.
+            layout: of the network that they came from.
+            whose: who is loading, for the message.
+
+        Raises:
+            ValueError: the values are another network's.
+        """
+        from mdhfl.learning.parameters import unflatten
+
+        if layout != self.layout:
+            raise ValueError(
+                f"{whose}: expected weights of layout {self.layout[:8]} ({self.bundle.name}), got {layout[:8]}; is its "
+                "mdhfl, and its bundle, the same version as the others'?"
+            )
+        self.load_state(unflatten(values, like=self.network.state_dict()))
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Replace the network's whole state."""
+        self.network.load_state_dict(dict(state))

@@ -1,0 +1,90 @@
+"""The family of methods whose sites share knowledge and align to a teacher."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdhfl.methods.method import Learner, Method, Server
+from mdhfl.methods.parameters import parameter
+from mdhfl.sharing.checks import MessageError
+from mdhfl.sharing.exchange import Round
+from mdhfl.sharing.knowledge import Knowledge, check_knowledge
+from mdhfl.sharing.messages import Answer, Losses, Request
+from mdhfl.sharing.records import Lesson, Shared
+from mdhfl.sharing.teaching import Teaching, weighted_sum
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnowledgeMethod(Method):
+    """A method whose sites share knowledge and align to a teacher."""
+
+    align_epochs: int = parameter(1, "epochs over the public images in each round", at_least=1)
+
+    permission: ClassVar[str | None] = "knowledge"
+    answers_with: ClassVar[type[Shared] | None] = Knowledge
+
+    @abstractmethod
+    def express(self, logits: "Tensor") -> "Tensor":
+        """Turn (B, C) logits on public images into what the site shares."""
+
+    @abstractmethod
+    def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
+        """Return the (N, C) knowledge that a site learns from, None if nobody else taught."""
+
+    @abstractmethod
+    def alignment_loss(self, logits: "Tensor", teacher: "Tensor") -> "Tensor":
+        """Return the loss of (B, C) logits against (B, C) rows of the teacher, mean over the batch."""
+
+    def teacher_weights(self, shared: Mapping[str, Knowledge]) -> dict[str, float]:
+        """Return how much each site's knowledge counts in the sum that is sent to everybody, above 0."""
+        return dict.fromkeys(shared, 1.0)
+
+    def confidence(self, *, before: float | None, now: float | None) -> float:
+        """Return what a site reports beside its knowledge, from its local losses of the last round and this one."""
+        return 1.0
+
+    def combine(self, shared: Mapping[str, Any], *, sites: Sequence[str]) -> Mapping[str, Lesson]:
+        """Combine the sites' checked knowledge into a lesson per site. Pure."""
+        if not shared:
+            return {}
+        return dict.fromkeys(sites, weighted_sum(shared, weights=self.teacher_weights(shared)))
+
+    def check(self, answer: Answer, request: Request) -> None:
+        super().check(answer, request)
+        if not isinstance(answer.shared, Knowledge):
+            raise MessageError(f"answer from site {answer.site!r}: expected {self.shares}, got none")
+        check_knowledge(answer.shared, expected=request.subject, number=request.round)
+
+    def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
+        return self.combine(last.shared, sites=server.sites)
+
+    def differences(self) -> list[str]:
+        return ["further gradient steps on the public images (alignment)"]
+
+    def learn(self, lesson: Lesson, learner: Learner) -> float | None:
+        if not isinstance(lesson, Teaching):
+            return super().learn(lesson, learner)
+        own = learner.last.shared if learner.last else None
+        teacher = self.teacher(lesson, own=own if isinstance(own, Knowledge) else None, site=learner.site)
+        if teacher is None:
+            return None
+        import torch
+
+        return learner.align(torch.from_numpy(teacher), loss=self.alignment_loss, epochs=self.align_epochs)
+
+    def share(self, learner: Learner, *, losses: Losses) -> Shared | None:
+        before = learner.last.losses.train if learner.last else None
+        return Knowledge(
+            values=self.express(learner.answers()).numpy().astype(np.float32),
+            subject=learner.request.subject,
+            site=learner.site,
+            round=learner.request.round,
+            confidence=self.confidence(before=before, now=losses.train),
+        )

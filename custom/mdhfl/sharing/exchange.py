@@ -1,0 +1,31 @@
+"""One exchange between the server and its sites: what was asked, what came back, what of it can be used."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.records import Shared
+
+Ask = Callable[[Mapping[str, Request]], Mapping[str, Answer]]  # sends each site its request, returns what came in time
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """One recorded round.
+
+    Attributes:
+        number: 0 for the warm-up, then 1, 2, ...
+        requests: site name -> what it was asked.
+        answers: site name -> its answer, one for each site; `refusal` says why there is no result.
+        shared: site name -> what it shared and passed the check.
+    """
+
+    number: int
+    requests: Mapping[str, Request]
+    answers: Mapping[str, Answer]
+    shared: Mapping[str, Shared]
+
+    @property
+    def good(self) -> dict[str, Answer]:
+        """The answers that can be used, by site."""
+        return {site: answer for site, answer in self.answers.items() if not answer.refusal}
