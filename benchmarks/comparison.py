@@ -36,10 +36,10 @@ file, work, out = map(Path, sys.argv[1:])
 place = Workplace(data=work, work=work, threads=default_threads(1), device="cpu")  # as `compare --workers 1`
 for cell in read_comparison(file).cells:
     folder = out / cell.run_folder
-    choices = RunOptions(federation=place.federation(cell), engine="inprocess", bundles=cell.bundles, seed=cell.seed,
+    options = RunOptions(federation=place.federation(cell), engine="inprocess", bundles=cell.bundles, seed=cell.seed,
                       rounds=cell.rounds, changes=cell.changes, min_sites=None, device="cpu", threads=place.threads,
                       command="bare")
-    run_in_process(folder, experiment=create_run(folder, plan=cell.plan, choices=choices))
+    run_in_process(folder, experiment=create_run(folder, recipe=cell.recipe, options=options))
 """
 
 

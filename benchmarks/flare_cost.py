@@ -53,7 +53,7 @@ def _run(out: Path, fed: Path, *, engine: str, rounds: int) -> float:
     from mdhfl.jobs import RECIPES
     from mdhfl.runs.folder import RunOptions, create_run
 
-    choices = RunOptions(
+    options = RunOptions(
         federation=fed,
         engine=engine,
         bundles=("shufflenet_v2",),
@@ -65,7 +65,7 @@ def _run(out: Path, fed: Path, *, engine: str, rounds: int) -> float:
         threads=1,
         command="a benchmark",
     )
-    create_run(out, recipe=RECIPES["mdhfl"], options=choices)
+    create_run(out, recipe=RECIPES["mdhfl"], options=options)
     code = (
         "import pathlib, sys, mdhfl.runs.inprocess as i, mdhfl.runs.folder as r; f = pathlib.Path(sys.argv[1]);"
         "i.run_in_process(f, experiment=r.read_run(f)[0])"
@@ -95,15 +95,14 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
     from mdhfl.jobs import RECIPES
     from mdhfl.rounds.experiment import Experiment
     from mdhfl.sharing.knowledge import Knowledge
-    from mdhfl.sharing.messages import Answer
+    from mdhfl.sharing.messages import About, Answer, Cost, Losses, Validation
     from mdhfl.sharing.teaching import weighted_sum
 
     flare_decomposers.register()
     fobs.register(NumpyArrayDecomposer)
     experiment = Experiment(
         id="trial",
-        method="mdhfl",
-        parameters=parameters_of(RECIPES["mdhfl"].method),
+        method=RECIPES["mdhfl"].method,
         rounds=1,
         seed=0,
         sites=("site-1", "site-2", "site-3", "site-4"),
@@ -112,19 +111,25 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
         public_digest="0" * 64,
         public_count=images,
     )
-    subject = experiment.subject("probabilities")
+    subject = experiment.subject
     values = np.full((images, classes), 1 / classes, dtype=np.float32)
     said = {s: Knowledge(values=values, subject=subject, site=s, round=1) for s in experiment.sites}
-    scores = {"accuracy": 0.5, "macro_f1": 0.5, "balanced_accuracy": 0.5, "ece": 0.1}
     answer = Answer(
         site="site-1",
         round=1,
-        knowledge=said["site-1"],
-        validation=scores,
+        shared=said["site-1"],
+        validation=Validation(accuracy=0.5, macro_f1=0.5, balanced_accuracy=0.5, ece=0.1),
         confusion=np.full((classes, classes), 300, dtype=np.uint16),
-        losses={"train": 1.0, "align": 1.0},
-        seconds={"align": 1.0, "train": 1.0, "score": 1.0, "share": 1.0},
-        about={"bundle": "resnet10", "architecture": "ResNet10", "parameters": 10**6, "training_images": 800},
+        losses=Losses(train=1.0, align=1.0),
+        cost=Cost(seconds={"align": 1.0, "train": 1.0, "score": 1.0, "share": 1.0}),
+        about=About(
+            bundle="resnet10",
+            architecture="ResNet10",
+            parameters=10**6,
+            training_images=800,
+            missing_classes=(),
+            layout="0" * 64,
+        ),
     )
     request = experiment.request("learn", number=2, lesson=weighted_sum(said, weights=dict.fromkeys(said, 1.0)))
     found = []

@@ -6,8 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from mdhfl.jobs import RECIPES
-from mdhfl.methods import create
+from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.sharing.knowledge import Knowledge, Subject
 
 
@@ -25,7 +24,7 @@ def measure(
         public_count=images,
         classes=tuple(str(c) for c in range(classes)),
     )
-    method = create("mdhfl", parameters_of(RECIPES["mdhfl"].method))
+    method = Mdhfl()
     random = np.random.default_rng(0)
     found = []
     for count in sites:
@@ -37,10 +36,10 @@ def measure(
         seconds = []
         for _ in range(3):
             start = time.perf_counter()
-            method.teach(knowledge, sites=list(knowledge))
+            method.combine(knowledge, sites=list(knowledge))
             seconds.append(time.perf_counter() - start)
         tracemalloc.start()
-        method.teach(knowledge, sites=list(knowledge))
+        method.combine(knowledge, sites=list(knowledge))
         extra = tracemalloc.get_traced_memory()[1] / (images * classes * 4)
         tracemalloc.stop()
         found.append({"sites": count, "seconds": round(min(seconds), 4), "extra matrices": round(extra, 1)})

@@ -17,11 +17,11 @@ from mdhfl.comparison.table import (
 from mdhfl.jobs import RECIPES
 
 
-def found(method: str, *, seed: int, scores: tuple[float, ...], noise: str = "none", plan: str = "local") -> Found:
+def found(method: str, *, seed: int, scores: tuple[float, ...], noise: str = "none", recipe: str = "local") -> Found:
     """Return a finished run with a macro-F1 for each site."""
     cell = Cell(
-        federation="IID", noise=noise, method=method, seed=seed, arguments={}, plan=RECIPES[plan], changes={}, rounds=1,
-        bundles=("shufflenet_v2",),
+        federation="IID", noise=noise, method=method, seed=seed, arguments={}, recipe=RECIPES[recipe], changes={},
+        rounds=1,        bundles=("shufflenet_v2",),
     )  # fmt: skip
     sites = {f"site-{i}": dict.fromkeys(("macro_f1", "balanced_accuracy", "accuracy"), s) for i, s in enumerate(scores)}
     mean = {
@@ -37,7 +37,7 @@ RUNS = [
     found("a", seed=1, scores=(0.6, 0.8)),
     found("b", seed=0, scores=(0.4, 0.5)),
     found("b", seed=1, scores=(0.5, 0.5)),
-    found("c", seed=0, scores=(0.1, 0.1), plan="mdhfl"),
+    found("c", seed=0, scores=(0.1, 0.1), recipe="mdhfl"),
 ]
 
 
@@ -65,7 +65,7 @@ def test_the_sites_scores_are_written_too() -> None:
 
 
 def test_the_upper_bound_is_shown_but_is_no_rival() -> None:
-    bound = [found("all", seed=seed, scores=(0.9, 0.9), plan="centralised") for seed in (0, 1)]
+    bound = [found("all", seed=seed, scores=(0.9, 0.9), recipe="centralised") for seed in (0, 1)]
     lines = score_table([*RUNS, *bound], metric="macro_f1").splitlines()
     assert lines[2] == "| a | **65.0 ± 7.1** |"
     assert lines[5] == "| all | 90.0 ± 0.0 |"

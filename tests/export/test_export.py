@@ -37,10 +37,10 @@ def finished_run(folder: Path, federation: Path, *, bundle: str = "resnet10") ->
     experiment = new_run(folder, federation, bundles=[bundle])
     torch.manual_seed(0)
     model = load_bundle(bundle, num_classes=len(CLASSES), image_size=32).network.state_dict()
-    for which, round_ in {"best": 1, "last": 2}.items():
+    for which, number in {"best": 1, "last": 2}.items():
         path = checkpoint_path(folder, experiment=experiment, site="site-1", which=which)
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model": model, "round": round_, "scores": {}}, path)
+        torch.save({"model": model, "round": number, "scores": {}}, path)
     scores = {"accuracy": 0.75, "macro_f1": 0.7, "balanced_accuracy": 0.72, "ece": 0.1}
     rows = [
         {"round": r, "site": "site-1", "status": "ok", "test": {**scores, "accuracy": 0.5 + r / 4, "recall": RECALL}}

@@ -2,15 +2,14 @@
 
 import numpy as np
 
-from mdhfl.jobs import RECIPES
+from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.sharing.knowledge import Knowledge
-from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.messages import About, Answer, Request, Validation
 
 EXPERIMENT = Experiment(
     id="e",
-    method="mdhfl",
-    parameters=parameters_of(RECIPES["mdhfl"].method),
+    method=Mdhfl(),
     rounds=3,
     seed=0,
     sites=("a", "b", "c"),
@@ -20,13 +19,16 @@ EXPERIMENT = Experiment(
     public_count=4,
 )
 
+ABOUT = About(bundle="net", architecture="Net", parameters=10, training_images=5, missing_classes=(), layout="0" * 64)
+
 
 def answer_of(site: str, request: Request) -> Answer:
     values = np.random.default_rng([ord(site), request.round]).dirichlet([1, 1], size=4).astype(np.float32)
     return Answer(
         site=site,
         round=request.round,
-        knowledge=Knowledge(values=values, subject=request.subject, site=site, round=request.round),
-        validation={"macro_f1": 0.5},
-        confusion=np.eye(2, dtype=np.int32),
+        shared=Knowledge(values=values, subject=request.subject, site=site, round=request.round),
+        validation=Validation(accuracy=0.5, macro_f1=0.5, balanced_accuracy=0.5, ece=0.1),
+        confusion=np.eye(2, dtype=np.uint8),
+        about=ABOUT,
     )

@@ -3,7 +3,7 @@
 import numpy as np
 
 from mdhfl.sharing.knowledge import Knowledge, Subject
-from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.messages import Answer, Losses, Request
 from mdhfl.sharing.teaching import Teaching
 
 SUBJECT = Subject(kind="probabilities", public_digest="a" * 64, public_count=852, classes=tuple("abcdefghijklm"))
@@ -21,7 +21,7 @@ def answer() -> Answer:
     return Answer(
         site="a",
         round=2,
-        knowledge=Knowledge(values=VALUES, subject=SUBJECT, site="a", round=2),
-        confusion=np.eye(13, dtype=np.int32),
-        losses={"train": 0.123456789, "align": None},
+        shared=Knowledge(values=VALUES, subject=SUBJECT, site="a", round=2),
+        confusion=np.eye(13, dtype=np.uint8),
+        losses=Losses(train=0.123456789),
     )

@@ -32,7 +32,7 @@ def new_run(
     min_sites: int | None = None,
 ) -> Experiment:
     """Create a run with one thread a site."""
-    choices = RunOptions(
+    options = RunOptions(
         federation=federation,
         engine=engine,
         bundles=bundles,
@@ -44,7 +44,7 @@ def new_run(
         threads=1,
         command="a test",
     )
-    return create_run(folder, recipe=RECIPES[plan], options=choices)
+    return create_run(folder, recipe=RECIPES[plan], options=options)
 
 
 def site_of(folder: Path, name: str) -> Site:
@@ -78,9 +78,9 @@ def changes_for(plan: str, **changes: Any) -> dict[str, Any]:
     return {**own, "warm_up_epochs": 1, **changes}
 
 
-def run(folder: Path, federation: Path, plan: str, *, changes: dict[str, Any] | None = None, **choices: Any) -> Any:
+def run(folder: Path, federation: Path, plan: str, *, changes: dict[str, Any] | None = None, **options: Any) -> Any:
     """Run a plan; return its rows without clocks, and every answer that was heard."""
-    experiment = new_run(folder, federation, plan=plan, changes=changes or changes_for(plan), **choices)
+    experiment = new_run(folder, federation, plan=plan, changes=changes or changes_for(plan), **options)
     heard: list[tuple[Request, Answer]] = []
     summary = run_in_process(folder, experiment=experiment, on_answer=lambda q, a: heard.append((q, a)))
     assert summary["status"] == "finished"

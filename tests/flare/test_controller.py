@@ -17,9 +17,8 @@ from mdhfl.sharing.messages import Answer, Request
 
 def controller_hearing(sent: dict[str, Shareable], monkeypatch: pytest.MonkeyPatch) -> FederationController:
     """Return a controller whose broadcast gives each site's result back at once."""
-    values = {name: getattr(EXPERIMENT, name) for name in EXPERIMENT.__dataclass_fields__ if name != "id"}
     controller = FederationController(
-        experiment=EXPERIMENT.id, **values, round_timeout=1, results="unused", server_config="unused"
+        experiment=EXPERIMENT.to_json(), round_timeout=1, results="unused", server_config="unused"
     )
 
     def broadcast(*, task: Task, fl_ctx: Any, targets: list[str], min_responses: int) -> None:

@@ -14,7 +14,6 @@ from fakes.small_federation import write_federation
 
 from mdhfl.flare.simulator import check_simulator_can_take, kill_simulator
 from mdhfl.jobs import RECIPES
-from mdhfl.methods import METHODS
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import BUILT_IN_BUNDLES, resume_run
 from mdhfl.runs.inprocess import run_in_process
@@ -53,7 +52,7 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
         changes |= {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8}
     # FedDF's sites are sent the model of their own architecture: two broadcasts in a round.
     bundles = ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2") if plan == "feddf" else ("shufflenet_v2",)
-    method, rows = RECIPES[plan].method, {}
+    rows = {}
     for engine in ("inprocess", "flare"):
         folder = tmp_path / engine
         experiment = new_run(folder, three_sites, plan=plan, rounds=1, changes=changes, engine=engine, bundles=bundles)
@@ -63,9 +62,9 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
             assert simulator(folder).wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
         rows[engine] = numbers_of(read_rows(folder / "results.jsonl"))
         for row in rows[engine]:
-            leader = row["about"].pop("merged_by", None)  # the draw depends on the experiment's id
+            leader = row["about"].pop("merged_by")  # the draw depends on the experiment's id
             assert bool(leader) == (plan in ("sl_fedl", "swarm_fhe") and row["round"] > 0)
-    assert len(rows["flare"]) == 3 * (3 if METHODS[method].merges else 2)
+    assert len(rows["flare"]) == 3 * (3 if RECIPES[plan].method.last_round(1) == 2 else 2)
     if plan == "swarm_fhe":  # its noise is drawn anew: equal up to the first merge, and every merge reached everybody
         rows = {engine: [row for row in found if row["round"] == 0] for engine, found in rows.items()}
     assert rows["flare"] == rows["inprocess"]
@@ -74,7 +73,7 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
 def test_a_leader_that_refuses_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:
     """Over FLARE's peer messages: the elected leader's ledger was tampered with, so it neither leads nor shares."""
     experiment = new_run(tmp_path, three_sites, plan="sl_fedl", rounds=1, engine="flare")
-    tampered, follower, third = elect(experiment.sites, experiment=experiment.id, round_=0)
+    tampered, follower, third = elect(experiment.sites, experiment=experiment.id, number=0)
     path = tmp_path / "sites" / tampered / experiment.id / "ledger.jsonl"
     path.parent.mkdir(parents=True)
     path.write_text("{}\n")
@@ -101,7 +100,7 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
     new_run(folder, four_sites, bundles=BUILT_IN_BUNDLES, engine="flare", rounds=30)
     process = simulator(folder)
     try:
-        wait_for(folder, round_=1, process=process)
+        wait_for(folder, number=1, process=process)
     finally:
         kill_simulator(process.pid)
     done = read_rows(folder / "results.jsonl")[-1]["round"]
@@ -126,12 +125,12 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
     assert list((folder / "flare").rglob("events.out.tfevents*")), "no scalars were streamed to TensorBoard"
 
 
-def wait_for(folder: Path, *, round_: int, process: subprocess.Popen, seconds: float = 240) -> list[dict]:
+def wait_for(folder: Path, *, number: int, process: subprocess.Popen, seconds: float = 240) -> list[dict]:
     """Wait until a round is recorded and return all rows."""
     deadline = time.monotonic() + seconds
     while True:
         rows = read_rows(folder / "results.jsonl")
-        if rows and rows[-1]["round"] >= round_:
+        if rows and rows[-1]["round"] >= number:
             return rows
         assert time.monotonic() < deadline, (folder / "flare.log").read_text()[-3000:]
         assert process.poll() is None, (folder / "flare.log").read_text()[-3000:]
@@ -151,9 +150,9 @@ def test_a_slow_site_misses_its_round_and_is_asked_again(tmp_path: Path, federat
     new_run(folder, federation, bundles=bundles, engine="flare", rounds=3, min_sites=1)
     process = simulator(folder, round_timeout=60)
     try:
-        wait_for(folder, round_=0, process=process)
+        wait_for(folder, number=0, process=process)
         flag.touch()
-        late = next(n for n in (1, 2) if wait_for(folder, round_=n, process=process)[-1]["status"] == "refused")
+        late = next(n for n in (1, 2) if wait_for(folder, number=n, process=process)[-1]["status"] == "refused")
         flag.unlink()
         assert process.wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
     finally:

@@ -17,7 +17,8 @@ import pytest
 import yaml
 from fakes.simulated import new_run, numbers_of
 
-from mdhfl.commands.recipe import export_job
+from mdhfl.commands.recipe import experiment_on
+from mdhfl.flare.job import export_job
 from mdhfl.jobs import RECIPES
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import read_rows
@@ -132,10 +133,10 @@ def submit_and_wait(kits: Path, job: Path, *, seconds: float = 300) -> str:
 def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, federation: Path, poc: Path) -> None:
     """One round, then the same experiment with two: together equal to two rounds in one process."""
     for rounds in (1, 2):
-        job = export_job(
-            RECIPES["mdhfl"], federation=federation, experiment="trial", out=tmp_path / f"jobs-{rounds}", seed=0,
-            rounds=rounds, pairs=(), round_timeout=200.0,
-        )  # fmt: skip
+        experiment = experiment_on(
+            RECIPES["mdhfl"], federation=federation, identity="trial", seed=0, rounds=rounds, pairs=()
+        )
+        job = export_job(experiment, name="mdhfl", out=tmp_path / f"jobs-{rounds}", round_timeout=200.0)
         assert submit_and_wait(poc, job) == "FINISHED:COMPLETED", (poc / "server" / "log.txt").read_text()[-3000:]
     results = poc / "server" / "experiments" / "trial"
     assert json.loads((results / "summary.json").read_text())["rounds"] == 2

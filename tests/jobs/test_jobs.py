@@ -8,61 +8,62 @@ from pathlib import Path
 
 import pytest
 
-from mdhfl.commands.recipe import export_job
+from mdhfl.commands.recipe import experiment_on
 from mdhfl.flare.controller import FederationController
 from mdhfl.flare.executor import SiteExecutor
+from mdhfl.flare.job import export_job
 from mdhfl.jobs import RECIPES
-from mdhfl.methods import METHODS
+from mdhfl.rounds.experiment import Experiment
 from tools.compile_app import COMPILED, compile_app
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def export(plan: str, federation: Path, out: Path) -> Path:
-    return export_job(
-        RECIPES[plan], federation=federation, experiment="trial", out=out, seed=3, rounds=5,
-        pairs=("local_epochs=2",), round_timeout=60.0,
-    )  # fmt: skip
+def export(recipe: str, federation: Path, out: Path) -> Path:
+    experiment = experiment_on(
+        RECIPES[recipe], federation=federation, identity="trial", seed=3, rounds=5, pairs=("local_epochs=2",)
+    )
+    return export_job(experiment, name=recipe, out=out, round_timeout=60.0)
 
 
 def arguments_of(component: type) -> set[str]:
     return {name for name in inspect.signature(component.__init__).parameters if name != "self"}  # type: ignore[misc]
 
 
-FEDERATED = [name for name, plan in RECIPES.items() if plan.method != "centralised"]
+FEDERATED = [name for name, recipe in RECIPES.items() if recipe.method.is_federated]
 
 
-@pytest.mark.parametrize("plan", FEDERATED)
-def test_every_argument_is_in_the_exported_job(plan: str, tmp_path: Path, federation: Path) -> None:
+@pytest.mark.parametrize("recipe", FEDERATED)
+def test_every_argument_is_in_the_exported_job(recipe: str, tmp_path: Path, federation: Path) -> None:
     """FLARE exports by reflection and leaves out what it cannot find or what equals a default."""
-    job = export(plan, federation, tmp_path)
+    job = export(recipe, federation, tmp_path)
     server = json.loads((job / "app" / "config" / "config_fed_server.json").read_text())
     site = json.loads((job / "app" / "config" / "config_fed_client.json").read_text())
     controller = server["workflows"][0]
     assert controller["path"] == "mdhfl.flare.controller.FederationController"
     assert set(controller["args"]) == arguments_of(FederationController)
-    again = FederationController(**controller["args"])._experiment()
+    again = Experiment.from_json(controller["args"]["experiment"])
     assert (again.id, again.seed, again.rounds, again.sites) == ("trial", 3, 5, ("site-1", "site-2"))
-    assert again.parameters["local_epochs"] == 2
+    assert again.method.local_epochs == 2
     executor = site["executors"][0]["executor"]
     assert set(executor["args"]) == arguments_of(SiteExecutor)
     assert site["task_result_filters"][0]["tasks"] == ["*"]
-    shares = METHODS[RECIPES[plan].method].shares
-    only = "OnlyWeights" if shares == "weights" else "OnlyKnowledge"
-    assert site["task_result_filters"][0]["filters"][0]["path"] == f"mdhfl.flare.filters.{only}"
+    only = site["task_result_filters"][0]["filters"][0]
+    assert only["path"] == "mdhfl.flare.filters.OnlyAnswers"
+    kind = RECIPES[recipe].method.answers_with
+    assert only["args"] == {"may_leave": [] if kind is None else [kind.kind]}
     assert server["server"]["task_request_interval"] == 0.3
 
 
 def test_pooled_training_makes_no_job(tmp_path: Path, federation: Path) -> None:
-    with pytest.raises(ValueError, match="sees all sites' images, which no federation may: no FLARE job"):
+    with pytest.raises(ValueError, match="pools all sites' images; only --engine inprocess can run it"):
         export("centralised", federation, tmp_path)
 
 
-def test_every_plan_has_a_recipe_of_its_own_that_says_what_it_shares() -> None:
-    for name, plan in RECIPES.items():
-        shares = METHODS[plan.method].shares
-        if shares is not None and "weights" in shares:
-            assert "weights" in plan.summary, f"{name} does not say that weights leave the sites"
+def test_every_recipe_says_if_weights_leave_the_sites() -> None:
+    for name, recipe in RECIPES.items():
+        if "weights" in (recipe.method.shares or ""):
+            assert "weights" in recipe.summary, f"{name} does not say that weights leave the sites"
 
 
 def test_the_job_holds_configuration_only_and_names_no_architecture(tmp_path: Path, federation: Path) -> None:

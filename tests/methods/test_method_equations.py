@@ -11,8 +11,7 @@ from torch import nn
 
 from mdhfl.jobs import RECIPES
 from mdhfl.learning.training import fit
-from mdhfl.methods import create
-from mdhfl.methods.method import KnowledgeMethod, Method
+from mdhfl.methods import KnowledgeMethod, Method, changed
 from mdhfl.methods.rhfl import confidence_weights
 from mdhfl.sharing.knowledge import Knowledge, Subject
 from mdhfl.sharing.teaching import Teaching
@@ -22,7 +21,7 @@ SITES, IMAGES, CLASSES = ("a", "b", "c"), 5, 4
 
 
 def method_of(name: str, **changes: object) -> Method:
-    return create(name, {**parameters_of(RECIPES[name].method), **changes})
+    return changed(RECIPES[name].method, changes)
 
 
 def knowledge_of(kind: str, *, seed: int = 0, confidences: tuple[float, ...] = (1.0, 1.0, 1.0)) -> dict[str, Knowledge]:
@@ -40,7 +39,7 @@ def knowledge_of(kind: str, *, seed: int = 0, confidences: tuple[float, ...] = (
 
 def teacher_of(method: Method, said: dict[str, Knowledge], site: str) -> np.ndarray:
     assert isinstance(method, KnowledgeMethod)
-    lesson = method.teach(said, sites=SITES)[site]
+    lesson = method.combine(said, sites=SITES)[site]
     assert isinstance(lesson, Teaching)
     teacher = method.teacher(lesson, own=said[site], site=site)
     assert teacher is not None
@@ -182,7 +181,7 @@ def test_groups_are_averaged_by_themselves() -> None:
         "b": weights_of("b", [3, 3]),
         "c": weights_of("c", [9], layout="other"),
     }
-    lessons = method_of("fedavg", grouped=True).teach(shared, sites=["a", "b", "c", "absent"])
+    lessons = method_of("fedavg", grouped=True).combine(shared, sites=["a", "b", "c", "absent"])
     assert {site: lesson.values.tolist() for site, lesson in lessons.items()} == {
         "a": [2, 2],
         "b": [2, 2],
@@ -190,7 +189,7 @@ def test_groups_are_averaged_by_themselves() -> None:
     }
     assert lessons["a"] is lessons["b"]  # one broadcast
     with pytest.raises(ValueError, match=r"FedAvg averages weights: expected one architecture, got 2 \(a, b; c\)"):
-        method_of("fedavg").teach(shared, sites=["a", "b", "c"])
+        method_of("fedavg").combine(shared, sites=["a", "b", "c"])
 
 
 # FedProx and FedDF, one optimiser step after another

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from mdhfl.jobs import RECIPES
-from mdhfl.methods import create
+from mdhfl.methods import create, parameters_of
 from mdhfl.methods.mdhfl import Mdhfl
 
 PAPER = dict(parameters_of(RECIPES["mdhfl"].method))

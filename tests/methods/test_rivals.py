@@ -16,8 +16,10 @@ from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path
 from mdhfl.runs.inprocess import open_sites, run_in_process
 from mdhfl.server.results import Results
-from mdhfl.server.trainer import ServerDesk
+from mdhfl.server.trainer import ServerTrainer
+from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.weights import Weights
 from mdhfl.site import work as site_work
 
 SHARING = [name for name in RECIPES if name not in ("swarm_fhe", "centralised") and not name.startswith("local")]
@@ -27,16 +29,16 @@ SHARING = [name for name in RECIPES if name not in ("swarm_fhe", "centralised") 
 def test_every_method_runs_and_names_what_leaves_a_site(tmp_path: Path, three_sites: Path, plan: str) -> None:
     rows, heard = run(tmp_path / "run", three_sites, plan, rounds=1)
     method = new_run(tmp_path / "other", three_sites, plan=plan, changes=changes_for(plan)).method
-    rounds = 1 + 1 + method.merges
+    rounds = 1 + method.last_round(1)
     assert len(rows) == 3 * rounds
     answers = [answer for request, answer in heard if request.action in ("warm_up", "learn")]
-    assert all((a.knowledge is not None) == (method.permission == "knowledge") for a in answers)
-    assert all((a.weights is not None) == (method.shares == "weights") for a in answers)
+    assert all(isinstance(a.shared, Knowledge) == (method.permission == "knowledge") for a in answers)
+    assert all(isinstance(a.shared, Weights) == (method.shares == "weights") for a in answers)
 
 
 def test_fedavg_is_the_literal_mean_of_every_tensor(tmp_path: Path, three_sites: Path) -> None:
     _, heard = run(tmp_path / "run", three_sites, "fedavg", rounds=1)
-    shared = {a.site: a.weights for q, a in heard if q.action == "learn" and a.weights is not None}
+    shared = {a.site: a.shared for q, a in heard if q.action == "learn" and isinstance(a.shared, Weights)}
     total = sum(w.images for w in shared.values())
     states = {}
     site = open_sites(tmp_path / "run", names=["site-1"])["site-1"]
@@ -78,13 +80,13 @@ def test_feddf_with_one_site_an_architecture_averages_nothing(
     bundles = ("shufflenet_v2", "resnet10", "mobilenet_v2")
     averaged = []
 
-    def distil(self: ServerDesk, averages: Any, *, teachers: Any, settings: Any) -> Any:
+    def distil(self: ServerTrainer, averages: Any, *, teachers: Any, settings: Any) -> Any:
         for weights in teachers.values():
             np.testing.assert_array_equal(averages[weights.layout].values, weights.values)
         averaged.append(len(averages))
         return averages
 
-    monkeypatch.setattr(ServerDesk, "distil", distil)
+    monkeypatch.setattr(ServerTrainer, "distil", distil)
     feddf, _ = run(tmp_path / "a", three_sites, "feddf", rounds=1, bundles=bundles)
     grouped, _ = run(
         tmp_path / "b", three_sites, "fedavg", rounds=1, changes=changes_for("x", grouped=True), bundles=bundles
@@ -120,7 +122,7 @@ def test_a_site_is_sent_the_model_of_its_own_architecture_only(tmp_path: Path, t
 
 def test_centralised_training_sees_all_images_and_takes_as_many_steps(tmp_path: Path, three_sites: Path) -> None:
     _, heard = run(tmp_path / "run", three_sites, "centralised", rounds=1)
-    assert all(answer.knowledge is None and answer.weights is None for _, answer in heard)
+    assert all(answer.shared is None for _, answer in heard)
     site = open_sites(tmp_path / "run", names=["site-1", "site-2", "site-3"])["site-1"]
     experiment = Results(tmp_path / "run", experiment=_experiment(tmp_path / "run")).experiment
     site.answer(experiment.request("learn", number=1))

@@ -49,7 +49,7 @@ def test_a_resume_gives_back_the_last_round_bit_for_bit(tmp_path: Path) -> None:
     assert last.number == 3
     request = EXPERIMENT.request("learn", number=3)
     for site, knowledge in last.shared.items():
-        expected = answer_of(site, request).knowledge
+        expected = answer_of(site, request).shared
         assert expected is not None
         np.testing.assert_array_equal(knowledge.values, expected.values)
 
@@ -104,7 +104,7 @@ def test_site_names_need_not_be_file_names(tmp_path: Path) -> None:
     results = Results(tmp_path, experiment=experiment)
     request = experiment.request("warm_up", number=0)
     answers = {site: replace(answer_of("a", request), site=site) for site in sites}
-    knowledge = {site: replace(answer.knowledge, site=site) for site, answer in answers.items() if answer.knowledge}
+    knowledge = {site: replace(answer.shared, site=site) for site, answer in answers.items() if answer.shared}
     results.record(Round(number=0, requests=dict.fromkeys(answers, request), answers=answers, shared=knowledge))
     last = results.resume()
     assert last is not None

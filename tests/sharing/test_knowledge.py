@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mdhfl.sharing.knowledge import Knowledge, MessageError, Subject, check, divergence
+from mdhfl.sharing.checks import MessageError
+from mdhfl.sharing.knowledge import Knowledge, Subject, check_knowledge, divergence
 
 SUBJECT = Subject(kind="probabilities", public_digest="ab" * 32, public_count=4, classes=("x", "y", "z"))
 GOOD = Knowledge(values=np.full((4, 3), 1 / 3, dtype=np.float32), subject=SUBJECT, site="site-2", round=3)
@@ -18,8 +19,8 @@ def changed(index: tuple[int, int], value: float) -> np.ndarray:
 
 
 def test_good_knowledge_passes() -> None:
-    check(GOOD, expected=SUBJECT, round_=3)
-    check(replace(GOOD, values=GOOD.values.astype(np.float16)), expected=SUBJECT, round_=3)
+    check_knowledge(GOOD, expected=SUBJECT, number=3)
+    check_knowledge(replace(GOOD, values=GOOD.values.astype(np.float16)), expected=SUBJECT, number=3)
 
 
 @pytest.mark.parametrize(
@@ -42,13 +43,13 @@ def test_good_knowledge_passes() -> None:
 )
 def test_bad_knowledge_is_refused_by_name(bad: Knowledge, said: str) -> None:
     with pytest.raises(MessageError, match=said) as refusal:
-        check(bad, expected=SUBJECT, round_=3)
+        check_knowledge(bad, expected=SUBJECT, number=3)
     assert "'site-2'" in str(refusal.value)
 
 
 def test_logits_need_not_sum_to_one() -> None:
     subject = replace(SUBJECT, kind="logits")
-    check(replace(GOOD, subject=subject, values=GOOD.values * 50), expected=subject, round_=3)
+    check_knowledge(replace(GOOD, subject=subject, values=GOOD.values * 50), expected=subject, number=3)
 
 
 def test_divergence_equals_its_definition() -> None:

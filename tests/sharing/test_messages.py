@@ -3,7 +3,8 @@
 import numpy as np
 from fakes.messages import SUBJECT, VALUES, answer, request
 
-from mdhfl.sharing.messages import Answer, Request, payload_bytes
+from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.messages import Answer, Losses, Request, payload_bytes
 
 
 def test_a_request_and_an_answer_survive_the_wire() -> None:
@@ -12,10 +13,10 @@ def test_a_request_and_an_answer_survive_the_wire() -> None:
     assert again.lesson is not None
     np.testing.assert_array_equal(again.lesson.values, VALUES)
     back = Answer.from_wire(answer().to_wire())
-    assert back.knowledge is not None
-    assert back.knowledge.subject == SUBJECT
-    np.testing.assert_array_equal(back.knowledge.values, VALUES)
-    assert back.losses == {"train": 0.123456789, "align": None}
+    assert isinstance(back.shared, Knowledge)
+    assert back.shared.subject == SUBJECT
+    np.testing.assert_array_equal(back.shared.values, VALUES)
+    assert back.losses == Losses(train=0.123456789)
 
 
 def test_a_message_is_one_matrix_and_little_more() -> None:

@@ -11,9 +11,9 @@ from mdhfl.sharing.teaching import leave_one_out, weighted_sum
 SUBJECT = Subject(kind="probabilities", public_digest="d" * 64, public_count=6, classes=("a", "b", "c"))
 
 
-def knowledge_of(site: str, *, seed: int, round_: int = 1) -> Knowledge:
+def knowledge_of(site: str, *, seed: int, number: int = 1) -> Knowledge:
     values = np.random.default_rng(seed).dirichlet([0.3, 1, 2], size=6).astype(np.float32)
-    return Knowledge(values=values, subject=SUBJECT, site=site, round=round_)
+    return Knowledge(values=values, subject=SUBJECT, site=site, round=number)
 
 
 def sites_of(count: int, seed: int) -> dict[str, Knowledge]:
@@ -66,7 +66,7 @@ def test_a_site_alone_has_no_teacher() -> None:
     assert leave_one_out(weighted_sum(sites, weights={"site-0": 1.0}), own=sites["site-0"], site="site-0") is None
 
 
-@pytest.mark.parametrize("own", [None, knowledge_of("site-0", seed=1, round_=0)])
+@pytest.mark.parametrize("own", [None, knowledge_of("site-0", seed=1, number=0)])
 def test_a_site_that_lost_its_share_is_refused(own: Knowledge | None) -> None:
     sites = sites_of(3, 1)
     teaching = weighted_sum(sites, weights=dict.fromkeys(sites, 1.0))

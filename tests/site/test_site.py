@@ -17,29 +17,30 @@ from mdhfl.learning.tensors import load_tensors
 from mdhfl.learning.training import Aborted
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.rounds.experiment import Experiment
+from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.teaching import Teaching
 
 OTHERS = "site-2"
 
 
-def teaching(experiment: Experiment, own: Answer, *, round_: int) -> Teaching:
+def teaching(experiment: Experiment, own: Answer, *, number: int) -> Teaching:
     """A sum of this site's knowledge and of one other site that is sure of class 0."""
-    assert own.knowledge is not None
-    other = np.zeros_like(own.knowledge.values)
+    assert isinstance(own.shared, Knowledge)
+    other = np.zeros_like(own.shared.values)
     other[:, 0] = 1
-    return Teaching(values=own.knowledge.values + other, weights={"site-1": 1.0, OTHERS: 1.0}, round=round_)
+    return Teaching(values=own.shared.values + other, weights={"site-1": 1.0, OTHERS: 1.0}, round=number)
 
 
 def learn_twice(folder: Path, experiment: Experiment, *, restart: bool) -> list[Answer]:
     """Warm up and learn two rounds, in one process or as if restarted before every task."""
     site = site_of(folder, "site-1")
     answers = [site.answer(experiment.request("warm_up", number=0))]
-    for round_ in (1, 2):
+    for number in (1, 2):
         if restart:
             site = site_of(folder, "site-1")
         request = experiment.request(
-            "learn", number=round_, lesson=teaching(experiment, answers[-1], round_=round_ - 1)
+            "learn", number=number, lesson=teaching(experiment, answers[-1], number=number - 1)
         )
         answers.append(site.answer(request))
     assert not any(a.refusal for a in answers)
@@ -47,8 +48,8 @@ def learn_twice(folder: Path, experiment: Experiment, *, restart: bool) -> list[
 
 
 def knowledge_of(answer: Answer) -> np.ndarray:
-    assert answer.knowledge is not None, answer.refusal
-    return answer.knowledge.values
+    assert isinstance(answer.shared, Knowledge), answer.refusal
+    return answer.shared.values
 
 
 def test_a_restart_between_two_tasks_changes_nothing(tmp_path: Path, federation: Path) -> None:
@@ -91,7 +92,7 @@ def test_an_abort_loses_only_the_round_it_falls_into(tmp_path: Path, federation:
     experiment = new_run(tmp_path / "b", federation)
     site = site_of(tmp_path / "b", "site-1")
     first = site.answer(experiment.request("warm_up", number=0))
-    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, round_=0))
+    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, number=0))
     asked = iter([False, False, True])
     with pytest.raises(Aborted):
         site.answer(request, should_stop=lambda: next(asked))
@@ -104,10 +105,10 @@ def test_best_and_last_models_are_kept_without_pickle(tmp_path: Path, federation
     site_of(tmp_path / "a", "site-1").answer(experiment.request("finish", number=2))
     folder = tmp_path / "a" / "sites" / "site-1" / experiment.id
     best, last = load_tensors(folder / "best.pt"), load_tensors(folder / "last.pt")
-    scores = [a.validation["macro_f1"] for a in answers]
+    scores = [a.validation.macro_f1 for a in answers]
     assert best["round"] == int(np.argmax(scores))
     assert last["round"] == 2
-    assert last["scores"] == dict(answers[-1].validation)
+    assert last["scores"] == vars(answers[-1].validation)
 
 
 def test_a_loss_of_nan_stops_the_site_and_keeps_its_last_good_state(tmp_path: Path, federation: Path) -> None:
@@ -116,7 +117,7 @@ def test_a_loss_of_nan_stops_the_site_and_keeps_its_last_good_state(tmp_path: Pa
     experiment = new_run(tmp_path / "a", federation, bundles=(str(bundle),), changes=changes)
     site = site_of(tmp_path / "a", "site-1")
     first = site.answer(experiment.request("warm_up", number=0))
-    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, round_=0))
+    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, number=0))
     stopped = site.answer(request)
     assert "site 'site-1' stopped in round 1" in stopped.refusal
     assert "last good state is kept" in stopped.refusal
@@ -137,7 +138,7 @@ def test_a_full_disk_keeps_the_old_state_and_the_site_goes_on(
     first = site.answer(experiment.request("warm_up", number=0))
     folder = tmp_path / "a" / "sites" / "site-1" / experiment.id
     before = (folder / "state.pt").read_bytes()
-    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, round_=0))
+    request = experiment.request("learn", number=1, lesson=teaching(experiment, first, number=0))
     with small_files_only(100_000):
         answer = site.answer(request)
     assert "cannot be written" in answer.refusal

@@ -33,13 +33,13 @@ def ledger_of(rounds: int = 3) -> Ledger:
     for site in KEYS:
         ledger = ledger.admit(application(site))
     for number in range(rounds):
-        ledger = merged(ledger, leader="abc"[number % 3], round_=number)
+        ledger = merged(ledger, leader="abc"[number % 3], number=number)
     return ledger
 
 
-def merged(ledger: Ledger, *, leader: str, round_: int, shares: str = "abc", key: SigningKey | None = None) -> Ledger:
+def merged(ledger: Ledger, *, leader: str, number: int, shares: str = "abc", key: SigningKey | None = None) -> Ledger:
     return ledger.merge(
-        site=leader, round_=round_, attempt=0, shares={s: f"{s}{round_}" for s in shares}, merged={"l": f"m{round_}"},
+        site=leader, number=number, attempt=0, shares={s: f"{s}{number}" for s in shares}, merged={"l": f"m{number}"},
         key=key or KEYS[leader],
     )  # fmt: skip
 
@@ -112,13 +112,13 @@ def test_only_members_lead_and_share_and_only_once_a_round() -> None:
     ledger = ledger_of(2)
     stranger = SigningKey.create()
     with pytest.raises(LedgerError, match="led by a site that was never admitted"):
-        merged(ledger, leader="d", round_=2, key=stranger)
+        merged(ledger, leader="d", number=2, key=stranger)
     with pytest.raises(LedgerError, match="share of d, never admitted"):
-        merged(ledger, leader="a", round_=2, shares="abd")
+        merged(ledger, leader="a", number=2, shares="abd")
     with pytest.raises(LedgerError, match="not signed by its leader"):
-        merged(ledger, leader="a", round_=2, key=KEYS["b"])
+        merged(ledger, leader="a", number=2, key=KEYS["b"])
     with pytest.raises(LedgerError, match="merges round 1 after round 1"):
-        merged(ledger, leader="a", round_=1)
+        merged(ledger, leader="a", number=1)
     with pytest.raises(LedgerError, match="a member already"):
         ledger.admit(application("a", key=stranger))
 
@@ -131,7 +131,7 @@ def test_nobody_is_admitted_under_a_key_that_is_not_its_own() -> None:
 
 
 def test_entries_of_another_chain_do_not_extend_this_one() -> None:
-    other = merged(ledger_of(1), leader="b", round_=9)
+    other = merged(ledger_of(1), leader="b", number=9)
     with pytest.raises(LedgerError, match="does not follow"):
         ledger_of(2).extend([Entry.from_json({**other.entries[-1].to_json(), "index": 5})])
 

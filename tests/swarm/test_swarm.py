@@ -35,10 +35,10 @@ def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -
     fedavg, _ = run(tmp_path / "fedavg", three_sites, "fedavg", rounds=2)
     swarm, heard = run(tmp_path / "swarm", three_sites, "sl_fedl", rounds=2)
     assert without_swarm(swarm) == fedavg  # bit for bit
-    assert all(answer.weights is None and answer.knowledge is None for _, answer in heard)  # nothing to the server
+    assert all(answer.shared is None for _, answer in heard)  # nothing to the server
     leaders = [request.lesson.leader for request, _ in heard if request.action == "merge"]  # type: ignore[union-attr]
     identity = read_run(tmp_path / "swarm")[0].id
-    assert leaders == [elect(SITES, experiment=identity, round_=r)[0] for r in range(3)]
+    assert leaders == [elect(SITES, experiment=identity, number=r)[0] for r in range(3)]
     ledgers = list(ledgers_of(tmp_path / "swarm").values())
     assert ledgers[0] == ledgers[1] == ledgers[2]
     assert [e.kind for e in ledgers[0].entries] == ["admit"] * 3 + ["merge"] * 3
@@ -63,7 +63,7 @@ def test_sites_of_different_architectures_merge_within_them(tmp_path: Path, thre
 def test_a_leader_that_dies_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:
     """It dies after it has sent the merge to everybody: the worst moment. The second leader's merge counts."""
     experiment, results = start(tmp_path, three_sites)
-    dead = elect(SITES, experiment=experiment.id, round_=1)[0]
+    dead = elect(SITES, experiment=experiment.id, number=1)[0]
 
     def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
         answers = ask(requests)
@@ -96,7 +96,7 @@ def test_no_leader_left_stops_the_run_and_it_can_be_resumed(tmp_path: Path, thre
 
 def test_a_member_that_cannot_be_reached_is_left_out_and_comes_back(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites)
-    gone = elect(SITES, experiment=experiment.id, round_=0)[1]
+    gone = elect(SITES, experiment=experiment.id, number=0)[1]
     ask = with_a_spoiled_peer(tmp_path, gone, lambda site, sender, message: {"refusal": "the line is dead"})
     federate(experiment, ask=ask, record=results.record)
     rows = {(row["round"], row["site"]): row for row in results.rows()}
@@ -158,7 +158,7 @@ def test_a_tampered_ledger_is_named_and_refused(tmp_path: Path, three_sites: Pat
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     sites = open_sites(tmp_path, names=SITES)
     members = {site: member_of(tmp_path, site) for site in SITES}
-    order = elect(SITES, experiment=experiment.id, round_=2)
+    order = elect(SITES, experiment=experiment.id, number=2)
     turn = MergeTurn(round=2, attempt=order.index(SITES[1]), leader=SITES[1], members=members)
     answer = sites[SITES[1]].answer(experiment.request("merge", number=2, lesson=turn))
     assert str(path) in answer.refusal
@@ -168,7 +168,7 @@ def test_a_tampered_ledger_is_named_and_refused(tmp_path: Path, three_sites: Pat
 
 def test_a_server_cannot_choose_the_leader() -> None:
     members = {site: Member(layout="l", images=1) for site in SITES}
-    order = elect(SITES, experiment="x", round_=4)
+    order = elect(SITES, experiment="x", number=4)
     for attempt, leader in enumerate(order):
         check_turn(MergeTurn(round=4, attempt=attempt, leader=leader, members=members), experiment="x", site="site-1")
     wrong = MergeTurn(round=4, attempt=0, leader=order[1], members=members)
@@ -176,7 +176,7 @@ def test_a_server_cannot_choose_the_leader() -> None:
         check_turn(wrong, experiment="x", site="site-1")
     with pytest.raises(ValueError, match="expected 'nobody' to lead attempt 9"):
         check_turn(replace(wrong, attempt=9), experiment="x", site="site-1")
-    leaders = [elect(SITES, experiment="x", round_=r)[0] for r in range(60)]
+    leaders = [elect(SITES, experiment="x", number=r)[0] for r in range(60)]
     assert min(leaders.count(site) for site in SITES) > 5  # everybody leads now and then
 
 
@@ -184,7 +184,7 @@ def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites
     experiment, _ = start(tmp_path, three_sites, rounds=1)
     run_in_process(tmp_path, experiment=experiment)
     sites = open_sites(tmp_path, names=SITES)
-    order = elect(SITES, experiment=experiment.id, round_=2)
+    order = elect(SITES, experiment=experiment.id, number=2)
     turn = MergeTurn(round=2, attempt=0, leader=order[0], members={s: member_of(tmp_path, s) for s in SITES})
     request = experiment.request("merge", number=2, lesson=turn).to_wire()
     message = {"ask": "share", "length": 0, "request": request}
@@ -197,7 +197,7 @@ def test_only_the_elected_leader_may_ask_for_weights(tmp_path: Path, three_sites
 
 def test_a_share_of_another_length_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:
     experiment, results = start(tmp_path, three_sites, rounds=1)
-    order = elect(SITES, experiment=experiment.id, round_=0)
+    order = elect(SITES, experiment=experiment.id, number=0)
 
     def shortened(site: Site, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
         reply = Site.receive(site, sender, message)

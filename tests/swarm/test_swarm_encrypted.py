@@ -61,7 +61,7 @@ def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, th
 def test_a_ciphertext_of_another_key_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:
     """A member with a wrong key finds out by itself: the leader's context is not its keeper's."""
     experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
-    order = elect(SITES, experiment=experiment.id, round_=0)
+    order = elect(SITES, experiment=experiment.id, number=0)
 
     def with_another_key(site: Site, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
         if message["ask"] == "take key":

@@ -1,8 +1,6 @@
 """`mdhfl compare`: methods x federations x noise x seeds, from a short YAML file to a table."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -50,82 +48,25 @@ def compare_command(
     file: Path, *, out: Path, data: Path, work: Path, workers: int | None, device: str, table_only: bool
 ) -> None:
     """See HELP."""
-    import os
-
-    from mdhfl.comparison.grid import read_comparison
-    from mdhfl.comparison.runs import Workplace, default_threads, finished
-    from mdhfl.comparison.table import Found
-
-    comparison = read_comparison(file)
-    workers = workers or os.cpu_count() or 1
-    place = Workplace(data=data.resolve(), work=work.resolve(), threads=default_threads(workers), device=device)
-    try:
-        failures = {} if table_only else _run(comparison.cells, place=place, workers=workers)
-    except KeyboardInterrupt:
-        raise click.ClickException(
-            "interrupted; finished runs and rounds are kept: rerun the same command to continue"
-        ) from None
-    records = {cell: finished(cell, place) for cell in comparison.cells}
-    found = [Found(cell=cell, record=record) for cell, record in records.items() if record is not None]
-    if found:
-        _write(out, comparison.question, found)
-    for reason in dict.fromkeys(failures.values()):
-        failed = [cell for cell, why in failures.items() if why == reason]
-        where = f"{failed[0].federation}, {failed[0].noise}, seed {failed[0].seed}"
-        click.echo(f"failed: {', '.join(cell.method for cell in failed)} on {where}: {reason}", err=True)
-    click.echo(f"{len(found)} of {len(comparison.cells)} runs finished; results: {out}")
-    if failures or not found:
-        raise SystemExit(1)
-
-
-def _run(cells: Any, *, place: Any, workers: int) -> Mapping[Any, str]:
-    """Run what is missing, with a bar that says how much time is left."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    from mdhfl.comparison.runs import finished, run_all
-    from mdhfl.comparison.table import Found
-
-    missing = [cell for cell in cells if finished(cell, place) is None]
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left:"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=3600) as bar:
-        task = bar.add_task(f"{len(cells) - len(missing)} runs were there", total=len(missing))
-
-        def on_result(cell: Any, record: Mapping[str, Any]) -> None:
-            score = Found(cell=cell, record=record).score("macro_f1")
-            what = f"{cell.method} on {cell.federation}, {cell.noise}, seed {cell.seed}"
-            bar.console.print(f"{what}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s", highlight=False)
-            bar.update(task, advance=1, description="comparing")
-
-        return run_all(missing, place=place, workers=workers, on_result=on_result)
-
-
-def _write(out: Path, question: str, found: Any) -> None:
     from rich.console import Console
     from rich.markdown import Markdown
 
-    from mdhfl.comparison.figure import draw
-    from mdhfl.comparison.table import markdown, rows_of, site_rows_of, to_csv
+    from mdhfl.comparison.compare import compare
 
-    out.mkdir(parents=True, exist_ok=True)
-    text = markdown(question, found)
-    (out / "results.csv").write_text(to_csv(rows_of(found)), encoding="utf-8")
-    (out / "sites.csv").write_text(to_csv(site_rows_of(found)), encoding="utf-8")
-    (out / "table.md").write_text(text, encoding="utf-8")
-    draw(found, out / "figure.svg")
-    question, first, *_ = text.split("\n\n**")
-    Console().print(Markdown(f"{question}\n\n**{first}"))
+    try:
+        done = compare(
+            file, out=out, data=data, work=work, workers=workers, device=device, table_only=table_only, progress=True
+        )
+    except KeyboardInterrupt:
+        message = "interrupted; finished runs and rounds are kept: rerun the same command to continue"
+        raise click.ClickException(message) from None
+    if done.found:
+        question, first, *_ = done.tables.split("\n\n**")
+        Console().print(Markdown(f"{question}\n\n**{first}"))
+    for reason in dict.fromkeys(done.failures.values()):
+        failed = [cell for cell, why in done.failures.items() if why == reason]
+        where = f"{failed[0].federation}, {failed[0].noise}, seed {failed[0].seed}"
+        click.echo(f"failed: {', '.join(cell.method for cell in failed)} on {where}: {reason}", err=True)
+    click.echo(f"{len(done.found)} of {done.asked} runs finished; results: {out}")
+    if done.failures or not done.found:
+        raise SystemExit(1)

@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
 from nvflare.apis.client import Client
@@ -21,6 +20,7 @@ from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic
 from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
+from mdhfl.runs.progress import Step
 from mdhfl.server.results import Results, rows_of
 from mdhfl.server.settings import read_server_settings
 from mdhfl.server.trainer import trainer_from
@@ -181,6 +181,5 @@ def _read(client_task: ClientTask, request: Request) -> Answer:
 def note_progress(folder: Path, request: Request, answer: Answer) -> None:
     """Append one line to `progress.jsonl`, for whoever watches the run."""
     folder.mkdir(parents=True, exist_ok=True)
-    line: dict[str, Any] = {"action": request.action, "round": request.round, "site": answer.site}
     with (folder / "progress.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps({**line, "refusal": answer.refusal}) + "\n")
+        file.write(json.dumps(Step.of(request, answer).to_json()) + "\n")

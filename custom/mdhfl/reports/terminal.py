@@ -1,14 +1,18 @@
-"""Tables for the terminal."""
+"""What a run shows in the terminal: a bar while it goes on, and the table of its scores."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
 from mdhfl.methods import METHODS
 from mdhfl.metrics import SCORES
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.progress import OnStep, Step
 
 UNKNOWN = "\N{EN DASH}"
 
@@ -64,3 +68,27 @@ def _numbers(values: Mapping[str, Any]) -> list[str]:
 
 def _format(value: Any, form: str, *, scale: float = 1) -> str:
     return form.format(value * scale) if isinstance(value, (int, float)) else UNKNOWN
+
+
+@contextmanager
+def progress_bar(experiment: Experiment) -> Iterator[OnStep]:
+    """Show one bar over all answers on standard error, with what came last beside it."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+        task = bar.add_task("starting the sites", total=(experiment.last_round + 1) * len(experiment.sites))
+
+        def on_step(step: Step) -> None:
+            if step.refusal:
+                bar.console.print(Text(step.refusal, style="yellow"))
+            if step.action not in ("merge", "finish"):
+                completed = max(bar.tasks[0].completed + 1, step.round * len(experiment.sites))
+                shown = f"round {step.round}/{experiment.last_round}, {step.site} answered"
+                bar.update(task, completed=completed, description=shown)
+
+        yield on_step

@@ -170,14 +170,14 @@ def _check_method(method: Method, options: RunOptions, *, bundles: Mapping[str, 
     """Find what cannot work before anything is written."""
     method.check_federation(bundles=bundles, validation=validation)
     method.check_engine(options.engine)
-    if options.engine == "flare" and "__main__" in _modules(method):
+    if options.engine == "flare" and "__main__" in modules_of(method):
         raise ValueError(
             f"method {type(method).__name__}: FLARE's processes cannot see what a script or notebook defines; put the "
             'class into a module of its own, or use engine "inprocess"'
         )
 
 
-def _modules(method: Method) -> tuple[str, ...]:
+def modules_of(method: Method) -> tuple[str, ...]:
     """Return the module that must be trusted for a method from elsewhere, none for ours."""
     module, colon, _ = name_of(method).partition(":")
     return (module,) if colon else ()
@@ -196,7 +196,7 @@ def _server_settings(options: RunOptions, *, method: Method) -> ServerSettings:
         bundles=tuple(dict.fromkeys(_bundle_setting(bundle) for bundle in options.bundles)),
         device=options.device,
         threads=options.threads,
-        methods=_modules(method),
+        methods=modules_of(method),
     )
 
 
@@ -215,7 +215,7 @@ def _site_settings(folder: Path, site: str, bundle: str, options: RunOptions, *,
         device=options.device,
         threads=options.threads,
         may_share=() if method.permission is None else (method.permission,),
-        methods=_modules(method),
+        methods=modules_of(method),
     )
 
 

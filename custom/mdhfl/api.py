@@ -1,0 +1,216 @@
+"""Preparing, running and reporting from Python: what `mdhfl` does on the command line, for scripts and notebooks.
+
+Errors are exceptions with the texts that the command line shows.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mdhfl.files import read_json
+from mdhfl.jobs import RECIPES
+from mdhfl.methods import Method
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.folder import (
+    BUILT_IN_BUNDLES,
+    RunOptions,
+    create_run,
+    modules_of,
+    read_federation,
+    resume_run,
+)
+from mdhfl.runs.progress import Step
+from mdhfl.runs.recipe import Recipe, recipe_of
+from mdhfl.server.results import read_rows
+
+if TYPE_CHECKING:
+    import pandas
+
+    from mdhfl.preprocessing.prepare import Prepared
+
+PARTS = ("test", "validation")
+PATHS = ("raw", "public_raw", "labels", "noise_matrix")  # arguments of `prepare` that are files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """A finished run.
+
+    Attributes:
+        folder: what `mdhfl report` and `mdhfl export-bundle` read.
+        summary: the content of summary.json.
+    """
+
+    folder: Path
+    summary: Mapping[str, Any]
+
+    @property
+    def scores(self) -> "pandas.DataFrame":
+        """Scores, long: one row per site, round, part ("test", "validation") and score; `value` in [0, 1].
+
+        Raises:
+            ImportError: pandas is not installed; it is an extra: `pip install "mdhfl[notebook]"`.
+        """
+        try:
+            import pandas
+        except ImportError as error:
+            raise ImportError('Run.scores needs pandas: pip install "mdhfl[notebook]"') from error
+        return pandas.DataFrame(_score_rows(self.folder), columns=["site", "round", "part", "score", "value"])
+
+
+def prepare(source: str, *, out: str | Path, workers: int | None = None, **arguments: Any) -> "Prepared":
+    """Turn raw images into a federation folder, as `mdhfl prepare` does.
+
+    Args:
+        source: "synthetic", "acevedo20", "folder", "manifest", ...
+        out: the folder to write.
+        workers: processes that read images; None: one per core.
+        arguments: as `mdhfl.preprocessing.arguments.PrepareArguments` names them, for example sites=4, per_site=200.
+
+    Raises:
+        ValueError: an argument is unknown or wrong, raw data cannot be read, or `out` holds something else.
+    """
+    from dataclasses import fields
+
+    from mdhfl.preprocessing.arguments import PrepareArguments
+    from mdhfl.preprocessing.prepare import prepare as prepare_folder
+
+    known = {field.name for field in fields(PrepareArguments)}
+    if unknown := sorted(set(arguments) - known):
+        raise ValueError(f"prepare: no argument {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
+    values = {
+        name: Path(value) if name in PATHS and value is not None else tuple(value) if isinstance(value, list) else value
+        for name, value in arguments.items()
+    }
+    return prepare_folder(PrepareArguments(source=source, out=Path(out), **values), workers=workers)
+
+
+def run(
+    federation: "str | Path | Prepared",
+    method: str | Method = "mdhfl",
+    *,
+    out: str | Path,
+    rounds: int | None = None,
+    seed: int = 0,
+    engine: str = "inprocess",
+    bundles: Sequence[str] = BUILT_IN_BUNDLES,
+    min_sites: int | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Run:
+    """Train a federation with one method, as `mdhfl run` does.
+
+    Args:
+        federation: the folder, or what `prepare` returned.
+        method: a recipe's name, a method, or one of your own as "package.module:Class". A class that a notebook
+            defines runs in process; one in a module runs in FLARE, too.
+        out: folder for the results.
+        rounds: after the warm-up; the published number if None.
+        seed: random seed.
+        engine: "inprocess", or "flare" for FLARE's simulator. Equal results.
+        bundles: assigned to the sites in order, repeating: built-in names, or paths of your own. A bundle is code.
+        min_sites: minimum valid replies per round.
+        device: "cpu", "cuda" or "cuda:<n>".
+        threads: CPU threads per site; fit to the machine if None.
+        resume: continue the run in `out` at the first round that is not recorded.
+        progress: show a bar on standard error.
+
+    Raises:
+        ValueError: something that was asked for cannot be; in one line, with the way out.
+        RuntimeError: too few sites answered, or FLARE's simulator failed. Every finished round is kept.
+    """
+    folder = Path(out)
+    source = Path(federation) if isinstance(federation, str | Path) else federation.folder
+    recipe = Recipe(method=method) if isinstance(method, Method) else recipe_of(method, recipes=RECIPES)
+    if resume:
+        experiment = resume_run(folder, rounds=rounds, trusted=modules_of(recipe.method))
+    else:
+        options = RunOptions(
+            federation=source,
+            engine=engine,
+            bundles=tuple(bundles),
+            seed=seed,
+            rounds=rounds,
+            min_sites=min_sites,
+            device=device,
+            threads=threads or default_threads(engine, source),
+            command=f"mdhfl.run({str(source)!r}, {recipe.name!r}, seed={seed}, out={str(folder)!r})",
+        )
+        experiment = create(folder, recipe=recipe, options=options)
+    return execute(folder, experiment=experiment, progress=progress)
+
+
+def report(runs: "Sequence[Run | str | Path]", *, out: str | Path = "report") -> Path:
+    """Write the HTML report of some runs, as `mdhfl report` does, and return the page's path.
+
+    Raises:
+        ValueError: no run, or a folder that holds none.
+    """
+    from mdhfl.reports.write import write_report
+
+    return write_report([each.folder if isinstance(each, Run) else Path(each) for each in runs], out=Path(out))
+
+
+def create(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experiment:
+    """Write a run's folder. Raises ValueError where its engine cannot run it, or as `create_run`."""
+    if options.engine == "flare":
+        from mdhfl.flare.simulator import check_simulator_can_take
+
+        check_simulator_can_take(folder, sites=len(read_federation(options.federation)["sites"]))
+    return create_run(folder, recipe=recipe, options=options)
+
+
+def execute(folder: Path, *, experiment: Experiment, progress: bool = True) -> Run:
+    """Run what a folder asks for, or what is left of it, with its own engine.
+
+    Raises:
+        RuntimeError: too few sites answered, or FLARE's simulator failed. Every finished round is kept.
+    """
+    (folder / "summary.json").unlink(missing_ok=True)  # that of the shorter run that is being continued
+    engine = str(read_json(folder / "experiment.json")["engine"])
+    with _bar(experiment) if progress else nullcontext(_silent) as on_step:
+        if engine == "inprocess":
+            from mdhfl.runs.inprocess import run_in_process
+
+            def on_answer(request: Any, answer: Any) -> None:
+                on_step(Step.of(request, answer))
+
+            run_in_process(folder, experiment=experiment, on_answer=on_answer)
+        else:
+            from mdhfl.flare.apart import simulate_apart
+
+            simulate_apart(folder, on_step=on_step)
+    return Run(folder=folder, summary=read_json(folder / "summary.json"))
+
+
+def default_threads(engine: str, federation: Path) -> int:
+    """Return the CPU threads per site that leave no core idle and none crowded."""
+    cores = os.cpu_count() or 1
+    return cores if engine == "inprocess" else max(1, cores // max(1, len(read_federation(federation)["sites"])))
+
+
+def _bar(experiment: Experiment) -> Any:
+    from mdhfl.reports.terminal import progress_bar
+
+    return progress_bar(experiment)
+
+
+def _silent(step: Step) -> None:
+    pass
+
+
+def _score_rows(folder: Path) -> list[tuple[str, int, str, str, float]]:
+    from mdhfl.metrics import SCORES
+
+    return [
+        (row["site"], row["round"], part, score, row[part][score])
+        for row in read_rows(folder / "results.jsonl")
+        if row["status"] == "ok"
+        for part in PARTS
+        for score in SCORES
+    ]

@@ -1,0 +1,117 @@
+"""A comparison from its YAML file to tables: what is missing is run, what is finished is tabled."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mdhfl.comparison.figure import draw
+from mdhfl.comparison.grid import Cell, read_comparison
+from mdhfl.comparison.runs import Workplace, default_threads, finished, run_all
+from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of, to_csv
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """What came of a comparison.
+
+    Attributes:
+        found: the finished runs.
+        asked: how many runs the file asks for.
+        failures: run -> why it failed.
+        tables: all tables as Markdown; empty if no run is finished.
+    """
+
+    found: tuple[Found, ...]
+    asked: int
+    failures: Mapping[Cell, str]
+    tables: str
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per run: its scores in per cent, and what it cost."""
+        return rows_of(self.found)
+
+
+def compare(
+    file: str | Path,
+    *,
+    out: str | Path,
+    data: str | Path = ".",
+    work: str | Path = "runs",
+    workers: int | None = None,
+    device: str = "cpu",
+    table_only: bool = False,
+    progress: bool = False,
+) -> Compared:
+    """Run what a comparison still lacks, and write table.md, results.csv, sites.csv and figure.svg.
+
+    Args:
+        file: the comparison, see `mdhfl compare --help`.
+        out: folder for the tables.
+        data: folder of the raw data.
+        work: folder for federations, decoded images and runs; may serve several comparisons.
+        workers: runs at a time; None: one per core.
+        device: "cpu", "cuda" or "cuda:<n>".
+        table_only: run nothing.
+        progress: show a bar on standard error.
+
+    Raises:
+        ValueError: the file asks for what there is not.
+    """
+    comparison = read_comparison(Path(file))
+    workers = workers or os.cpu_count() or 1
+    threads = default_threads(workers)
+    place = Workplace(data=Path(data).resolve(), work=Path(work).resolve(), threads=threads, device=device)
+    failures: Mapping[Cell, str] = {}
+    if not table_only:
+        failures = _run(comparison.cells, place=place, workers=workers, progress=progress)
+    records = {cell: finished(cell, place) for cell in comparison.cells}
+    found = tuple(Found(cell=cell, record=record) for cell, record in records.items() if record is not None)
+    tables = write_tables(Path(out), comparison.question, found) if found else ""
+    return Compared(found=found, asked=len(comparison.cells), failures=failures, tables=tables)
+
+
+def write_tables(out: Path, question: str, found: Sequence[Found]) -> str:
+    """Write the tables, the CSVs and the figure of finished runs, and return the tables."""
+    out.mkdir(parents=True, exist_ok=True)
+    tables = markdown(question, found)
+    (out / "results.csv").write_text(to_csv(rows_of(found)), encoding="utf-8")
+    (out / "sites.csv").write_text(to_csv(site_rows_of(found)), encoding="utf-8")
+    (out / "table.md").write_text(tables, encoding="utf-8")
+    draw(found, out / "figure.svg")
+    return tables
+
+
+def _run(cells: Sequence[Cell], *, place: Workplace, workers: int, progress: bool) -> Mapping[Cell, str]:
+    """Run what is missing, with a bar that says how much time is left."""
+    missing = [cell for cell in cells if finished(cell, place) is None]
+    if not progress:
+        return run_all(missing, place=place, workers=workers, on_result=_silent)
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    text, bars = TextColumn("{task.description}"), BarColumn()
+    columns = (text, bars, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=3600) as bar:
+        task = bar.add_task(f"{len(cells) - len(missing)} runs were there", total=len(missing))
+
+        def on_result(cell: Cell, record: Mapping[str, Any]) -> None:
+            score = Found(cell=cell, record=record).score("macro_f1")
+            what = f"{cell.method} on {cell.federation}, {cell.noise}, seed {cell.seed}"
+            bar.console.print(f"{what}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s", highlight=False)
+            bar.update(task, advance=1, description="comparing")
+
+        return run_all(missing, place=place, workers=workers, on_result=on_result)
+
+
+def _silent(cell: Cell, record: Mapping[str, Any]) -> None:
+    pass

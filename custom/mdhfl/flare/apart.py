@@ -1,0 +1,60 @@
+"""FLARE's simulator in a process of its own: its output in `flare.log`, its progress passed on."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from mdhfl.flare.simulator import kill_simulator
+from mdhfl.runs.progress import OnStep, Step
+
+CHECK_PERIOD = 0.2  # seconds
+
+
+class SimulatorFailed(RuntimeError):
+    """The simulator ended without a result."""
+
+
+def simulate_apart(folder: Path, *, on_step: OnStep) -> None:
+    """Run a run folder's experiment in the simulator, and end all that it started when it ends.
+
+    Args:
+        folder: as `create_run` wrote it.
+        on_step: called with every answer.
+
+    Raises:
+        SimulatorFailed: no result; the message names the log and its last error.
+    """
+    progress, log = folder / "progress.jsonl", folder / "flare.log"
+    progress.unlink(missing_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mdhfl.flare.simulator", str(folder)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C is ours to handle
+        )
+        try:
+            seen = 0
+            while process.poll() is None:
+                seen = _pass_on(progress, seen, on_step)
+                time.sleep(CHECK_PERIOD)
+            _pass_on(progress, seen, on_step)
+        finally:
+            kill_simulator(process.pid)
+    if not (folder / "summary.json").exists():
+        raise SimulatorFailed(f"FLARE's simulator ended without a result; {_last_error(log)}. See {log}")
+
+
+def _pass_on(progress: Path, seen: int, on_step: OnStep) -> int:
+    text = progress.read_text(encoding="utf-8") if progress.exists() else ""
+    lines = text.split("\n")[:-1]  # what follows the last line feed is still being written
+    for line in lines[seen:]:
+        on_step(Step(**json.loads(line)))
+    return len(lines)
+
+
+def _last_error(log: Path) -> str:
+    errors = [line for line in log.read_text(errors="replace").splitlines() if "ERROR" in line]
+    return f"its last error: {errors[-1][-300:]}" if errors else "its log names no error"
