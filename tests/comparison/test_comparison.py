@@ -33,7 +33,7 @@ SMALL: dict[str, Any] = {
     },
     "federations": {"IID": {"split": "iid"}},
     "noise": {"none": {}, "symmetric 0.2": {"noise": "symmetric", "noise_rate": 0.2}},
-    "methods": {"local CE": {"plan": "local"}, "MDH-FL": {"plan": "mdhfl"}, "FedAvg": {"plan": "fedavg"}},
+    "methods": {"local CE": {"recipe": "local"}, "MDH-FL": {"recipe": "mdhfl"}, "FedAvg": {"recipe": "fedavg"}},
 }  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
 def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / "work" / "runs").mkdir(parents=True)
     file = written(
-        tmp_path, noise={"none": {}}, methods={"local CE": {"plan": "local"}, "other": {"plan": "local_sce"}}
+        tmp_path, noise={"none": {}}, methods={"local CE": {"recipe": "local"}, "other": {"recipe": "local_sce"}}
     )
     cells = read_comparison(file).cells
     broken = tmp_path / "work" / "runs" / cells[0].run_folder
@@ -160,10 +160,10 @@ def test_another_domain_runs_through_the_same_command(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"methods": {"x": {"plan": "fedmagic"}}}, "methods/x: no plan 'fedmagic'; there are: mdhfl"),
-        ({"methods": {"x": {"plan": "mdhfl", "set": {"speed": 1}}}}, "has no parameter speed"),
-        ({"methods": {"x": {"plan": "feddf"}}}, "x on IID, none: FedDF stops .* prepare it with --server-validation"),
-        ({"methods": {"x": {"plan": "swarm_fhe"}}}, "at least 3 sites, got 2"),
+        ({"methods": {"x": {"recipe": "fedmagic"}}}, "methods/x: no recipe 'fedmagic'; there are: "),
+        ({"methods": {"x": {"recipe": "mdhfl", "set": {"speed": 1}}}}, "has no parameter speed"),
+        ({"methods": {"x": {"recipe": "feddf"}}}, "x on IID, none: FedDF stops .* prepare it with --server-validation"),
+        ({"methods": {"x": {"recipe": "swarm_fhe"}}}, "at least 3 sites, got 2"),
         ({"bundles": ["shufflenet_v2", "resnet10"]}, "FedAvg on IID, none: .*expected one architecture, got 2"),
         ({"prepare": {**SMALL["prepare"], "colour": 1}}, "`prepare` has no colour; it has: "),
         ({"prepare": {**SMALL["prepare"], "split": "fair"}, "federations": {"IID": {}}}, "expected one of iid"),

@@ -56,4 +56,3 @@ def test_local_with_unit_weights_is_plain_cross_entropy() -> None:
         method.training_loss(logits, labels), torch.nn.functional.cross_entropy(logits, labels), rtol=0, atol=0
     )
     assert method.shares is None
-    assert method.teach({}, sites=["a"]) == {}

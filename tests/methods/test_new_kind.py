@@ -121,7 +121,7 @@ def test_the_site_must_permit_it(run: tuple[Path, Experiment]) -> None:
     folder, experiment = run
     for path in folder.glob("sites/*/site.json"):
         path.write_text(path.read_text().replace('"votes"', '"knowledge"'))
-    with pytest.raises(RuntimeError, match='VoteMethod shares class counts, the site allows knowledge.*adds "votes"'):
+    with pytest.raises(RuntimeError, match=r'VoteMethod shares class counts, the site allows knowledge.*adds "votes"'):
         run_in_process(folder, experiment=experiment)
 
 
@@ -139,7 +139,7 @@ def test_it_is_found_by_its_import_path_only_where_its_module_is_trusted(monkeyp
     with pytest.raises(ValueError, match="module 'antigravity' is not trusted here, so it is not imported"):
         create("antigravity:Method", {})
     assert "antigravity" not in sys.modules
-    with pytest.raises(ValueError, match="has no class 'system' derived from mdhfl.Method"):
+    with pytest.raises(ValueError, match=r"has no class 'system' derived from mdhfl\.Method"):
         create("os:system", {})
     module = ModuleType("their_method")
     monkeypatch.setitem(sys.modules, "their_method", module)

@@ -12,6 +12,7 @@ from fakes.simulated import changes_for, model_of, new_run, numbers_of, run, sit
 from fakes.small_federation import write_federation
 
 from mdhfl.jobs import RECIPES
+from mdhfl.methods import Method, WeightsMethod
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path
 from mdhfl.runs.inprocess import open_sites, run_in_process
@@ -20,7 +21,6 @@ from mdhfl.server.trainer import ServerTrainer
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.weights import Weights
-from mdhfl.site import work as site_work
 
 SHARING = [name for name in RECIPES if name not in ("swarm_fhe", "centralised") and not name.startswith("local")]
 
@@ -59,7 +59,8 @@ def test_fedavg_is_the_literal_mean_of_every_tensor(tmp_path: Path, three_sites:
 
 def test_fedavg_with_one_site_is_local_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     federation = write_federation(tmp_path / "fed", sites=("site-1",))
-    monkeypatch.setattr(site_work, "_initial_seed", lambda settings, request, method: 7)
+    monkeypatch.setattr(Method, "initial_seed", lambda self, *, common, own: 7)
+    monkeypatch.setattr(WeightsMethod, "initial_seed", lambda self, *, common, own: 7)
     alone, _ = run(tmp_path / "local", federation, "local", rounds=2)
     averaged, _ = run(tmp_path / "fedavg", federation, "fedavg", rounds=2)
     assert averaged[: len(alone)] == alone  # round for round, bit for bit
@@ -127,10 +128,10 @@ def test_centralised_training_sees_all_images_and_takes_as_many_steps(tmp_path: 
     experiment = Results(tmp_path / "run", experiment=_experiment(tmp_path / "run")).experiment
     site.answer(experiment.request("learn", number=1))
     assert site._work is not None
-    assert site._work.pool is not None
-    assert len(site._work.pool.labels) == 3 * len(site._work.private.training.labels)
+    opened = site._work.opened
+    assert len(opened.training.labels) == 3 * len(opened.private.training.labels)
     alone = site_of(tmp_path / "run", "site-1").answer(experiment.request("learn", number=1))
-    assert "one process only" in alone.refusal
+    assert "only --engine inprocess can run it" in alone.refusal
 
 
 def _experiment(folder: Path) -> Experiment:
@@ -145,7 +146,7 @@ def _experiment(folder: Path) -> Experiment:
         ("fedavg", ("shufflenet_v2", "resnet10"), "inprocess", "expected one architecture, got 2"),
         ("sl_fedl", ("shufflenet_v2", "resnet10"), "inprocess", "expected one architecture, got 2"),
         ("feddf", ("shufflenet_v2",), "inprocess", "prepare it with --server-validation"),
-        ("centralised", ("shufflenet_v2",), "flare", "inprocess only"),
+        ("centralised", ("shufflenet_v2",), "flare", "only --engine inprocess can run it"),
         ("swarm_fhe", ("shufflenet_v2",), "inprocess", "at least 3 sites, got 2"),
     ],
 )

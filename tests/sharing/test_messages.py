@@ -4,7 +4,8 @@ import numpy as np
 from fakes.messages import SUBJECT, VALUES, answer, request
 
 from mdhfl.sharing.knowledge import Knowledge
-from mdhfl.sharing.messages import Answer, Losses, Request, payload_bytes
+from mdhfl.sharing.messages import Answer, Losses, Request
+from mdhfl.sharing.packing import payload_bytes
 
 
 def test_a_request_and_an_answer_survive_the_wire() -> None:

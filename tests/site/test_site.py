@@ -231,5 +231,5 @@ def test_a_parameter_of_the_method_reaches_the_loss(tmp_path: Path, federation: 
         bundle = own_bundle(tmp_path / f"b{number}", ("lr: 0.001", "lr: 0.0"))
         site = site_of(tmp_path / f"r{number}", "site-1")
         site.settings = replace(site.settings, bundle=str(bundle))
-        losses.append(site.answer(experiment.request("warm_up", number=0)).losses["train"])
+        losses.append(site.answer(experiment.request("warm_up", number=0)).losses.train)
     assert losses[1] == pytest.approx(2 * losses[0], rel=1e-5)

@@ -20,15 +20,14 @@ from fakes.swarms import (
     without_swarm,
 )
 
-from mdhfl.rounds.leaders import NoLeader
+from mdhfl.methods.swarm_method import NoLeader
 from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import read_run
 from mdhfl.runs.inprocess import open_sites, run_in_process
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.turns import Member, MergeTurn, check_turn, elect
-from mdhfl.site import round as site_round
+from mdhfl.site.round import SiteRound
 from mdhfl.site.site import Site
-from mdhfl.site.work import Work
 
 
 def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -> None:
@@ -130,15 +129,15 @@ def test_a_crash_in_the_middle_of_a_sites_round_can_be_resumed(
 ) -> None:
     """The site has taken the merged model and not yet saved its round; `first` sites have learned before it."""
     experiment, results = start(tmp_path, three_sites)
-    real = site_round._train
+    real = SiteRound._train
 
-    def crash(work: Work, **arguments: Any) -> float | None:
-        if (work.request.round, work.settings.site) == (2, SITES[first]):
+    def crash(site: SiteRound, **arguments: Any) -> float | None:
+        if (site.request.round, site.site) == (2, SITES[first]):
             raise KeyboardInterrupt
-        return real(work, **arguments)
+        return real(site, **arguments)
 
     with monkeypatch.context() as patched:
-        patched.setattr(site_round, "_train", crash)
+        patched.setattr(SiteRound, "_train", crash)
         with pytest.raises(KeyboardInterrupt):
             run_in_process(tmp_path, experiment=experiment)
     assert run_in_process(tmp_path, experiment=experiment)["status"] == "finished"

@@ -22,9 +22,15 @@ def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path:
     def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
         answers = ask(requests)
         if next(iter(requests.values())).action == "merge":
-            swarms = {name: site._swarm_of(site._work) for name, site in spoiled.sites.items()}  # type: ignore[arg-type]
-            expected = mean_of({name: weights for name, (_, weights) in swarms.items()}).values
-            for swarm, _ in swarms.values():
+            request = next(iter(requests.values()))
+            works = {name: site._work for name, site in spoiled.sites.items()}
+            models = {
+                name: site._between_rounds(works[name], request).weights()  # type: ignore[arg-type]
+                for name, site in spoiled.sites.items()
+            }
+            expected = mean_of(models).values
+            for swarm in (work.swarm for work in works.values() if work is not None):
+                assert swarm is not None
                 assert swarm._pending is not None
                 assert swarm._pending.merged is not None
                 errors.append(np.abs(swarm._pending.merged.values - expected).max() / np.abs(expected).max())
