@@ -28,7 +28,7 @@ def ledgers_of(folder: Path) -> dict[str, Ledger]:
 
 
 def without_swarm(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{**r, "about": {k: v for k, v in r["about"].items() if k != "merged_by"}} for r in rows]
+    return [{**row, "about": {**row["about"], "merged_by": ""}} for row in rows]
 
 
 class Spoiled:
