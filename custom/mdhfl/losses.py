@@ -1,4 +1,4 @@
-"""The two losses of MDH-FL (arXiv 2308.00155): one for wrong labels, one for learning from a teacher."""
+"""Losses for wrong labels and for learning from a teacher, and what frees a network of its site's prior."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -48,3 +48,40 @@ def knowledge_divergence(logits: Tensor, teacher: Tensor, *, temperature: float)
     Source: arXiv 2308.00155, knowledge alignment; Hinton et al., arXiv 1503.02531, for the temperature.
     """
     return F.kl_div(F.log_softmax(logits / temperature, dim=1), teacher.detach(), reduction="batchmean")
+
+
+def log_prior(counts: Tensor) -> Tensor:
+    """Return the (C,) logarithms of a site's smoothed class shares, (n_c + 1) / (n + C), from its (C,) label counts.
+
+    A class without an image has a small share, never none.
+    """
+    return ((counts + 1) / (counts.sum() + len(counts))).log()
+
+
+def prior_adjusted(logits: Tensor, log_prior: Tensor, *, strength: float) -> Tensor:
+    """Return z + strength * log pi, on which the local loss is computed so that z itself carries no prior.
+
+    Args:
+        logits: (B, C) scores z.
+        log_prior: (C,), see `log_prior`.
+        strength: tau; 1 is the balanced softmax, 0 leaves the scores as they are.
+
+    Source: Ren et al., "Balanced Meta-Softmax for Long-Tailed Visual Recognition", NeurIPS 2020, equation 4; Menon et
+    al., "Long-tail learning via logit adjustment", ICLR 2021, equation 10.
+    """
+    return logits + strength * log_prior if strength else logits
+
+
+def generalised_cross_entropy(logits: Tensor, labels: Tensor, *, q: float) -> Tensor:
+    """(1 - p_y^q) / q, mean over the batch: between cross-entropy (q towards 0) and mean absolute error (q = 1).
+
+    Args:
+        logits: (B, C) scores.
+        labels: (B,) class indices.
+        q: in (0, 1].
+
+    Source: Zhang, Sabuncu: "Generalized Cross Entropy Loss for Training Deep Neural Networks with Noisy Labels",
+    NeurIPS 2018, equation 6.
+    """
+    right = logits.log_softmax(dim=1).gather(1, labels[:, None])
+    return ((1 - (q * right).exp()) / q).mean()

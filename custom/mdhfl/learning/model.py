@@ -20,6 +20,9 @@ from mdhfl.metrics import Scores, confusion_matrix, expected_calibration_error, 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from mdhfl.learning.averaging import AveragedNetwork
+    from mdhfl.learning.training import Companion
+
 ShouldStop = Callable[[], bool]
 
 
@@ -38,15 +41,24 @@ class Model:
         bundle: as loaded; its network is on its device.
         image_size: S in pixels.
         num_classes: C.
+        averaged: the average of the network's weights over its steps, which answers in its place, if there is one.
     """
 
     bundle: LoadedBundle
     image_size: int
     num_classes: int
+    averaged: "AveragedNetwork | None" = None
 
     @classmethod
     def open(
-        cls, bundle: str | Path, *, num_classes: int, image_size: int, device: str = "cpu", seed: int | None = None
+        cls,
+        bundle: str | Path,
+        *,
+        num_classes: int,
+        image_size: int,
+        device: str = "cpu",
+        seed: int | None = None,
+        averaging: float = 0.0,
     ) -> "Model":
         """Build a bundle's network on a device.
 
@@ -56,22 +68,31 @@ class Model:
             image_size: S in pixels.
             device: "cpu", "cuda" or "cuda:<n>".
             seed: of the initial weights; torch's global generator as it is if None.
+            averaging: decay per step of the averaged weights that answer; 0 for none: the network itself answers.
 
         Raises:
             BundleError: the bundle is missing, incomplete, or does not fit.
         """
         import torch
 
+        from mdhfl.learning.averaging import AveragedNetwork
+
         if seed is not None:
             torch.manual_seed(seed)
         loaded = load_bundle(bundle, num_classes=num_classes, image_size=image_size)
         loaded.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(bundle=loaded, image_size=image_size, num_classes=num_classes)
+        averaged = AveragedNetwork(loaded.network, decay=averaging) if averaging else None
+        return cls(bundle=loaded, image_size=image_size, num_classes=num_classes, averaged=averaged)
 
     @property
     def network(self) -> "nn.Module":
-        """The network."""
+        """The network that learns."""
         return self.bundle.network
+
+    @property
+    def answering(self) -> "nn.Module":
+        """The network that answers: the averaged one, or the one that learns."""
+        return self.network if self.averaged is None else self.averaged.network
 
     @cached_property
     def layout(self) -> str:
@@ -95,6 +116,8 @@ class Model:
         transforms_seed: int | None = None,
         penalty: Callable[[], "Tensor"] | None = None,
         images_per_epoch: int | None = None,
+        companion: "Companion | None" = None,
+        keep_statistics: bool = False,
         should_stop: ShouldStop = never,
     ) -> float | None:
         """Train the network, see `training.fit`.
@@ -108,6 +131,8 @@ class Model:
             transforms_seed: of the bundle's random transforms; None to leave the images as they are.
             penalty: added to the loss at every step.
             images_per_epoch: drawn at random in each epoch; all images if None.
+            companion: a second stream whose loss is added at every step.
+            keep_statistics: whether the images leave batch normalisation's running statistics alone.
             should_stop: asked before every batch.
 
         Returns:
@@ -138,11 +163,19 @@ class Model:
             generator=torch.Generator().manual_seed(seed),
             penalty=penalty,
             images_per_epoch=images_per_epoch,
+            after_step=None if self.averaged is None else self.averaged.update,
+            companion=companion,
+            keep_statistics=keep_statistics,
             should_stop=should_stop,
         )
 
-    def predict(self, images: "Tensor", *, should_stop: ShouldStop = never) -> "Tensor":
+    def predict(self, images: "Tensor", *, own_statistics: bool = False, should_stop: ShouldStop = never) -> "Tensor":
         """Return the (M, C) float32 logits of (M, 3, S, S) uint8 images, on the CPU.
+
+        Args:
+            images: uint8.
+            own_statistics: whether batch normalisation uses the images' own statistics, see `training.predict`.
+            should_stop: asked before every batch.
 
         Raises:
             TrainingDiverged: an answer is NaN or infinite.
@@ -151,13 +184,26 @@ class Model:
         from mdhfl.learning.training import TrainingDiverged, predict
 
         intensity = self.bundle.intensity_transform
-        logits = predict(self.network, images=images, intensity=intensity, should_stop=should_stop)
+        logits = predict(
+            self.answering,
+            images=images,
+            intensity=intensity,
+            own_statistics=own_statistics,
+            should_stop=should_stop,
+        )
         if not bool(logits.isfinite().all()):
             raise TrainingDiverged("the model's answers became NaN or infinite")
         return logits
 
-    def score(self, part: Part, *, should_stop: ShouldStop = never) -> tuple[Scores, NDArray[np.int64]]:
+    def score(
+        self, part: Part, *, adjustment: "Tensor | None" = None, should_stop: ShouldStop = never
+    ) -> tuple[Scores, NDArray[np.int64]]:
         """Return the scores on a labelled part, and the (C, C) confusion matrix, rows the true class.
+
+        Args:
+            part: images and labels.
+            adjustment: (C,), added to every image's logits: a prior, for a network that carries none.
+            should_stop: asked before every batch.
 
         Raises:
             TrainingDiverged, Aborted: as `predict`.
@@ -165,15 +211,16 @@ class Model:
         labels = part.labels.numpy()
         probabilities = np.zeros((0, self.num_classes), dtype=np.float32)
         if len(labels):
-            probabilities = self.predict(part.images, should_stop=should_stop).softmax(dim=1).numpy()
+            logits = self.predict(part.images, should_stop=should_stop)
+            probabilities = (logits if adjustment is None else logits + adjustment).softmax(dim=1).numpy()
         confusion = confusion_matrix(labels, probabilities.argmax(axis=1), classes=self.num_classes)
         return scores_from(confusion, ece=expected_calibration_error(probabilities, labels)), confusion
 
     def vector(self) -> NDArray[np.float32]:
-        """Return the network's floating-point state as one (M,) vector."""
+        """Return the answering network's floating-point state as one (M,) vector."""
         from mdhfl.learning.parameters import flatten
 
-        return flatten(self.network.state_dict())
+        return flatten(self.answering.state_dict())
 
     def load_vector(self, values: NDArray[np.float32], *, layout: str, whose: str) -> None:
         """Replace the network's floating-point state; the optimiser goes on.
@@ -195,6 +242,17 @@ class Model:
             )
         self.load_state(unflatten(values, like=self.network.state_dict()))
 
+    def restore(
+        self, state: Mapping[str, Any], *, optimizer: Mapping[str, Any], averaged: Mapping[str, Any] | None
+    ) -> None:
+        """Go on where a model of the same bundle stood."""
+        self.load_state(state)
+        self.bundle.optimizer.load_state_dict(dict(optimizer))
+        if self.averaged is not None and averaged is not None:
+            self.averaged.network.load_state_dict(dict(averaged))
+
     def load_state(self, state: Mapping[str, Any]) -> None:
-        """Replace the network's whole state."""
+        """Replace the whole state of the network, and of its average."""
         self.network.load_state_dict(dict(state))
+        if self.averaged is not None:
+            self.averaged.network.load_state_dict(dict(state))

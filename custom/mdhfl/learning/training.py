@@ -1,13 +1,18 @@
 """The plain torch loops: fit to labels or to a teacher, predict. They know no site, no file and no FLARE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from mdhfl.learning.normalisation import batch_statistics, statistics_kept
+
 Loss = Callable[[Tensor, Tensor], Tensor]
 Augment = Callable[[Tensor], Tensor]
 PREDICTION_BATCH = 256
+STATISTICS_BATCH = 1024  # images whose statistics are their own
 
 
 class TrainingDiverged(RuntimeError):
@@ -16,6 +21,32 @@ class TrainingDiverged(RuntimeError):
 
 class Aborted(RuntimeError):
     """Somebody asked to stop; nothing after the last saved round is kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Companion:
+    """A second stream of batches that joins every step: the public images and what is taught about them.
+
+    Attributes:
+        images: (N, 3, S, S) uint8.
+        targets: (N, C) rows of a teacher.
+        loss: (logits, targets of the batch) -> scalar, weighted as it is to be added.
+        generator: decides the order of the images; they begin anew when all were seen.
+        keep_statistics: whether its batches leave batch normalisation's running statistics alone.
+    """
+
+    images: Tensor
+    targets: Tensor
+    loss: Loss
+    generator: torch.Generator
+    keep_statistics: bool = True
+
+    def batches(self, size: int) -> Iterator[Tensor]:
+        """Yield the indices of batches of `size` images (of all, if there are fewer), without end."""
+        while True:
+            order = torch.randperm(len(self.images), generator=self.generator)
+            batches = order.split(size)
+            yield from batches[:-1] if len(batches) > 1 and len(batches[-1]) < size else batches
 
 
 def fit(
@@ -32,6 +63,9 @@ def fit(
     generator: torch.Generator,
     penalty: Callable[[], Tensor] | None = None,
     images_per_epoch: int | None = None,
+    after_step: Callable[[], None] | None = None,
+    companion: Companion | None = None,
+    keep_statistics: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> float | None:
     """Train a network on images in memory.
@@ -49,6 +83,9 @@ def fit(
         generator: decides the order of the images.
         penalty: added to the loss at every step.
         images_per_epoch: drawn at random in each epoch; all images if None.
+        after_step: called after every optimiser step.
+        companion: a second stream whose loss is added at every step.
+        keep_statistics: whether the images leave batch normalisation's running statistics alone.
         should_stop: asked before every batch.
 
     Returns:
@@ -61,24 +98,50 @@ def fit(
     device = next(network.parameters()).device
     network.train()
     total, seen = torch.zeros((), device=device), 0
-    for _ in range(epochs):
-        for batch in torch.randperm(len(images), generator=generator)[:images_per_epoch].split(batch_size):
+    beside = None if companion is None else companion.batches(batch_size)
+    with statistics_kept(network) if keep_statistics else nullcontext():
+        for batch in _batches(len(images), epochs, batch_size, images_per_epoch, generator):
             if should_stop():
                 raise Aborted("stopped between two batches")
-            if len(batch) < 2:
-                continue
             x = intensity(_batch(images, batch, augment=augment, device=device))
             value = loss(network(x), targets[batch].to(device))
             if penalty is not None:
                 value = value + penalty()
+            if companion is not None and beside is not None:
+                value = value + _companion_loss(network, companion, next(beside), intensity=intensity, device=device)
             if not torch.isfinite(value):
                 raise TrainingDiverged(f"the loss became {value.item()} after {seen} images")
             optimizer.zero_grad(set_to_none=True)
             value.backward()
             optimizer.step()
+            if after_step is not None:
+                after_step()
             total += value.detach() * len(batch)
             seen += len(batch)
     return float(total / seen) if seen else None
+
+
+def _batches(
+    count: int, epochs: int, batch_size: int, images_per_epoch: int | None, generator: torch.Generator
+) -> Iterator[Tensor]:
+    """Yield the indices of each batch of each epoch; a last batch of one image is left out."""
+    for _ in range(epochs):
+        for batch in torch.randperm(count, generator=generator)[:images_per_epoch].split(batch_size):
+            if len(batch) > 1:
+                yield batch
+
+
+def _companion_loss(
+    network: nn.Module,
+    companion: Companion,
+    batch: Tensor,
+    *,
+    intensity: Callable[[Tensor], Tensor],
+    device: torch.device,
+) -> Tensor:
+    x = intensity(_batch(companion.images, batch, augment=None, device=device))
+    with statistics_kept(network) if companion.keep_statistics else nullcontext():
+        return companion.loss(network(x), companion.targets[batch].to(device))
 
 
 @torch.inference_mode()
@@ -87,9 +150,18 @@ def predict(
     *,
     images: Tensor,
     intensity: Callable[[Tensor], Tensor],
+    own_statistics: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Tensor:
     """Return the (M, C) float32 logits of (M, 3, S, S) uint8 images, in one pass, on the CPU.
+
+    Args:
+        network: on its device.
+        images: uint8, on the CPU.
+        intensity: elementwise, uint8 -> float.
+        own_statistics: whether batch normalisation uses the images' own statistics, in batches of STATISTICS_BATCH,
+            instead of the running ones.
+        should_stop: asked before every batch.
 
     Raises:
         Aborted: `should_stop` said so.
@@ -97,11 +169,13 @@ def predict(
     device = next(network.parameters()).device
     network.eval()
     logits = []
-    for batch in torch.arange(len(images)).split(PREDICTION_BATCH):
-        if should_stop():
-            raise Aborted("stopped between two batches")
-        x = intensity(_batch(images, batch, augment=None, device=device))
-        logits.append(network(x).float().cpu())
+    size = STATISTICS_BATCH if own_statistics else PREDICTION_BATCH
+    with batch_statistics(network) if own_statistics else nullcontext():
+        for batch in torch.arange(len(images)).split(size):
+            if should_stop():
+                raise Aborted("stopped between two batches")
+            x = intensity(_batch(images, batch, augment=None, device=device))
+            logits.append(network(x).float().cpu())
     return torch.cat(logits) if logits else torch.zeros((0, 0))
 
 

@@ -13,6 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mdhfl.methods.parameters import check_parameters, parameter
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
@@ -69,11 +72,34 @@ class Learner(Protocol):
     def last(self) -> Answer | None:
         """What it answered last."""
 
-    def align(self, targets: "Tensor", *, loss: Loss, epochs: int) -> float | None:
-        """Train the network on (N, C) rows for the public images; return the mean loss."""
+    def class_counts(self) -> "Tensor":
+        """Return the (C,) numbers of training images with each (possibly wrong) label."""
 
-    def answers(self) -> "Tensor":
-        """Return the (N, C) logits of the network for the public images."""
+    def public(self, *, views: int, asked_in: int, own_stain: bool) -> "Tensor":
+        """Return the (V * N, 3, S, S) uint8 views of the public images that are asked about in a round."""
+
+    def align(
+        self,
+        targets: "Tensor",
+        *,
+        loss: Loss,
+        epochs: int,
+        images: "Tensor | None" = None,
+        keep_statistics: bool = False,
+    ) -> float | None:
+        """Train the network on (N, C) rows for the public images, or those given; return the mean loss."""
+
+    def accompany(self, targets: "Tensor", *, images: "Tensor", loss: Loss, keep_statistics: bool) -> None:
+        """Let a public batch and its rows join every step of this round's local training."""
+
+    def answers(self, *, images: "Tensor | None" = None, own_statistics: bool = False) -> "Tensor":
+        """Return the (N, C) logits of the network for the public images, or those given."""
+
+    def competences(self, *, epochs: int, loss: Loss) -> NDArray[np.float32]:
+        """Return (C,) in [0, 1]: how well the site's out-of-fold answers agree with its labels, class by class."""
+
+    def withholds(self, what: str) -> bool:
+        """Return whether the site's IT wants something not to be said."""
 
     def weights(self) -> Weights:
         """Return the network as one vector."""
@@ -151,7 +177,23 @@ class Method(ABC):
         """Say how its runs differ, by necessity, from local training with as many local steps."""
         return []
 
+    def question_views(self) -> int:
+        """Return in how many views each public image is asked about."""
+        return 1
+
     # at a site
+
+    def average_decay(self) -> float:
+        """Return the decay per step of the averaged weights that answer; 0 for none."""
+        return 0.0
+
+    def local_loss(self, learner: Learner) -> Loss:
+        """Return the loss of the local training at a site."""
+        return self.training_loss
+
+    def own_prior(self, learner: Learner) -> "Tensor | None":
+        """Return what a site adds to its logits where images have its own mix of classes, (C,); None for nothing."""
+        return None
 
     def initial_seed(self, *, common: int, own: int) -> int:
         """Return the seed of the initial weights: one for all sites, or the site's own."""

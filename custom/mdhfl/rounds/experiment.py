@@ -58,6 +58,7 @@ class Experiment:
             public_digest=self.public_digest,
             public_count=self.public_count,
             classes=self.classes,
+            views=self.method.question_views(),
         )
 
     def request(self, action: Action, *, number: int, lesson: Lesson | None = None) -> Request:

@@ -26,12 +26,19 @@ class Subject:
         public_digest: identifies the public set and its order (64 hexadecimal digits).
         public_count: N, the number of public images.
         classes: the C class names in order.
+        views: V, how often each public image is asked about, see `mdhfl.learning.views`.
     """
 
     kind: Kind
     public_digest: str
     public_count: int
     classes: tuple[str, ...]
+    views: int = 1
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(V * N, C), of all knowledge about it."""
+        return self.views * self.public_count, len(self.classes)
 
     def to_wire(self) -> dict[str, Any]:
         """Return plain values."""
@@ -48,6 +55,7 @@ class Subject:
             public_digest=text(values["public_digest"], what="subject's public digest"),
             public_count=count(values["public_count"], what="subject's public count", low=1),
             classes=names(values["classes"], what="subject's classes"),
+            views=count(values["views"], what="subject's views", low=1),
         )
 
 
@@ -56,31 +64,41 @@ class Knowledge(Shared, kind="knowledge"):
     """What one site's model says about the public set.
 
     Attributes:
-        values: (N, C) float32 or float16.
+        values: (V * N, C) float32 or float16.
         subject: what the values are about.
         confidence: what the method lets a site report about its training, finite; 1 for most methods.
+        competences: (C,) float32 in [0, 1], how far the site vouches for each class; None where it does not say.
     """
 
     values: NDArray[np.floating]
     subject: Subject
     confidence: float = 1.0
+    competences: NDArray[np.float32] | None = None
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the values, what they are about, and the confidence."""
-        return {"values": self.values, "subject": self.subject.to_wire(), "confidence": self.confidence}
+        """Return the values, what they are about, and what the site says of itself."""
+        return {**super().to_wire(), "subject": self.subject.to_wire()}
 
     @classmethod
     def from_wire(cls, wire: Mapping[str, Any], **known: Any) -> "Knowledge":
         """Rebuild knowledge; its shape must be its subject's. Raises MessageError."""
         values = record(wire, what="knowledge", fields=cls.sent())
         subject = Subject.from_wire(values["subject"])
-        shape = (subject.public_count, len(subject.classes))
+        told = values["competences"]
         return cls(
-            values=array(values["values"], what="knowledge", dtypes=(np.float32, np.float16), shape=shape),
+            values=array(values["values"], what="knowledge", dtypes=(np.float32, np.float16), shape=subject.shape),
             subject=subject,
             confidence=number(values["confidence"], what="knowledge's confidence"),
+            competences=None if told is None else _competences(told, classes=len(subject.classes)),
             **known,
         )
+
+
+def _competences(values: Any, *, classes: int) -> NDArray[np.float32]:
+    competences = array(values, what="knowledge's competences", dtypes=(np.float32,), shape=(classes,))
+    if not (np.isfinite(competences) & (competences >= 0) & (competences <= 1)).all():
+        raise MessageError("knowledge's competences: expected numbers from 0 to 1, got others")
+    return competences
 
 
 def check_knowledge(knowledge: Knowledge, *, expected: Subject, number: int) -> None:
@@ -105,7 +123,7 @@ def check_knowledge(knowledge: Knowledge, *, expected: Subject, number: int) -> 
         )
     if subject.kind != expected.kind:
         raise MessageError(f"{who}: expected {expected.kind}, got {subject.kind}; is its mdhfl the same version?")
-    shape = (expected.public_count, len(expected.classes))
+    shape = expected.shape
     if values.shape != shape:
         raise MessageError(
             f"{who}: expected shape {shape} for public set {expected.public_digest[:8]}, got {values.shape}; "

@@ -24,7 +24,7 @@ class Teaching(Lesson, kind="teaching"):
     """What the server broadcasts.
 
     Attributes:
-        values: (N, C) float32, the weighted sum of the sites' knowledge.
+        values: (V * N, C) float32, the weighted sum of the sites' knowledge.
         weights: site name -> its weight in the sum, above 0. A site that is named here subtracts its own share.
     """
 

@@ -4,9 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mdhfl.learning.model import ShouldStop, never
 from mdhfl.methods import Method
+from mdhfl.methods.method import Loss
 from mdhfl.metrics import smallest_counts
+from mdhfl.seeds import seed_from
 from mdhfl.sharing.messages import About, Answer, Cost, Losses, Request, Validation
 from mdhfl.sharing.weights import Merged, Weights
 from mdhfl.site.state import Progress
@@ -16,6 +21,8 @@ from mdhfl.timing import timed
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from mdhfl.learning.training import Companion
 
 
 @dataclass(kw_only=True)
@@ -39,6 +46,7 @@ class SiteRound:
     open_swarm: Callable[[bool], Swarm]
     should_stop: ShouldStop = never
     seconds: dict[str, float] = field(default_factory=dict)
+    companion: "Companion | None" = None
 
     @property
     def site(self) -> str:
@@ -67,19 +75,69 @@ class SiteRound:
 
     # what a method may ask for
 
-    def align(self, targets: "Tensor", *, loss: Callable[["Tensor", "Tensor"], "Tensor"], epochs: int) -> float | None:
+    def class_counts(self) -> "Tensor":
+        labels = self.opened.private.training.labels
+        return labels.bincount(minlength=len(self.opened.private.classes)).float()
+
+    def public(self, *, views: int, asked_in: int, own_stain: bool) -> "Tensor":
+        from mdhfl.learning.views import views_of
+
+        images = self.opened.public_in_own_stain() if own_stain else self.opened.public
+        return views_of(images, count=views, seed=seed_from(self.request.seed, asked_in, "views"))
+
+    def align(
+        self,
+        targets: "Tensor",
+        *,
+        loss: Loss,
+        epochs: int,
+        images: "Tensor | None" = None,
+        keep_statistics: bool = False,
+    ) -> float | None:
         with timed(self.seconds, "align"):
             return self.opened.model.fit(
-                self.opened.public,
+                self.opened.public if images is None else images,
                 targets,
                 loss=loss,
                 epochs=epochs,
                 seed=self._seed("align"),
+                keep_statistics=keep_statistics,
                 should_stop=self.should_stop,
             )
 
-    def answers(self) -> "Tensor":
-        return self.opened.model.predict(self.opened.public, should_stop=self.should_stop)
+    def accompany(self, targets: "Tensor", *, images: "Tensor", loss: Loss, keep_statistics: bool) -> None:
+        import torch
+
+        from mdhfl.learning.training import Companion
+
+        self.companion = Companion(
+            images=images,
+            targets=targets,
+            loss=loss,
+            generator=torch.Generator().manual_seed(self._seed("align")),
+            keep_statistics=keep_statistics,
+        )
+
+    def answers(self, *, images: "Tensor | None" = None, own_statistics: bool = False) -> "Tensor":
+        asked = self.opened.public if images is None else images
+        return self.opened.model.predict(asked, own_statistics=own_statistics, should_stop=self.should_stop)
+
+    def competences(self, *, epochs: int, loss: Loss) -> NDArray[np.float32]:
+        from mdhfl.learning.crossfit import competences_of, out_of_fold_answers
+
+        training = self.opened.private.training
+        answers = out_of_fold_answers(
+            training,
+            open_model=self.opened.open_another,
+            loss=loss,
+            epochs=epochs,
+            seed=self._seed("competences"),
+            should_stop=self.should_stop,
+        )
+        return competences_of(answers, training.labels.numpy(), classes=len(self.opened.private.classes))
+
+    def withholds(self, what: str) -> bool:
+        return what in self.opened.settings.withhold
 
     def weights(self) -> Weights:
         learning = self.request.action in ("warm_up", "learn", "adopt")
@@ -107,7 +165,8 @@ class SiteRound:
                 opened.training.images,
                 opened.training.labels,
                 images_per_epoch=len(opened.private.training.labels),
-                loss=self.method.training_loss,
+                loss=self.method.local_loss(self),
+                companion=self.companion,
                 penalty=self.method.penalty(opened.model.network),
                 epochs=epochs,
                 seed=self._seed(phase),
@@ -118,8 +177,9 @@ class SiteRound:
     def _score_and_share(self, losses: Losses) -> Answer:
         private = self.opened.private
         with timed(self.seconds, "score"):
-            validation, _ = self.opened.model.score(private.validation, should_stop=self.should_stop)
-            test, confusion = self.opened.model.score(private.test, should_stop=self.should_stop)
+            prior, stop = self.method.own_prior(self), self.should_stop
+            validation, _ = self.opened.model.score(private.validation, adjustment=prior, should_stop=stop)
+            test, confusion = self.opened.model.score(private.test, adjustment=prior, should_stop=stop)
         with timed(self.seconds, "share"):
             shared = self.method.share(self, losses=losses)
         names = Validation.__dataclass_fields__

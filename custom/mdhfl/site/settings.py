@@ -22,6 +22,7 @@ class SiteSettings:
         threads: CPU threads of the site's process, at least 1.
         may_share: what may leave the site beside its scores: "knowledge", "encrypted_weights", "weights". A method that
             shares anything else is refused.
+        withhold: what the site does not say though its method asks for it: "competences".
         methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs at the site.
     """
 
@@ -34,6 +35,7 @@ class SiteSettings:
     threads: int
     may_share: tuple[str, ...] = ("knowledge",)
     methods: tuple[str, ...] = ()
+    withhold: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values as in site.json."""
@@ -47,6 +49,7 @@ class SiteSettings:
             "threads": self.threads,
             "may_share": list(self.may_share),
             **({"methods": list(self.methods)} if self.methods else {}),
+            **({"withhold": list(self.withhold)} if self.withhold else {}),
         }
 
 
@@ -77,4 +80,5 @@ def read_site_settings(path: Path) -> SiteSettings:
         threads=values["threads"],
         may_share=tuple(values.get("may_share", ["knowledge"])),
         methods=tuple(values.get("methods", [])),
+        withhold=tuple(values.get("withhold", [])),
     )

@@ -144,6 +144,7 @@ class Site:
             answer=answer,
             model=model.network.state_dict(),
             optimizer=model.bundle.optimizer.state_dict(),
+            averaged=None if model.averaged is None else model.averaged.network.state_dict(),
             best_score=max(score, work.progress.best_score if work.progress else -1.0),
         )
         if answer.best:
@@ -189,8 +190,7 @@ class Site:
         opened = open_site(self.settings, request, method, surroundings=self.surroundings)
         progress = load_progress(state_path(self.settings, request))
         if progress is not None:
-            opened.model.load_state(progress.model)
-            opened.model.bundle.optimizer.load_state_dict(dict(progress.optimizer))
+            opened.model.restore(progress.model, optimizer=progress.optimizer, averaged=progress.averaged)
         return _Work(experiment=request.experiment, method=method, opened=opened, progress=progress)
 
     def _method(self, request: Request) -> Method:
@@ -215,7 +215,7 @@ class Site:
 def _checkpoint(progress: Progress) -> dict[str, Any]:
     answer = progress.answer
     scores = vars(answer.validation) if answer.validation else {}
-    return {"model": dict(progress.model), "round": answer.round, "scores": dict(scores)}
+    return {"model": dict(progress.answering), "round": answer.round, "scores": dict(scores)}
 
 
 @contextmanager

@@ -20,6 +20,7 @@ class Progress:
         answer: what it answered last, its round included.
         model: the network's state_dict.
         optimizer: the optimiser's state_dict.
+        averaged: the averaged network's state_dict, None without averaging.
         best_score: macro-F1 on the validation part of its best round so far.
         stopped: why it trains no more; empty while it does.
     """
@@ -28,7 +29,13 @@ class Progress:
     model: Mapping[str, Any]
     optimizer: Mapping[str, Any]
     best_score: float
+    averaged: Mapping[str, Any] | None = None
     stopped: str = ""
+
+    @property
+    def answering(self) -> Mapping[str, Any]:
+        """The state of the network that answers."""
+        return self.model if self.averaged is None else self.averaged
 
 
 def save_progress(path: Path, progress: Progress) -> None:
@@ -39,6 +46,7 @@ def save_progress(path: Path, progress: Progress) -> None:
         {
             "model": dict(progress.model),
             "optimizer": dict(progress.optimizer),
+            "averaged": None if progress.averaged is None else dict(progress.averaged),
             "best_score": progress.best_score,
             "stopped": progress.stopped,
             "answer": answer,
@@ -56,6 +64,7 @@ def load_progress(path: Path) -> Progress | None:
         answer=Answer.from_wire(unpack(values["answer"], [array.numpy() for array in values["arrays"]])),
         model=values["model"],
         optimizer=values["optimizer"],
+        averaged=values["averaged"],
         best_score=values["best_score"],
         stopped=values["stopped"],
     )

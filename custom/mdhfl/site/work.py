@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +56,29 @@ class Opened:
     public: "Tensor"
     folder: Path
 
+    def public_in_own_stain(self) -> "Tensor":
+        """Return the public images in the stain of the site's own training images; computed once."""
+        return self._restained
+
+    @cached_property
+    def _restained(self) -> "Tensor":
+        import torch
+
+        from mdhfl.learning.stain import restained, stain_of
+
+        stain = stain_of(self.private.training.images.numpy())
+        return torch.from_numpy(restained(self.public.numpy(), to=stain))
+
+    def open_another(self) -> Model:
+        """Return another model of the same bundle, with weights drawn from torch's generator as it stands."""
+        model = self.model
+        return Model.open(
+            self.settings.bundle,
+            num_classes=model.num_classes,
+            image_size=model.image_size,
+            device=self.settings.device,
+        )
+
 
 def open_site(settings: SiteSettings, request: Request, method: Method, *, surroundings: Surroundings) -> Opened:
     """Build a site's network and read its images for an experiment.
@@ -72,6 +96,7 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
         image_size=image_size_of(settings.data),
         device=settings.device,
         seed=seed,
+        averaging=method.average_decay(),
     )
     how = model.how_to_read(cache=surroundings.cache)
     private = load_private_set(settings.data, **how)

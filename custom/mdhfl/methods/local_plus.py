@@ -1,0 +1,65 @@
+"""The strongest that a site can do alone: prior-free training, averaged weights. The baseline that sharing must beat.
+
+Nothing is shared. Everything that MDH-FL+ does to a site's own training is here, and is switched by the same
+hyper-parameters, so that the difference between the two is what sharing brings.
+"""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from mdhfl.methods.method import Learner, Loss, Method
+from mdhfl.methods.parameters import parameter
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalPlus(Method):
+    """L_local = base(z + prior_strength * log pi, y);  the average of the weights over the steps answers.
+
+    base = ce_weight * CE + rce_weight * RCE, or the generalised cross-entropy where gce_exponent is above 0.
+    """
+
+    warm_up_epochs: int = parameter(8, "epochs of local training before the first alignment", at_least=0)
+    local_epochs: int = parameter(2, "epochs over the private training images in each round", at_least=0)
+    ce_weight: float = parameter(1.0, "weight of the cross-entropy in the local loss", at_least=0)
+    rce_weight: float = parameter(0.0, "weight of the reverse cross-entropy in the local loss", at_least=0)
+    gce_exponent: float = parameter(
+        0.0, "q of the generalised cross-entropy instead; 0 for none", at_least=0, at_most=1
+    )
+    prior_strength: float = parameter(1.0, "tau of the prior in the local loss; 1 is the balanced softmax", at_least=0)
+    averaging: float = parameter(
+        0.99, "decay per step of the averaged weights that answer; 0 for none", at_least=0, at_most=0.9999
+    )
+
+    title: ClassVar[str] = "local, balanced and averaged"
+    summary: ClassVar[str] = "every site alone, balanced softmax and averaged weights: the baseline to beat"
+    rounds: ClassVar[int] = 8
+
+    def average_decay(self) -> float:
+        return self.averaging
+
+    def local_loss(self, learner: Learner) -> Loss:
+        from mdhfl.losses import log_prior, prior_adjusted
+
+        prior = log_prior(learner.class_counts())
+
+        def loss(logits: "Tensor", labels: "Tensor") -> "Tensor":
+            adjusted = prior_adjusted(logits, prior.to(logits.device), strength=self.prior_strength)
+            return self.training_loss(adjusted, labels)
+
+        return loss
+
+    def training_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
+        from mdhfl.losses import generalised_cross_entropy, symmetric_cross_entropy
+
+        if self.gce_exponent:
+            return generalised_cross_entropy(logits, labels, q=self.gce_exponent)
+        return symmetric_cross_entropy(logits, labels, ce_weight=self.ce_weight, rce_weight=self.rce_weight)
+
+    def own_prior(self, learner: Learner) -> "Tensor | None":
+        """Return what a site adds to its logits for images of its own mix: the prior that training left out."""
+        from mdhfl.losses import log_prior
+
+        return self.prior_strength * log_prior(learner.class_counts()) if self.prior_strength else None

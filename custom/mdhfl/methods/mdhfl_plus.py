@@ -1,0 +1,131 @@
+"""MDH-FL+: MDH-FL for sites that see different classes, through different scanners, with wrong labels.
+
+What is added to MDH-FL (arXiv 2308.00155), and why; docs/method.md has the equations:
+* prior-free training (`local_plus.py`): a site without a class must not teach that the class does not exist;
+* competences: each site counts, class by class, as far as its own out-of-fold answers agree with its labels;
+* public images leave batch normalisation's statistics alone, and are answered with their own;
+* public images are shown in the site's own stain, and asked about in several views;
+* averaged weights answer.
+Still only knowledge leaves, with one number per class.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdhfl.methods.knowledge_method import KnowledgeMethod
+from mdhfl.methods.local_plus import LocalPlus
+from mdhfl.methods.method import Learner
+from mdhfl.methods.parameters import parameter
+from mdhfl.sharing.competence import ClassTeaching, class_teacher, class_weighted_sum
+from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.messages import Losses
+from mdhfl.sharing.records import Lesson, Shared
+from mdhfl.sharing.teaching import Teaching
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class MdhflPlus(LocalPlus, KnowledgeMethod):
+    """L_align = align_weight * T^2 * KL(teacher || softmax(z / T)), after or within the local steps."""
+
+    align_epochs: int = parameter(1, "epochs over the views of the public images in each round", at_least=1)
+    align_weight: float = parameter(1.0, "weight of the alignment; 0 is local training", at_least=0)
+    joint: bool = parameter(False, "whether each local step also aligns a public batch, instead of a phase before")
+    temperature: float = parameter(1.0, "temperature of the softmax that makes knowledge", above=0)
+    views: int = parameter(4, "views in which each public image is asked about", at_least=1, at_most=64)
+    own_stain: bool = parameter(True, "whether public images are shown in the site's own stain")
+    own_statistics: bool = parameter(True, "whether public images have batch statistics of their own")
+    competence_epochs: int = parameter(4, "epochs of each fold that estimates competences; 0: all alike", at_least=0)
+    competence_power: float = parameter(1.0, "to which competences are raised; above 1: experts speak more", at_least=0)
+    include_own: bool = parameter(True, "whether a site's own answers stay in its teacher")
+    patience: float = parameter(0.0, "share of the last answers in what a site shares", at_least=0, at_most=0.99)
+
+    title: ClassVar[str] = "MDH-FL+"
+    summary: ClassVar[str] = "MDH-FL for different classes, scanners and wrong labels: competent, prior-free teachers"
+    shares: ClassVar[str | None] = "probabilities"
+    rounds: ClassVar[int] = 8
+
+    def question_views(self) -> int:
+        return self.views
+
+    def express(self, logits: "Tensor") -> "Tensor":
+        return (logits / self.temperature).softmax(dim=1)
+
+    def alignment_loss(self, logits: "Tensor", teacher: "Tensor") -> "Tensor":
+        from mdhfl.losses import knowledge_divergence
+
+        scale = self.align_weight * self.temperature**2
+        return scale * knowledge_divergence(logits, teacher, temperature=self.temperature)
+
+    def combine(self, shared: Mapping[str, Any], *, sites: Sequence[str]) -> Mapping[str, Lesson]:
+        if len(shared) < 2 or not self.align_weight:
+            return {}
+        return dict.fromkeys(sites, class_weighted_sum(shared, power=self.competence_power))
+
+    def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
+        raise TypeError("MDH-FL+ teaches class by class, see `learn`")
+
+    def learn(self, lesson: Lesson, learner: Learner) -> float | None:
+        if not isinstance(lesson, ClassTeaching):
+            raise ValueError(f"site {learner.site!r}: expected a class teaching, got {lesson.kind}")
+        teacher = class_teacher(
+            lesson,
+            own=_knowledge(learner),
+            site=learner.site,
+            include_own=self.include_own,
+            power=self.competence_power,
+        )
+        if teacher is None:
+            return None
+        import torch
+
+        images = learner.public(views=self.views, asked_in=lesson.round, own_stain=self.own_stain)
+        targets = torch.from_numpy(teacher)
+        if self.joint:
+            learner.accompany(targets, images=images, loss=self.alignment_loss, keep_statistics=self.own_statistics)
+            return None
+        return learner.align(
+            targets,
+            images=images,
+            loss=self.alignment_loss,
+            epochs=self.align_epochs,
+            keep_statistics=self.own_statistics,
+        )
+
+    def share(self, learner: Learner, *, losses: Losses) -> Shared | None:
+        images = learner.public(views=self.views, asked_in=learner.request.round, own_stain=self.own_stain)
+        answers = learner.answers(images=images, own_statistics=self.own_statistics)
+        return Knowledge(
+            values=self._patient(self.express(answers).numpy().astype(np.float32), learner),
+            subject=learner.request.subject,
+            site=learner.site,
+            round=learner.request.round,
+            competences=self._competences(learner),
+        )
+
+    def _patient(self, values: NDArray[np.float32], learner: Learner) -> NDArray[np.float32]:
+        """Mix the last answers in; the server's mean of such answers is the mean of its teachers over rounds."""
+        last = _knowledge(learner)
+        if last is None or not self.patience:
+            return values
+        return (self.patience * last.values + (1 - self.patience) * values).astype(np.float32)
+
+    def _competences(self, learner: Learner) -> NDArray[np.float32] | None:
+        """Estimate them once, before the first round; then say the same."""
+        last = _knowledge(learner)
+        if last is not None:
+            return last.competences
+        if not self.competence_epochs or learner.withholds("competences"):
+            return None
+        return learner.competences(epochs=self.competence_epochs, loss=self.local_loss(learner))
+
+
+def _knowledge(learner: Learner) -> Knowledge | None:
+    last = learner.last.shared if learner.last else None
+    return last if isinstance(last, Knowledge) else None
