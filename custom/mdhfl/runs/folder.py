@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.files import read_checked, write_atomically
-from mdhfl.learning.bundle import find_bundle
+from mdhfl.learning.bundle import built_in_bundles, find_bundle
 from mdhfl.methods.method import Method
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.recipe import Plan
@@ -175,7 +175,7 @@ def _server_settings(choices: Choices) -> ServerSettings:
 
 
 def _bundle_setting(bundle: str) -> str:
-    return bundle if bundle in BUILT_IN_BUNDLES else str(Path(bundle).resolve())
+    return bundle if bundle in built_in_bundles() else str(Path(bundle).resolve())
 
 
 def _site_settings(folder: Path, site: str, bundle: str, choices: Choices, *, method: Method) -> SiteSettings:
