@@ -57,12 +57,6 @@ def test_inference_uses_the_network_and_the_scaling_of_training(name: str) -> No
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_bundle_is_configuration_only(name: str) -> None:
-    files = {path.relative_to(configs(name).parent).as_posix() for path in configs(name).parent.rglob("*.*")}
-    assert files == {*(f"configs/{config}" for config in (*CONFIGS, "metadata.json")), "docs/README.md"}
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_metadata_names_the_classes_of_the_13_class_space(name: str) -> None:
     space = json.loads((shipped_folder("meta") / "label_spaces" / "cytomorphology13.json").read_text(encoding="utf-8"))
     channels = metadata(name)["network_data_format"]["outputs"]["pred"]["channel_def"]
