@@ -44,8 +44,9 @@ def export_bundle(run_folder: Path, *, site: str, out: Path, which: str = "best"
     bundle = find_bundle(facts.bundle)
     if not (bundle / "configs" / "inference.yaml").is_file():
         raise BundleError(
-            f"bundle {bundle}: no configs/inference.yaml, so nobody could use the exported model; copy it "
-            "and mdhfl_transforms.py from a built-in bundle, and put this bundle's network_def and intensity_transform into it"
+            f"bundle {bundle}: no configs/inference.yaml, so nobody could use the exported model; copy it and "
+            "mdhfl_transforms.py from a built-in bundle, and put this bundle's network_def and intensity_transform "
+            "into it"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
