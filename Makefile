@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
-.PHONY: help setup demo test fast lint format type check bench results app browser clean
+.PHONY: help setup demo test fast lint format type check bench results app bundles browser clean
 
 help: ## list these verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -61,6 +61,9 @@ results: $(READY) ## repeat all comparisons of docs/results.md on real images (h
 
 app: $(READY) ## compile jobs/ into app/config and meta/meta.json
 	$(BIN)/python tools/compile_app.py
+
+bundles: $(READY) ## write bundles/ from the template and the network definitions in tools/bundles
+	$(BIN)/python tools/write_bundles.py
 
 browser: ## a browser for the report's test, where it can be installed
 	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \

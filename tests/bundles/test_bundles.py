@@ -1,4 +1,4 @@
-"""The four built-in bundles: what MONAI asks of them, what a federation asks of them, and that they stay alike."""
+"""The built-in bundles: what MONAI asks of them, and what a federation asks of them."""
 
 import json
 import math
@@ -20,9 +20,8 @@ from mdhfl.files import shipped_folder
 from mdhfl.learning.bundle import LoadedBundle, built_in_bundles, load_bundle
 from mdhfl.learning.training import fit
 
-NAMES = ("mobilenet_v2", "resnet10", "resnet12", "shufflenet_v2")
+NAMES = built_in_bundles()
 CONFIGS = ("train.yaml", "evaluate.yaml", "inference.yaml")
-OWN_METADATA = ("name", "architecture", "description", "references", "required_packages_version")
 
 
 def configs(name: str) -> Path:
@@ -50,35 +49,11 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]
     return path, pixels
 
 
-def test_there_are_four() -> None:
-    assert tuple(built_in_bundles()) == NAMES
-
-
-@pytest.mark.parametrize("config", CONFIGS)
-def test_they_differ_in_nothing_but_the_network(config: str) -> None:
-    contents = [read(name, config) for name in NAMES]
-    networks = [content.pop("network_def", None) for content in contents]
-    assert all(content == contents[0] for content in contents)
-    assert config == "evaluate.yaml" or len({json.dumps(network) for network in networks}) == len(NAMES)
-
-
-def test_their_metadata_differ_in_nothing_but_what_describes_the_network() -> None:
-    contents = [metadata(name) for name in NAMES]
-    shared = [{key: value for key, value in content.items() if key not in OWN_METADATA} for content in contents]
-    assert all(content == shared[0] for content in shared)
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_inference_uses_the_network_and_the_scaling_of_training(name: str) -> None:
     train, inference = read(name, "train.yaml"), read(name, "inference.yaml")
     for key in ("network_def", "intensity_transform", "num_classes", "image_size"):
         assert inference[key] == train[key], key
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_bundle_is_configuration_only(name: str) -> None:
-    files = {path.relative_to(configs(name).parent).as_posix() for path in configs(name).parent.rglob("*.*")}
-    assert files == {*(f"configs/{config}" for config in (*CONFIGS, "metadata.json")), "docs/README.md"}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,10 +11,11 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from fakes.monai_alone import run_without_mdhfl
 from fakes.schema import SCHEMA
 from fakes.simulated import new_run
-from fakes.small_federation import CLASSES, draw, write_federation
-from PIL import Image
+from fakes.small_federation import CLASSES, write_federation
+from fakes.strange_images import write_strange_images
 
 from mdhfl.commands.export_bundle import export_bundle_command
 from mdhfl.export.bundle import export_bundle
@@ -81,7 +79,7 @@ def test_the_bundle_is_complete(run: Path, tmp_path: Path) -> None:
     out = export_bundle(run, site="site-1", out=tmp_path / "deep" / "shared")
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     configs = {f"configs/{name}" for name in ("metadata.json", "train.yaml", "evaluate.yaml", "inference.yaml")}
-    assert files == {*configs, "models/model.pt", "docs/README.md", "LICENSE"}
+    assert files == {*configs, "mdhfl_transforms.py", "models/model.pt", "docs/README.md", "LICENSE"}
     assert [path.name for path in out.parent.iterdir()] == ["shared"]
 
 
@@ -228,50 +226,6 @@ def test_the_command_writes_a_bundle_and_says_where(run: Path, tmp_path: Path) -
     assert (out / "models" / "model.pt").is_file()
 
 
-def write_strange_images(folder: Path) -> None:
-    """Write one image in many sizes, modes and formats, and a file that is no image."""
-    folder.mkdir()
-    random = np.random.default_rng(0)
-    image = Image.fromarray(draw(1, random=random, size=50))
-    wide = image.resize((81, 50))
-    wide.save(folder / "wide.png")
-    image.convert("CMYK").save(folder / "cmyk.jpg")
-    image.convert("L").save(folder / "grey.tiff")
-    image.convert("P").save(folder / "palette, with comma.gif")
-    image.convert("1").save(folder / "black and white.png")
-    clear = image.convert("RGBA")
-    clear.putalpha(Image.fromarray(random.integers(0, 256, size=(50, 50), dtype=np.uint8)))
-    clear.save(folder / "clear.png")
-    Image.fromarray((random.random((40, 33)) * 60000).astype(np.uint16)).save(folder / "deep.png")
-    (folder / "sub").mkdir()
-    image.resize((9, 9)).save(folder / "sub" / "tiny.bmp")
-    (folder / "notes.txt").write_text("not an image")
-
-
-def run_without_mdhfl(bundle: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run MONAI's command in a process where importing mdhfl fails, as where it is not installed."""
-    blocker = bundle.parent / "blocker"
-    blocker.mkdir(exist_ok=True)
-    (blocker / "sitecustomize.py").write_text(
-        "import sys\n"
-        "class Blocked:\n"
-        "    def find_spec(self, name, path=None, target=None):\n"
-        "        if name.split('.')[0] == 'mdhfl':\n"
-        "            raise ImportError('mdhfl is blocked')\n"
-        "sys.meta_path.insert(0, Blocked())\n",
-        encoding="utf-8",
-    )
-    environment = {**os.environ, "PYTHONPATH": str(blocker)}
-    proof = subprocess.run(
-        [sys.executable, "-c", "import mdhfl"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert "mdhfl is blocked" in proof.stderr
-    return subprocess.run(
-        [sys.executable, "-m", "monai.bundle", "run", "--config_file", "configs/inference.yaml", *arguments],
-        cwd=bundle, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-
-
 @pytest.mark.slow
 def test_it_classifies_a_folder_of_images_where_mdhfl_cannot_be_imported(
     run: Path, federation: Path, tmp_path: Path
@@ -291,6 +245,16 @@ def test_it_classifies_a_folder_of_images_where_mdhfl_cannot_be_imported(
     said = np.array([[float(value) for value in row[2:]] for row in rows])
     assert [LABELS[row[1]] for row in rows] == said.argmax(axis=1).tolist()
     np.testing.assert_allclose(said, as_prepared(out, paths), atol=2e-5)
+
+
+@pytest.mark.slow
+def test_it_runs_from_any_folder(run: Path, tmp_path: Path) -> None:
+    out = export_bundle(run, site="site-1", out=tmp_path / "shared")
+    write_strange_images(tmp_path / "images")
+    arguments = ["--bundle_root", str(out), "--input_dir", "images", "--output_file", "said.csv", "--crop", "200"]
+    done = run_without_mdhfl(out, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert len((tmp_path / "said.csv").read_text(encoding="utf-8").splitlines()) == 9
 
 
 def as_prepared(bundle: Path, paths: list[Path]) -> np.ndarray:

@@ -44,8 +44,9 @@ def export_bundle(run_folder: Path, *, site: str, out: Path, which: str = "best"
     bundle = find_bundle(facts.bundle)
     if not (bundle / "configs" / "inference.yaml").is_file():
         raise BundleError(
-            f"bundle {bundle}: no configs/inference.yaml, so nobody could use the exported model; copy the one of a "
-            "built-in bundle and put this bundle's network_def and intensity_transform into it"
+            f"bundle {bundle}: no configs/inference.yaml, so nobody could use the exported model; copy it and "
+            "mdhfl_transforms.py from a built-in bundle, and put this bundle's network_def and intensity_transform "
+            "into it"
         )
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
@@ -73,8 +74,7 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
     for path in sorted((bundle / "configs").iterdir()):
         if path.suffix in CONFIGS:
             shutil.copy(path, draft / "configs" / path.name)
-    if (bundle / "scripts").is_dir():
-        shutil.copytree(bundle / "scripts", draft / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    _copy_code(draft, bundle)
     values = {"num_classes": len(facts.classes), "image_size": facts.image_size}
     for name, own in (("train.yaml", {}), ("inference.yaml", {"crop": facts.crop})):
         path = draft / "configs" / name
@@ -82,6 +82,14 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
     path = draft / "configs" / "metadata.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     path.write_text(json.dumps(_metadata(before, facts, name=draft.name), indent=2) + "\n", encoding="utf-8")
+
+
+def _copy_code(draft: Path, bundle: Path) -> None:
+    """Copy what the configurations may import: the modules beside `configs`, and `scripts`."""
+    for path in sorted(bundle.glob("*.py")):
+        shutil.copy(path, draft / path.name)
+    if (bundle / "scripts").is_dir():
+        shutil.copytree(bundle / "scripts", draft / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def _with_values(text: str, values: Mapping[str, Any]) -> str:

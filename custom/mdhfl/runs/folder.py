@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.files import read_checked, read_json, write_json
-from mdhfl.learning.bundle import find_bundle
+from mdhfl.learning.bundle import built_in_bundles, find_bundle
 from mdhfl.methods import Method, name_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.recipe import Recipe
@@ -201,7 +201,7 @@ def _server_settings(options: RunOptions, *, method: Method) -> ServerSettings:
 
 
 def _bundle_setting(bundle: str) -> str:
-    return bundle if bundle in BUILT_IN_BUNDLES else str(Path(bundle).resolve())
+    return bundle if bundle in built_in_bundles() else str(Path(bundle).resolve())
 
 
 def _site_settings(folder: Path, site: str, bundle: str, options: RunOptions, *, method: Method) -> SiteSettings:
