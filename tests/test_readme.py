@@ -47,9 +47,24 @@ def test_every_command_and_option_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
 def test_every_link_leads_somewhere(document: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (document.parent / target).exists(), f"{document.name}: {target}"
+    for target, _, anchor in re.findall(r"\]\(([^)#]*)(#([^)]+))?\)", document.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        path = document.parent / target if target else document
+        assert path.exists(), f"{document.name}: {target}"
+        assert not anchor or anchor in anchors_of(path), f"{document.name}: {target}#{anchor}"
+
+
+def anchors_of(document: Path) -> set[str]:
+    """Return the anchors that GitHub gives a document's headings."""
+    titles = re.findall(r"(?m)^#+ (.+)$", document.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_python_in_the_documents_compiles(document: Path) -> None:
+    for block in re.findall(r"```python\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
+        compile(block, document.name, "exec")
 
 
 def test_every_path_of_the_file_map_exists() -> None:
@@ -62,15 +77,16 @@ def test_every_path_of_the_file_map_exists() -> None:
 
 @pytest.mark.slow
 def test_the_readmes_tour_works(tmp_path: Path) -> None:
-    """The block of section Use, line by line, with fewer images and rounds; FLARE's simulator included."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use")[1]
-    (block, *_) = re.findall(r"```\n(.*?)```", text, re.DOTALL)
-    lines = [line.split("  #")[0].strip() for line in block.splitlines()]
-    assert len(lines) == 6
+    """The blocks of section Use, line by line, with fewer images and rounds; FLARE's simulator included."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use")[1].split("\n## ")[0]
+    blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    assert [len(block.splitlines()) for block in blocks] == [3, 4]
     for line in lines:
         small = line.replace("--per-site 200", "--per-site 16 --public-count 16").replace("--rounds 5", "--rounds 1")
         command = [sys.executable, "-m", "mdhfl.commands.cli", *shlex.split(small)[1:]]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 0, f"{small}\n{done.stdout}{done.stderr}"
-    assert (tmp_path / "report" / "report.html").is_file()
+    for report in ("report", "both"):
+        assert (tmp_path / report / "report.html").is_file()
     assert (tmp_path / "shared_bundle" / "models" / "model.pt").is_file()

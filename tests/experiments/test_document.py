@@ -1,10 +1,55 @@
 """The tables in the documents are those that the experiments wrote."""
 
 import re
+from collections import defaultdict
+from collections.abc import Sequence
+from statistics import mean, stdev
 
 import pytest
 
-from experiments.document import RESULTS, ROOT, documents, folded, replaced
+from experiments.document import (
+    GRID,
+    README_METHODS,
+    README_NOISES,
+    RESULTS,
+    ROOT,
+    documents,
+    parted,
+    readme_table,
+    replaced,
+    scores,
+)
+from mdhfl.comparison.table import METRICS
+
+COMPARISONS = sorted(path.parent.name for path in RESULTS.glob("*/table.md"))
+
+
+def results_page() -> str:
+    return (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+
+
+def between(text: str, name: str) -> str:
+    """Return what stands between the marks of a name."""
+    return text.split(f"<!-- {name} -->\n")[1].split(f"<!-- /{name} -->")[0]
+
+
+def cells_of(text: str) -> dict[str, list[str]]:
+    """Return the cells beside each first cell of all tables in a text, without bold type."""
+    cells: dict[str, list[str]] = defaultdict(list)
+    for line in text.splitlines():
+        if line.startswith("| "):
+            first, *others = line.replace("**", "").strip("| ").split(" | ")
+            cells[first] += others
+    return cells
+
+
+def agrees(cell: str, values: Sequence[float]) -> bool:
+    """Whether a cell says the mean and spread of values that were rounded to three decimals before."""
+    if not re.fullmatch(r"[\d.]+( ± [\d.]+)?", cell):
+        return False
+    said = [float(number) for number in cell.split(" ± ")]
+    computed = [mean(values), stdev(values)] if len(values) > 1 else list(values)
+    return len(said) == len(computed) and all(abs(a - b) < 0.052 for a, b in zip(said, computed, strict=True))
 
 
 def test_the_documents_show_the_committed_tables() -> None:
@@ -12,8 +57,29 @@ def test_the_documents_show_the_committed_tables() -> None:
         assert path.read_text(encoding="utf-8") == text, f"{path.name}: run python -m experiments.document"
 
 
+@pytest.mark.parametrize("name", COMPARISONS)
+def test_every_score_in_the_results_follows_from_the_csv(name: str) -> None:
+    page = results_page()
+    shown = cells_of(between(page, name) + (between(page, "results") if name == GRID else ""))
+    runs: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
+    for row in scores(name):
+        runs[row["federation"], row["noise"], row["method"]].append(row)
+    for (_, _, method), rows in runs.items():
+        for metric in METRICS:
+            values = [float(row[metric]) for row in rows]
+            assert any(agrees(cell, values) for cell in shown[method]), (name, method, metric)
+
+
+def test_the_readmes_table_is_part_of_the_whole_one() -> None:
+    readme = cells_of(between((ROOT / "README.md").read_text(encoding="utf-8"), "results"))
+    whole = cells_of(between(results_page(), "results"))
+    columns = whole.pop("2 seeds")
+    for noise, title in README_NOISES.items():
+        assert readme[title] == [whole[method][columns.index(noise)] for method in README_METHODS]
+
+
 def test_every_result_has_its_experiment_its_figure_and_its_scores() -> None:
-    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    text = results_page()
     for folder in RESULTS.iterdir():
         assert (ROOT / "experiments" / f"{folder.name}.yaml").is_file()
         assert {path.name for path in folder.iterdir()} == {"table.md", "results.csv", "sites.csv", "figure.svg"}
@@ -22,16 +88,38 @@ def test_every_result_has_its_experiment_its_figure_and_its_scores() -> None:
         assert (ROOT / figure).is_file()
 
 
-def test_all_scores_but_the_first_are_folded() -> None:
-    parts = [
-        "**A: macro-F1 on the test images of all sites, %**\n\n| 1 |",
-        "**A: accuracy on the test images of all sites, %**\n\n| 2 |",
-        "**A: accuracy on each site's own test images, %**\n\n| 3 |",
-        "**A: cost**\n\n| 4 |",
+def test_the_details_of_every_comparison_are_folded() -> None:
+    text = results_page()
+    for name in COMPARISONS:
+        before, after = text.split(f"<!-- {name} -->")
+        assert before.count("<details>") == before.count("</details>") + 1, name
+        assert after.index("</details>") < after.find("<details>") % (len(after) + 1), name
+
+
+def test_every_question_is_answered_and_leads_to_its_section() -> None:
+    text = results_page()
+    anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^## (.+)$", text)}
+    summary = text.split("\n## ")[0]
+    assert set(re.findall(r"\]\(#([\w-]+)\) \|$", summary, re.MULTILINE)) == anchors
+
+
+def test_the_first_table_is_parted_from_the_others() -> None:
+    tables = "**A: macro-F1, %**\n\n| 1 |\n\n**A: accuracy, %**\n\n| 2 |"
+    assert parted(tables, "macro-F1, %") == ("| 1 |", "**A: accuracy, %**\n\n| 2 |")
+    with pytest.raises(ValueError, match="expected a first table with the title 'cost'"):
+        parted(tables, "cost")
+
+
+def test_the_readmes_table_shows_mean_and_spread() -> None:
+    rows = [
+        {"noise": noise, "method": method, "macro_f1": score}
+        for noise in README_NOISES
+        for method in README_METHODS
+        for score in ("20", "22")
     ]
-    text = folded("\n\n".join(parts))
-    assert text.index("| 1 |") < text.index("<details>") < text.index("| 2 |") < text.index("| 3 |")
-    assert text.index("| 3 |") < text.index("</details>") < text.index("| 4 |")
+    lines = readme_table(rows).splitlines()
+    assert len(lines) == 2 + len(README_NOISES)
+    assert lines[2] == "| none |" + " 21.0 ± 1.4 |" * len(README_METHODS)
 
 
 def test_a_document_without_the_marks_is_refused() -> None:
