@@ -45,7 +45,10 @@ format: $(READY) ## let ruff put everything in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-type: $(READY) ## mypy
+type: $(READY) ## mypy, on the package laid out as in the wheel
+	@rm -rf build/types && mkdir -p build/types/mdhfl
+	@ln -s $(CURDIR)/custom/mdhfl/* $(CURDIR)/preprocessing $(CURDIR)/jobs build/types/mdhfl/
+	@ln -s $(CURDIR)/benchmarks $(CURDIR)/experiments $(CURDIR)/tools build/types/
 	$(BIN)/mypy
 
 check: lint type test ## lint, type, test

@@ -15,6 +15,8 @@ import numpy as np
 from mdhfl.flare.simulator import simulate
 from mdhfl.runs.folder import read_run, server_settings_path, site_settings_path
 from mdhfl.server.results import Results, read_rows
+from mdhfl.sharing.packing import pack
+from mdhfl.sharing.records import Shared
 
 CLOCK = ("seconds", "bytes")
 
@@ -41,10 +43,17 @@ def differences(one: Path, other: Path) -> list[str]:
     last, last_other = (Results(f, experiment=read_run(f)[0]).resume() for f in (one, other))
     if last is None or last_other is None:
         return [*found, "a run without a recorded round"]
-    for site, knowledge in last.shared.items():
-        if site not in last_other.shared or not np.array_equal(knowledge.values, last_other.shared[site].values):
-            found.append(f"knowledge of {site}")
+    for site, shared in last.shared.items():
+        other_shared = last_other.shared.get(site)
+        if other_shared is None or not _equal(shared, other_shared):
+            found.append(f"what {site} shared")
     return sorted(found)
+
+
+def _equal(one: Shared, other: Shared) -> bool:
+    """Whether two sites shared the same, to the last bit."""
+    (text, arrays), (other_text, others) = pack(one.to_wire()), pack(other.to_wire())
+    return text == other_text and all(map(np.array_equal, arrays, others))
 
 
 def _rows(folder: Path) -> dict[tuple[int, str], dict[str, Any]]:

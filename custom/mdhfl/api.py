@@ -81,7 +81,7 @@ def prepare(source: str, *, out: str | Path, workers: int | None = None, **argum
     known = {field.name for field in fields(PrepareArguments)}
     if unknown := sorted(set(arguments) - known):
         raise ValueError(f"prepare: no argument {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
-    values = {
+    values: dict[str, Any] = {
         name: Path(value) if name in PATHS and value is not None else tuple(value) if isinstance(value, list) else value
         for name, value in arguments.items()
     }

@@ -1,12 +1,14 @@
 """`mdhfl methods`: what there is to run, and what can be set."""
 
+from typing import Any
+
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from mdhfl.jobs import RECIPES
-from mdhfl.methods.parameters import parameters_of
+from mdhfl.methods.parameters import Parameter, parameters_of
 from mdhfl.runs.recipe import Recipe, recipe_of
 
 ELSEWHERE = (
@@ -48,7 +50,7 @@ def parameter_lines(recipe: Recipe) -> list[tuple[str, str]]:
     ]
 
 
-def _values(recipe: Recipe) -> list[tuple]:
+def _values(recipe: Recipe) -> list[tuple[Parameter, Any]]:
     return [(one, getattr(recipe.method, one.name)) for one in parameters_of(recipe.method)]
 
 

@@ -80,7 +80,7 @@ class Model:
         if seed is not None:
             torch.manual_seed(seed)
         loaded = load_bundle(bundle, num_classes=num_classes, image_size=image_size)
-        loaded.network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        loaded.network.to(device).to(memory_format=torch.channels_last)
         averaged = AveragedNetwork(loaded.network, decay=averaging) if averaging else None
         return cls(bundle=loaded, image_size=image_size, num_classes=num_classes, averaged=averaged)
 

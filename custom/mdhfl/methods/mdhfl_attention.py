@@ -14,7 +14,7 @@ from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.records import Lesson
-from mdhfl.sharing.teaching import Teaching
+from mdhfl.sharing.teaching import Teaching, rows_of_sum_one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,4 +48,4 @@ class MdhflAttention(Mdhfl):
         return Teaching(values=values.astype(np.float32), weights={"the others": 1.0}, round=number)
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
-        return teaching.values / teaching.values.sum(axis=1, keepdims=True)
+        return rows_of_sum_one(teaching.values)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.sharing.knowledge import Kind, Knowledge
-from mdhfl.sharing.teaching import Teaching, mean_of_others
+from mdhfl.sharing.teaching import Teaching, mean_of_others, rows_of_sum_one
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,4 +35,4 @@ class MdhflGeometric(Mdhfl):
             return None
         scaled = mean / self.temperature
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return rows_of_sum_one(powers)

@@ -33,7 +33,7 @@ DPI = 150
 LONGEST_LABEL = 22
 
 Values = NDArray[np.float64]
-_styled = matplotlib.rc_context(SETTINGS)  # type: ignore[arg-type]
+_styled = matplotlib.rc_context(SETTINGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ def draw_curves(
     for line in lines:
         style = {"linewidth": 2.4, "linestyle": "--"} if line.emphasis else {"linewidth": 1.4}
         label = shorten(line.label)
-        axes.plot(line.x, line.y, color=line.colour, marker=line.marker, markersize=4, label=label, **style)  # type: ignore[arg-type]
+        axes.plot(line.x, line.y, color=line.colour, marker=line.marker, markersize=4, label=label, **style)
     axes.set(title=title, xlabel="round (0 = warm-up)", ylabel=y_label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if y_range:
@@ -135,7 +135,7 @@ def draw_bars(
         x = places + (i - (len(series) - 1) / 2) * width
         error = np.where(np.asarray(spreads[label]) > 0, spreads[label], np.nan)
         axes.bar(x, heights, width * 0.94, yerr=error, capsize=2, color=colours[label], label=shorten(label, 40))
-    axes.set_xticks(places, [shorten(group, 16) for group in groups], **_slant(groups))  # type: ignore[arg-type]
+    axes.set_xticks(places, [shorten(group, 16) for group in groups], **_slant(groups))
     axes.set(title=title, ylabel=y_label, ylim=(0, 1))
     axes.grid(alpha=0.25, axis="y")
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2)
@@ -177,7 +177,7 @@ def _fill_heat_map(
     axes.patch.set(hatch="////", edgecolor="#bbbbbb", facecolor="white")
     axes.spines[:].set_visible(False)
     axes.set_yticks(range(len(rows)), [shorten(row) for row in rows])
-    axes.set_xticks(range(len(columns)), [shorten(column) for column in columns], **_slant(columns))  # type: ignore[arg-type]
+    axes.set_xticks(range(len(columns)), [shorten(column) for column in columns], **_slant(columns))
     axes.tick_params(length=0)
     if values.size > 900:
         return

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mdhfl.sharing.checks import MessageError, array, count, names, number, record
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.records import Lesson
+from mdhfl.sharing.teaching import rows_of_sum_one
 
 SMALLEST = 1e-3  # added to every competence: a class that nobody vouches for is everybody's alike
 
@@ -120,4 +121,4 @@ def class_teacher(
         weights = class_weights(own.competences, classes=len(total), assumed=teaching.assumed, power=power)
         values, total = values - weights * own.values.astype(np.float64), total - weights
     mean = np.maximum(values, 0.0) / np.maximum(total, SMALLEST / 2)
-    return (mean / np.maximum(mean.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)).astype(np.float32)
+    return rows_of_sum_one(np.maximum(mean, np.finfo(np.float32).tiny))

@@ -99,6 +99,12 @@ def mean_of_others(teaching: Teaching, *, own: Knowledge | None, site: str) -> N
     return total / rest if rest > 0 else None
 
 
+def rows_of_sum_one(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Return (N, C) non-negative values with each row brought to sum 1."""
+    rows: NDArray[np.float32] = (values / values.sum(axis=1, keepdims=True)).astype(np.float32)
+    return rows
+
+
 def leave_one_out(teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
     """Return the weighted mean of the others' probabilities.
 
@@ -117,4 +123,4 @@ def leave_one_out(teaching: Teaching, *, own: Knowledge | None, site: str) -> ND
     if mean is None:
         return None
     mean = np.maximum(mean, 0.0)  # the subtraction of rounded numbers may leave -1e-8
-    return (mean / mean.sum(axis=1, keepdims=True)).astype(np.float32)
+    return rows_of_sum_one(mean)
