@@ -45,7 +45,9 @@ format: $(READY) ## let ruff put everything in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-type: $(READY) ## mypy
+type: $(READY) ## mypy, on a tree of links that is laid out as the wheel is
+	rm -rf build/types && mkdir -p build/types/mdhfl
+	ln -s $(CURDIR)/custom/mdhfl/* $(CURDIR)/preprocessing $(CURDIR)/jobs build/types/mdhfl
 	$(BIN)/mypy
 
 check: lint type test ## lint, type, test

@@ -140,8 +140,8 @@ def _largest_difference(networks: list[Any], public: Path) -> float:
     ours = symmetric_cross_entropy(logits, labels, ce_weight=CE_WEIGHT, rce_weight=RCE_WEIGHT)
     differences = [abs(ours - _sce(logits, labels)) / ours]
     z = logits.clone().requires_grad_()
-    pairs = sum(F.kl_div(F.log_softmax(z, dim=1), t, reduction="batchmean") for t in teachers) / len(teachers)
-    (expected,) = torch.autograd.grad(pairs, z)
+    pairs = [F.kl_div(F.log_softmax(z, dim=1), t, reduction="batchmean") for t in teachers]
+    (expected,) = torch.autograd.grad(torch.stack(pairs).mean(), z)
     (got,) = torch.autograd.grad(knowledge_divergence(z, torch.stack(teachers).mean(dim=0), temperature=1.0), z)
     differences.append((got - expected).abs().max() / expected.abs().max())
     largest = float(max(differences))

@@ -53,7 +53,8 @@ def measure(*, image_size: int = 32, images: int = 128, repetitions: int = 21) -
                 generator=torch.Generator().manual_seed(0),
             )
 
-        bare(), site()
+        bare()
+        site()
         pairs = [(_seconds(bare), _seconds(site)) for _ in range(repetitions)]
         found.append(
             {

@@ -28,7 +28,7 @@ class Grid:
 
     def axis(self) -> Field:
         """(samples,) coordinate of each column, or row."""
-        return (np.arange(self.samples) + 0.5) * self.pitch - self.width / 2
+        return (np.arange(self.samples, dtype=np.float64) + 0.5) * self.pitch - self.width / 2
 
     def points(self) -> tuple[Field, Field]:
         """(samples, samples) x and y of each point."""
@@ -79,7 +79,7 @@ def blob(
         for wave in range(2, 6):
             height = generator.normal(0, wobble / (wave - 0.5))
             outline += radius * height * np.cos(wave * angle + generator.uniform(0, 2 * np.pi))
-    return distance - outline
+    return np.asarray(distance - outline)
 
 
 def ribbon(points: tuple[Field, Field], *, spine: Field, radii: Field) -> Field:

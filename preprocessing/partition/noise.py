@@ -95,7 +95,7 @@ def load_matrix(file: Path, *, classes: Sequence[str]) -> Matrix:
             f"noise matrix {file}: every row must be a distribution (values from 0 to 1 with sum 1), "
             f"got row sums {[round(float(value), 4) for value in sums]}"
         )
-    return matrix / sums[:, None]
+    return np.asarray(matrix / sums[:, None])
 
 
 def add_noise(labels: Labels, *, matrix: Matrix, generator: np.random.Generator) -> Labels:

@@ -48,7 +48,7 @@ def score_on_all(folder: Path, *, experiment: Experiment, cache: ImageCache) -> 
             tests[bundle.decoding] = torch.cat([part.images for part in parts]), labels
         images, labels = tests[bundle.decoding]
         bundle.network.load_state_dict(load_tensors(path)["model"])
-        bundle.network.to(one.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        bundle.network.to(one.device).to(memory_format=torch.channels_last)
         predicted = predict(bundle.network, images=images, intensity=bundle.intensity_transform).argmax(dim=1).numpy()
         scores = scores_from(confusion_matrix(labels, predicted, classes=classes), ece=0.0)
         found[site] = {name: getattr(scores, name) for name in ("accuracy", "macro_f1", "balanced_accuracy")}

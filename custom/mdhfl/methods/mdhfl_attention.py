@@ -51,4 +51,4 @@ class MdhflAttention(Mdhfl):
         return Teaching(values=values.astype(np.float32), weights={"the others": 1.0}, round=round_)
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
-        return teaching.values / teaching.values.sum(axis=1, keepdims=True)
+        return np.asarray(teaching.values / teaching.values.sum(axis=1, keepdims=True))

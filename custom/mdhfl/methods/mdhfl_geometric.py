@@ -33,4 +33,4 @@ class MdhflGeometric(Mdhfl):
             return None
         scaled = mean / self.temperature
         powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), dtype=np.float32)

@@ -65,7 +65,7 @@ def draw_curves(
     for line in lines:
         style = {"linewidth": 2.4, "linestyle": "--"} if line.emphasis else {"linewidth": 1.4}
         label = shorten(line.label)
-        axes.plot(line.x, line.y, color=line.colour, marker=line.marker, markersize=4, label=label, **style)  # type: ignore[arg-type]
+        axes.plot(line.x, line.y, color=line.colour, marker=line.marker, markersize=4, label=label, **style)
     axes.set(title=title, xlabel="round (0 = warm-up)", ylabel=y_label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if y_range:

@@ -63,7 +63,7 @@ def report_data(
     figures: Sequence[str],
 ) -> dict[str, Any]:
     """Return everything that the page says as plain JSON values; numbers that are not finite become null."""
-    return _plain(
+    values: dict[str, Any] = _plain(
         {
             "version": 1,
             "written_with": {"mdhfl": __version__},
@@ -96,6 +96,7 @@ def report_data(
             "figures": figures,
         }
     )
+    return values
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -115,4 +115,4 @@ def divergence(teachers: NDArray[np.floating], learners: NDArray[np.floating]) -
     first = teachers.reshape(len(teachers), -1).astype(np.float64)
     logarithms = np.log(np.maximum(learners.reshape(len(learners), -1).astype(np.float64), tiny))
     negative_entropy = (first * np.log(np.maximum(first, tiny))).sum(axis=1)
-    return np.maximum(negative_entropy[:, None] - first @ logarithms.T, 0.0) / count
+    return np.asarray(np.maximum(negative_entropy[:, None] - first @ logarithms.T, 0.0) / count)

@@ -97,4 +97,4 @@ def leave_one_out(teaching: Teaching, *, own: Knowledge | None, site: str) -> ND
     if mean is None:
         return None
     mean = np.maximum(mean, 0.0)  # the subtraction of rounded numbers may leave -1e-8
-    return (mean / mean.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(mean / mean.sum(axis=1, keepdims=True), dtype=np.float32)

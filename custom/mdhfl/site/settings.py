@@ -59,7 +59,7 @@ def read_site_settings(path: Path) -> SiteSettings:
     )
 
     def resolved(name: str) -> Path:
-        return (path.parent / values[name]).resolve()
+        return (path.parent / str(values[name])).resolve()
 
     bundle = str(values["bundle"])
     if "/" in bundle or bundle.startswith("."):
