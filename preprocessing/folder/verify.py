@@ -1,23 +1,19 @@
 """Is a federation folder what its cards say? A problem names the file, what was expected, what came, the way out."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 from PIL import Image
 
-from mdhfl.files import shipped_folder
-from mdhfl.preprocessing.folder.cards import public_digest, server_digest, site_digest
+from mdhfl.digests import image_digest
+from mdhfl.files import read_checked
+from mdhfl.preprocessing.folder.cards import Json, public_digest, server_digest, site_digest
 from mdhfl.preprocessing.folder.writing import FEDERATION_FILE
-from mdhfl.preprocessing.raw.digests import image_digest
 from mdhfl.preprocessing.raw.records import PARTS
 
 AGAIN = "copy the folder again, or make it again with `mdhfl prepare`"
-
-Json = dict[str, Any]
 
 
 def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
@@ -160,20 +156,10 @@ def _verify_pixels(path: Path, digest: str, *, size: int, problems: list[str]) -
 def _load(path: Path, *, schema: str, problems: list[str]) -> Json | None:
     """A JSON file that follows its schema; else a problem and None."""
     try:
-        content: Json = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        problems.append(f"{path}: expected this file, there is none; {AGAIN}")
-        return None
+        return read_checked(path, schema=schema, missing=f"{path}: expected this file, there is none")
     except (OSError, ValueError) as error:
-        problems.append(f"{path}: expected JSON, cannot be read ({error}); {AGAIN}")
+        problems.append(f"{error}; {AGAIN}")
         return None
-    rules = json.loads((shipped_folder("meta") / "schemas" / f"{schema}.schema.json").read_text("utf-8"))
-    worst = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(rules).iter_errors(content))
-    if worst is None:
-        return content
-    place = "/".join(str(step) for step in worst.absolute_path) or "the whole"
-    problems.append(f"{path}: {place}: {worst.message[:200]} (schema {schema}); {AGAIN}")
-    return None
 
 
 def _compare(path: Path, what: str, expected: Any, got: Any, *, problems: list[str]) -> None:

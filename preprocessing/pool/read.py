@@ -12,9 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from mdhfl.digests import image_digest
 from mdhfl.preprocessing.inputs import RawInput
 from mdhfl.preprocessing.raw.cropping import square
-from mdhfl.preprocessing.raw.digests import image_digest
 from mdhfl.preprocessing.raw.records import OpenSource, Pixels, Record, Skip, UnreadableImageError
 
 Progress = Callable[[str, int, int], None]  # stage, done, total

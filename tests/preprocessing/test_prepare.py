@@ -11,12 +11,12 @@ from fakes.raw_images import class_folders, encoded, picture, png, write_files, 
 from PIL import Image
 
 from mdhfl.commands.prepare import prepare_command
+from mdhfl.digests import image_digest
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.folder.verify import verify_federation
 from mdhfl.preprocessing.placing import take_for_server
 from mdhfl.preprocessing.pool.read import Picture
 from mdhfl.preprocessing.prepare import prepare
-from mdhfl.preprocessing.raw.digests import image_digest
 from mdhfl.preprocessing.raw.records import Record
 
 COUNTS = {"red": 60, "blue": 40, "green": 20}

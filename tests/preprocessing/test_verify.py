@@ -98,7 +98,7 @@ def test_another_public_set_is_found_by_its_digest(fed):
 )
 def test_a_missing_or_broken_file(fed, name):
     (fed / name).write_text("{ no json")
-    assert f"{fed / name}: expected JSON, cannot be read" in problems(fed)
+    assert f"{fed / name}: not valid JSON" in problems(fed)
     (fed / name).unlink()
     assert f"{fed / name}: expected this file, there is none" in problems(fed)
 
@@ -112,9 +112,9 @@ def test_a_missing_or_broken_file(fed, name):
         ("sites/site-1/card.json", lambda c: c.update(classes=["b", "a"]), "expected ['a', 'b'], got ['b', 'a']"),
         ("sites/site-1/card.json", lambda c: c["counts"]["test"].update(a=99), "counts: expected"),
         ("sites/site-1/datalist.json", lambda c: c["training"].pop(), "images a part: expected"),
-        ("sites/site-1/datalist.json", lambda c: c["training"][0].update(image="../../x.png"), "schema datalist"),
-        ("sites/site-1/datalist.json", lambda c: c["test"][0].update(clean_label=0), "schema datalist"),
-        ("public/datalist.json", lambda c: c["public"][0].update(label=1), "schema datalist"),
+        ("sites/site-1/datalist.json", lambda c: c["training"][0].update(image="../../x.png"), "datalist.schema.json"),
+        ("sites/site-1/datalist.json", lambda c: c["test"][0].update(clean_label=0), "datalist.schema.json"),
+        ("public/datalist.json", lambda c: c["public"][0].update(label=1), "datalist.schema.json"),
     ],
 )  # fmt: skip
 def test_what_the_schemas_and_cards_say(fed, name, edit, message):

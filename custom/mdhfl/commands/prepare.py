@@ -1,6 +1,5 @@
 """`mdhfl prepare`: raw images to a federation folder."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mdhfl.files import read_json
 from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments
 from mdhfl.preprocessing.partition.noise import NOISE_KINDS
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
@@ -108,7 +108,7 @@ def prepare_command(workers: int | None, **options: Any) -> None:
 def print_summary(prepared: Prepared, *, console: Console) -> None:
     """Print a class-by-site table, label noise as realised, and what was left out."""
     federation = prepared.federation
-    cards = {site: _card(prepared.folder, site) for site in federation["sites"]}
+    cards = {site: read_json(prepared.folder / "sites" / site / "card.json") for site in federation["sites"]}
     table = Table(title=f"{escape(federation['name'])}: images a site (training / validation / test)")
     table.add_column("class")
     for site in cards:
@@ -146,8 +146,3 @@ def _bar_updater(bars: Progress) -> Callable[[str, int, int], None]:
 
 def _noise_text(noise: dict[str, Any]) -> str:
     return "none" if noise["kind"] == "none" else f"{noise['kind']} {noise['realised_rate']:.3f}"
-
-
-def _card(folder: Path, site: str) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads((folder / "sites" / site / "card.json").read_text("utf-8"))
-    return card
