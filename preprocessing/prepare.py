@@ -64,7 +64,7 @@ def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, wo
     Args:
         arguments: what to make.
         progress: called with a stage's name, steps done, steps in all.
-        workers: processes that read images; None: one a core.
+        workers: processes that read images; None: one per core.
 
     Raises:
         ValueError: arguments that cannot be, raw data that cannot be read, or an `out` that must not be replaced.
@@ -235,7 +235,7 @@ def _is_up_to_date(old: Json, *, arguments: PrepareArguments, raw: Mapping[str, 
         if before.get(name) != now.get(name)
     ]
     raise ValueError(
-        f"out {arguments.out}: holds a federation prepared with other "
+        f"out {arguments.out}: already contains a federation prepared with other "
         f"{'arguments: ' + '; '.join(differences) if differences else 'raw data or another version of mdhfl'}. "
         "Choose another --out, or replace it with --overwrite"
     )

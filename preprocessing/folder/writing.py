@@ -113,7 +113,7 @@ def check_replaceable(out: Path) -> None:
     if out.is_dir() and ((out / FEDERATION_FILE).is_file() or not any(out.iterdir())):
         return
     if out.exists():
-        raise ValueError(f"out {out}: what lies there is no federation folder and is kept; choose another --out")
+        raise ValueError(f"out {out}: not a federation folder, so it is not replaced; choose another --out")
 
 
 def earlier_federation(folder: Path) -> Json | None:
@@ -125,7 +125,7 @@ def earlier_federation(folder: Path) -> Json | None:
 
 
 def _layout(value: Any, *, indent: int) -> str:
-    """JSON with what fits into a line on one line: one line an image, one a row of a matrix."""
+    """JSON with what fits into a line on one line: one line per image, one per row of a matrix."""
     flat = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or len(flat) + indent <= LINE:
         return flat

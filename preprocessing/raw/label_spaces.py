@@ -113,8 +113,8 @@ def map_codes(codes: Iterable[str], *, source: str, space: LabelSpace) -> dict[s
         raise ValueError(
             f"source {source}: label space {space.name!r} has no entry for {len(unknown)} code(s): "
             f"{', '.join(unknown)}. "
-            f"Known: {', '.join(sorted(table))}. Ways out: --label-space auto takes the classes as they are found; "
-            "or copy the label space's JSON, add the codes (null drops one) and name the file with --label-space; "
+            f"Known: {', '.join(sorted(table))}. Options: use --label-space auto for the classes as found; "
+            "or copy the label space's JSON, add the codes (null drops one) and pass the file with --label-space; "
             "or rename the folders"
         )
     return mapped
@@ -131,6 +131,6 @@ def _check(space: LabelSpace, path: Path) -> None:
         strangers = sorted({name for name in codes.values() if name is not None and name not in space.classes})
         if strangers:
             raise ValueError(
-                f"label space {path}: the map of {source} names {', '.join(strangers)}, which is none of its classes "
+                f"label space {path}: the map of {source} names {', '.join(strangers)}, not among its classes "
                 f"{', '.join(space.classes)}"
             )
