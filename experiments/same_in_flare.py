@@ -4,7 +4,6 @@ Repeats a finished in-process run in the simulator, one process a site, and comp
 on the clock, and the last knowledge of every site bit for bit.
 """
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import click
 import numpy as np
 
+from mdhfl.files import read_json, write_json
 from mdhfl.flare.simulator import simulate
 from mdhfl.runs.folder import read_run, server_settings_path, site_settings_path
 from mdhfl.server.results import Results, read_rows
@@ -25,12 +25,11 @@ def repeat_in_flare(run: Path, out: Path) -> None:
     """Copy a run's question, not its answers, into a new folder and run it in the simulator."""
     experiment, record = read_run(run)
     out.mkdir(parents=True)
-    (out / "experiment.json").write_text(json.dumps({**record, "engine": "flare"}, indent=2), encoding="utf-8")
+    write_json(out / "experiment.json", {**record, "engine": "flare"})
     for site in experiment.sites:
-        settings = json.loads(site_settings_path(run, site).read_text(encoding="utf-8"))
+        settings = read_json(site_settings_path(run, site))
         path = site_settings_path(out, site)
-        path.parent.mkdir(parents=True)
-        path.write_text(json.dumps({**settings, "state": str(path.parent.resolve())}), encoding="utf-8")
+        write_json(path, {**settings, "state": str(path.parent.resolve())})
     if server_settings_path(run).is_file():
         shutil.copy(server_settings_path(run), server_settings_path(out))
     simulate(out)

@@ -1,4 +1,4 @@
-"""What `prepare` is told, checked before anything is read."""
+"""The arguments of `prepare`, checked before anything is read."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,22 +27,22 @@ class PrepareArguments:
         classes: keep only these classes of the label space; empty: all.
         public: "holdout" (a part of the private data, taken away first) or the name of another source.
         public_raw: raw data of that source.
-        public_count: images in the public set; None: a fifth of the pool (holdout), or all there are.
-        server_validation: labelled images for the server, taken away before the sites' split; only FedDF needs them.
-        sites: number of sites; None: 4, split by source: one an origin.
+        public_count: images in the public set; None: a fifth of the pool (holdout), or all available.
+        server_validation: labelled images for the server, taken away before the sites' split; required by FedDF.
+        sites: number of sites; None: 4, split by source: one per origin.
         split: "iid", "dirichlet", "by_source" or "quantity"; None: "by_source" with several origins, else "iid".
-        alpha: of the skewed splits, above 0.
-        minimum: images that every site gets at least, all parts together.
-        per_site: training images a site; None: all there are.
+        alpha: concentration of the skewed splits, above 0.
+        minimum: minimum number of images per site, all parts together.
+        per_site: training images per site; None: all available.
         validation: share of a site's images, from 0 to below 1.
         test: share of a site's images, from 0 to below 1.
         noise: "none", "symmetric", "pairflip" or "matrix"; on training labels only.
-        noise_rate: one rate for all sites, or one a site.
+        noise_rate: one rate for all sites, or one per site.
         noise_matrix: CSV or JSON file for "matrix", or the name of one in `meta/noise`.
         image_size: side of the square images in pixels.
         crop: "0.8" (fraction), "200" (pixels), or "matek19=0.5" for one source; several may be given.
-        seed: of everything random.
-        name: of the federation; None: the folder's.
+        seed: random seed.
+        name: name of the federation; None: the folder's.
         bad_limit: share of unreadable images of a source above which prepare stops.
         overwrite: replace a federation folder that was prepared with other arguments.
     """
@@ -96,7 +96,7 @@ class PrepareArguments:
                 _check_range(name, getattr(self, name), low=1, high=10**9)
         if self.validation < 0 or self.test < 0 or self.validation + self.test >= 1:
             raise ValueError(
-                f"validation={self.validation}, test={self.test}: expected shares from 0 that leave some for training"
+                f"validation={self.validation}, test={self.test}: expected shares of at least 0 with a sum below 1"
             )
         if self.public != HOLDOUT and self.public != "synthetic" and self.public_raw is None:
             raise ValueError(f"public set from {self.public}: give its raw data with --public-raw")

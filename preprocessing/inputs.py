@@ -75,7 +75,7 @@ def private_inputs(arguments: PrepareArguments, *, space: LabelSpace | None) -> 
         inputs.append(_raw_input(arguments, source=source, raw=raw, origin=origin, space=space))
     names = [one.origin for one in inputs]
     if len(set(names)) < len(names):
-        raise ValueError(f"raw data {', '.join(names)}: two of the same name cannot be told apart; rename a file")
+        raise ValueError(f"raw data {', '.join(names)}: names must be unique; rename a file")
     return inputs
 
 
@@ -99,7 +99,9 @@ def _raw_input(
     sources = [arguments.source, arguments.public, *(parse_also(text)[0] for text in arguments.also)]
     strangers = sorted(set(crops) - {""} - set(sources))
     if strangers:
-        raise ValueError(f"crop for {', '.join(strangers)}: this run reads {', '.join(sources)}")
+        raise ValueError(
+            f"crop for {', '.join(strangers)}: not a source of this run; expected one of {', '.join(sources)}"
+        )
     options = SourceOptions(
         seed=arguments.seed,
         size=arguments.image_size,

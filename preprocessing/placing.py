@@ -224,7 +224,7 @@ def _rates(arguments: PrepareArguments, *, sites: int) -> list[float]:
     if len(rates) == 1:
         rates *= sites
     if len(rates) != sites:
-        raise ValueError(f"noise rates: expected 1 or {sites} (one a site), got {len(rates)}")
+        raise ValueError(f"noise rates: expected 1 or {sites} (one per site), got {len(rates)}")
     return [0.0] * sites if arguments.noise == "none" else rates
 
 

@@ -23,8 +23,8 @@ from mdhfl.preprocessing.folder.verify import verify_federation
 from mdhfl.preprocessing.folder.writing import (
     FEDERATION_FILE,
     beside,
-    read_federation,
-    write_json,
+    earlier_federation,
+    write_compact,
     write_public,
     write_server,
     write_site,
@@ -64,7 +64,7 @@ def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, wo
     Args:
         arguments: what to make.
         progress: called with a stage's name, steps done, steps in all.
-        workers: processes that read images; None: one a core.
+        workers: processes that read images; None: one per core.
 
     Raises:
         ValueError: arguments that cannot be, raw data that cannot be read, or an `out` that must not be replaced.
@@ -75,7 +75,7 @@ def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, wo
     inputs, public = private_inputs(full, space=space), public_input(full, space=space)
     raw = {one.origin: fingerprint(one.raw) for one in [*inputs, *([public] if public else [])]}
     raw.update({name: fingerprint(path) for name, path in full.files().items()})
-    old = read_federation(full.out)
+    old = earlier_federation(full.out)
     if old is not None and _is_up_to_date(old, arguments=full, raw=raw):
         return Prepared(full.out, up_to_date=True, federation=old, seconds=time.perf_counter() - started)
     with beside(full.out) as folder:
@@ -172,7 +172,7 @@ def _write(
         raw=raw,
         notes=[note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)],
     )
-    write_json(folder / FEDERATION_FILE, federation)
+    write_compact(folder / FEDERATION_FILE, federation)
     return federation
 
 
@@ -182,7 +182,7 @@ def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: 
     origins = {item.picture.input for part in PARTS for item in site.parts[part]}
     skips = {origin: skips for origin, skips in gathered.pool.skips.items() if origin in origins}
     card = site_card(site, classes=gathered.space.classes, image_size=arguments.image_size, skips=skips)
-    write_json(home / "card.json", card)
+    write_compact(home / "card.json", card)
     return {**{part: len(datalist[part]) for part in PARTS}, "digest": site_digest(datalist)}
 
 
@@ -214,7 +214,7 @@ def _write_set_card(
 ) -> None:
     classes, size = gathered.space.classes, arguments.image_size
     card = image_set_card(pictures, digest=digest, classes=classes, image_size=size, skips=pool.skips)
-    write_json(home / "card.json", card)
+    write_compact(home / "card.json", card)
 
 
 def _is_up_to_date(old: Json, *, arguments: PrepareArguments, raw: Mapping[str, str]) -> bool:
@@ -235,7 +235,7 @@ def _is_up_to_date(old: Json, *, arguments: PrepareArguments, raw: Mapping[str, 
         if before.get(name) != now.get(name)
     ]
     raise ValueError(
-        f"out {arguments.out}: holds a federation prepared with other "
+        f"out {arguments.out}: already contains a federation prepared with other "
         f"{'arguments: ' + '; '.join(differences) if differences else 'raw data or another version of mdhfl'}. "
         "Choose another --out, or replace it with --overwrite"
     )

@@ -75,7 +75,7 @@ def check_against_schema(values: Mapping[str, Any], *, schema: str, what: str) -
     error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(read_json(path)).iter_errors(values))
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
-        raise ValueError(f"{what}: {place}: {error.message} (see {path.name})")
+        raise ValueError(f"{what}: {place}: {error.message[:200]} (see {path.name})")
 
 
 def write_json(path: Path, values: Any, *, indent: int = 2) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
+from mdhfl.digests import list_digest
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.placing import Item, PlacedSite
 from mdhfl.preprocessing.pool.gather import Pool
 from mdhfl.preprocessing.pool.read import Picture
-from mdhfl.preprocessing.raw.digests import list_digest
 from mdhfl.preprocessing.raw.label_spaces import LabelSpace
 from mdhfl.preprocessing.raw.records import PARTS, Skip
 from mdhfl.preprocessing.sources import find_source

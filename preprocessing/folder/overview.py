@@ -1,20 +1,18 @@
 """The overview folder, for people: contact sheets and the class-by-site chart. Nothing reads it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from mdhfl.files import read_json
+from mdhfl.preprocessing.folder.cards import Json
 from mdhfl.preprocessing.folder.pictures import class_chart, contact_sheet
 from mdhfl.preprocessing.raw.records import PARTS, Pixels
 
 A_CLASS = 40  # training images of each given label that a site's sheet counts
 PUBLIC_IMAGES = 96
-
-Json = dict[str, Any]
 
 
 def draw_overview(folder: Path, *, classes: Sequence[str]) -> None:
@@ -28,7 +26,7 @@ def draw_overview(folder: Path, *, classes: Sequence[str]) -> None:
     sites = sorted((folder / "sites").iterdir(), key=lambda site: (len(site.name), site.name))
     counts = {}
     for site in sites:
-        datalist = _load(site / "datalist.json")
+        datalist = read_json(site / "datalist.json")
         counts[site.name] = _class_counts(datalist, classes=classes)
         shown = _shown_items(datalist["training"], classes=classes)
         contact_sheet(
@@ -39,7 +37,7 @@ def draw_overview(folder: Path, *, classes: Sequence[str]) -> None:
             title=f"{site.name}, training images",
             path=overview / f"{site.name}.png",
         )
-    public = _load(folder / "public" / "datalist.json")["public"][:PUBLIC_IMAGES]
+    public = read_json(folder / "public" / "datalist.json")["public"][:PUBLIC_IMAGES]
     contact_sheet(
         [_pixels(folder / "public" / item["image"]) for item in public],
         title="public set, unlabelled",
@@ -68,8 +66,3 @@ def _clean(item: Json) -> int:
 def _pixels(path: Path) -> Pixels:
     with Image.open(path) as image:
         return np.array(image.convert("RGB"), dtype=np.uint8)
-
-
-def _load(path: Path) -> Json:
-    content: Json = json.loads(path.read_text("utf-8"))
-    return content

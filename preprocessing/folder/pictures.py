@@ -200,10 +200,10 @@ def _check(
     lists: dict[str, Sequence[object] | None] = {"labels": labels, "clean_labels": clean_labels, "captions": captions}
     for name, values in lists.items():
         if values is not None and len(values) != len(images):
-            raise ValueError(f"contact sheet: expected {len(images)} {name}, one an image, got {len(values)}")
+            raise ValueError(f"contact sheet: expected {len(images)} {name}, one per image, got {len(values)}")
     strangers = sorted({int(label) for label in [*(labels or []), *(clean_labels or [])]} - set(range(len(classes))))
     if strangers:
-        raise ValueError(f"contact sheet: labels {strangers} are none of the {len(classes)} classes")
+        raise ValueError(f"contact sheet: labels {strangers} are not among the {len(classes)} classes")
 
 
 def _shortened(text: str, *, width: int, size: int) -> str:

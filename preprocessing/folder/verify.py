@@ -1,23 +1,19 @@
 """Is a federation folder what its cards say? A problem names the file, what was expected, what came, the way out."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 from PIL import Image
 
-from mdhfl.files import shipped_folder
-from mdhfl.preprocessing.folder.cards import public_digest, server_digest, site_digest
+from mdhfl.digests import image_digest
+from mdhfl.files import read_checked
+from mdhfl.preprocessing.folder.cards import Json, public_digest, server_digest, site_digest
 from mdhfl.preprocessing.folder.writing import FEDERATION_FILE
-from mdhfl.preprocessing.raw.digests import image_digest
 from mdhfl.preprocessing.raw.records import PARTS
 
-AGAIN = "copy the folder again, or make it again with `mdhfl prepare`"
-
-Json = dict[str, Any]
+AGAIN = "copy the folder again, or recreate it with `mdhfl prepare`"
 
 
 def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
@@ -37,7 +33,7 @@ def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
         datalist = _verify_site(home, classes=classes, size=size, pixels=pixels, problems=problems)
         if datalist is not None:
             counts = {part: len(datalist[part]) for part in PARTS}
-            _compare(home, "images a part", {part: facts[part] for part in PARTS}, counts, problems=problems)
+            _compare(home, "images per part", {part: facts[part] for part in PARTS}, counts, problems=problems)
             _compare(home, "digest", facts["digest"], site_digest(datalist), problems=problems)
     _verify_public(folder / "public", facts=federation["public"], size=size, pixels=pixels, problems=problems)
     if "server" in federation:
@@ -82,7 +78,9 @@ def _verify_site(
         return None
     missing = [part for part in PARTS if part not in datalist]
     if missing:
-        problems.append(f"{home / 'datalist.json'}: expected the parts {', '.join(PARTS)}; no {missing}; {AGAIN}")
+        problems.append(
+            f"{home / 'datalist.json'}: expected the parts {', '.join(PARTS)}; missing {', '.join(missing)}; {AGAIN}"
+        )
         return None
     if card is not None:
         _compare(home / "card.json", "classes", list(classes), card["classes"], problems=problems)
@@ -106,7 +104,7 @@ def _verify_public(home: Path, *, facts: Mapping[str, Any], size: int, pixels: b
     if datalist is None:
         return
     if "public" not in datalist:
-        problems.append(f"{home / 'datalist.json'}: expected a list `public`, there is none; {AGAIN}")
+        problems.append(f"{home / 'datalist.json'}: expected a list `public`, but it is missing; {AGAIN}")
         return
     _compare(home / "datalist.json", "count", facts["count"], len(datalist["public"]), problems=problems)
     _compare(home / "datalist.json", "public digest", facts["digest"], public_digest(datalist), problems=problems)
@@ -138,7 +136,7 @@ def _verify_images(home: Path, items: Sequence[Json], *, size: int, pixels: bool
     for item in items:
         path = home / item["image"]
         if not path.is_file():
-            problems.append(f"{path}: expected this image, there is no such file; {AGAIN}")
+            problems.append(f"{path}: expected this image, but the file does not exist; {AGAIN}")
         elif pixels:
             _verify_pixels(path, item["digest"], size=size, problems=problems)
 
@@ -160,20 +158,10 @@ def _verify_pixels(path: Path, digest: str, *, size: int, problems: list[str]) -
 def _load(path: Path, *, schema: str, problems: list[str]) -> Json | None:
     """A JSON file that follows its schema; else a problem and None."""
     try:
-        content: Json = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        problems.append(f"{path}: expected this file, there is none; {AGAIN}")
-        return None
+        return read_checked(path, schema=schema, missing=f"{path}: expected this file, but it does not exist")
     except (OSError, ValueError) as error:
-        problems.append(f"{path}: expected JSON, cannot be read ({error}); {AGAIN}")
+        problems.append(f"{error}; {AGAIN}")
         return None
-    rules = json.loads((shipped_folder("meta") / "schemas" / f"{schema}.schema.json").read_text("utf-8"))
-    worst = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(rules).iter_errors(content))
-    if worst is None:
-        return content
-    place = "/".join(str(step) for step in worst.absolute_path) or "the whole"
-    problems.append(f"{path}: {place}: {worst.message[:200]} (schema {schema}); {AGAIN}")
-    return None
 
 
 def _compare(path: Path, what: str, expected: Any, got: Any, *, problems: list[str]) -> None:

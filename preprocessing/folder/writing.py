@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from mdhfl.files import read_json
 from mdhfl.preprocessing.folder.cards import VERSION, Json
 from mdhfl.preprocessing.placing import Item, PlacedSite
 from mdhfl.preprocessing.pool.read import Picture
@@ -17,8 +18,8 @@ FEDERATION_FILE = "federation.json"
 LINE = 160
 
 
-def write_json(path: Path, content: Json) -> None:
-    """Write JSON with a fixed layout, so that equal content is equal bytes."""
+def write_compact(path: Path, content: Json) -> None:
+    """Write JSON with one line per image or row, in a fixed layout, so that equal content is equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(_layout(content, indent=0) + "\n", encoding="utf-8")
 
@@ -38,7 +39,7 @@ def write_site(site: PlacedSite, *, folder: Path, seed: int) -> Json:
         image = _image_name(number)
         item.picture.write(folder / image)
         datalist[part].append(_site_item(item, image=image, noisy=part == "training" and site.noise_kind != "none"))
-    write_json(folder / "datalist.json", datalist)
+    write_compact(folder / "datalist.json", datalist)
     return datalist
 
 
@@ -55,7 +56,7 @@ def write_public(pictures: Sequence[Picture], *, folder: Path, seed: int) -> Jso
         pictures[index].write(folder / image)
         items.append({"image": image, "digest": pictures[index].digest})
     datalist = {"version": VERSION, "public": items}
-    write_json(folder / "datalist.json", datalist)
+    write_compact(folder / "datalist.json", datalist)
     return datalist
 
 
@@ -72,7 +73,7 @@ def write_server(pictures: Sequence[Picture], *, folder: Path, seed: int) -> Jso
         picture.write(folder / image)
         items.append({"image": image, "label": int(picture.label or 0), "digest": picture.digest})
     datalist: Json = {"version": VERSION, "validation": items}
-    write_json(folder / "datalist.json", datalist)
+    write_compact(folder / "datalist.json", datalist)
     return datalist
 
 
@@ -112,20 +113,19 @@ def check_replaceable(out: Path) -> None:
     if out.is_dir() and ((out / FEDERATION_FILE).is_file() or not any(out.iterdir())):
         return
     if out.exists():
-        raise ValueError(f"out {out}: what lies there is no federation folder and is kept; choose another --out")
+        raise ValueError(f"out {out}: not a federation folder, so it is not replaced; choose another --out")
 
 
-def read_federation(folder: Path) -> dict[str, Any] | None:
-    """The federation card of a folder, or None where there is none that can be read."""
+def earlier_federation(folder: Path) -> Json | None:
+    """The federation card that already lies in a folder, or None where there is none that can be read."""
     try:
-        content: dict[str, Any] = json.loads((folder / FEDERATION_FILE).read_text("utf-8"))
+        return read_json(folder / FEDERATION_FILE)
     except (OSError, ValueError):
         return None
-    return content
 
 
 def _layout(value: Any, *, indent: int) -> str:
-    """JSON with what fits into a line on one line: one line an image, one a row of a matrix."""
+    """JSON with what fits into a line on one line: one line per image, one per row of a matrix."""
     flat = json.dumps(value, ensure_ascii=False)
     if not isinstance(value, dict | list) or len(flat) + indent <= LINE:
         return flat

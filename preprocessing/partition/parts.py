@@ -31,7 +31,7 @@ def split_parts(
         generator: decides what the fractions leave open.
 
     Returns:
-        One ascending index array a part; together they cover 0..n-1 exactly once.
+        One ascending index array per part; together they cover 0..n-1 exactly once.
 
     Raises:
         ValueError: fractions below 0, a first fraction of 0, or a sum other than 1.

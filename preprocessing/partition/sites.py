@@ -1,6 +1,6 @@
 """Partition a pool over sites: evenly, with label skew, with quantity skew, or by where the images were taken.
 
-Every function returns one ascending index array a site; together they cover the pool exactly once, and a group
+Every function returns one ascending index array per site; together they cover the pool exactly once, and a group
 lies at one site.
 """
 
@@ -123,7 +123,7 @@ def _filled(
     if min(sizes) < minimum:
         largest = max(len(unit) for unit in units)
         raise ValueError(
-            f"minimum of {minimum} images a site: no partition found, as images of one group stay together and the "
+            f"minimum of {minimum} images per site: no partition found, as images of one group stay together and the "
             f"largest group has {largest}; lower --minimum, --per-site or --sites"
         )
     return [joined([units[member] for member in pile]) for pile in piles]
@@ -133,14 +133,12 @@ def _check_sites(sites: int, units: Sequence[Indices]) -> None:
     if sites < 1:
         raise ValueError(f"sites={sites}: expected at least 1")
     if len(units) < sites:
-        raise ValueError(
-            f"{sites} sites, but only {len(units)} images or groups that may be parted: lower --sites or add data"
-        )
+        raise ValueError(f"{sites} sites, but only {len(units)} images or groups to divide: lower --sites or add data")
 
 
 def _check_alpha(alpha: float) -> None:
     if not 0 < alpha < float("inf"):
-        raise ValueError(f"alpha={alpha}: expected a number above 0 (0.1 strong skew, 0.5 usual, 100 nearly none)")
+        raise ValueError(f"alpha={alpha}: expected a number above 0 (0.1: strong skew, 0.5: usual, 100: almost none)")
 
 
 def _check_minimum(units: Sequence[Indices], *, sites: int, minimum: int) -> None:
@@ -148,5 +146,5 @@ def _check_minimum(units: Sequence[Indices], *, sites: int, minimum: int) -> Non
     if minimum * sites > total:
         raise ValueError(
             f"{sites} sites with at least {minimum} images each need {minimum * sites}, the pool has {total}: "
-            f"lower --per-site or --minimum (at most {total // sites} images a site, all parts together) or --sites"
+            f"lower --per-site or --minimum (at most {total // sites} images per site, all parts together) or --sites"
         )

@@ -20,7 +20,7 @@ class Reading:
     Attributes:
         folder: where their PNGs go.
         bad_limit: share of unreadable images of an input above which it stops.
-        workers: processes; None: one a core.
+        workers: processes; None: one per core.
     """
 
     folder: Path
@@ -153,7 +153,7 @@ def _check_bad(bad: Sequence[Skip], *, total: int, origin: str, limit: float) ->
         examples = "; ".join(f"{skip.file}: {skip.reason}" for skip in bad[:5])
         raise ValueError(
             f"{origin}: {len(bad)} of {total} images cannot be read, more than the limit of {limit:.0%} ({examples}). "
-            "Is the download complete? --bad-limit 1 goes on with what is readable"
+            "Is the download complete? Use --bad-limit 1 to continue with the readable images"
         )
 
 

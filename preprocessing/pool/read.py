@@ -12,13 +12,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from mdhfl.digests import image_digest
 from mdhfl.preprocessing.inputs import RawInput
 from mdhfl.preprocessing.raw.cropping import square
-from mdhfl.preprocessing.raw.digests import image_digest
 from mdhfl.preprocessing.raw.records import OpenSource, Pixels, Record, Skip, UnreadableImageError
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
-CHUNK = 64  # pictures a task: small enough for a smooth bar, large enough to hide the hand-over
+CHUNK = 64  # pictures per task: small enough for a smooth bar, large enough to hide the hand-over
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def read_pictures(
         records: of this input.
         labels: class of each record.
         folder: where the packed PNGs go.
-        workers: processes; None: one a core; 1: this one.
+        workers: processes; None: one per core; 1: this one.
         progress: called with the stage, images done, images in all.
 
     Returns:
@@ -144,7 +144,7 @@ def _run(tasks: list[_Task], *, workers: int | None) -> Iterator[tuple[Path, _Ou
             yield future.result()
     except BrokenProcessPool as error:
         raise ValueError(
-            "a process that reads images was ended from outside, most likely for want of memory: try --workers 1"
+            "a process that reads images was killed, probably for lack of memory; try --workers 1"
         ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)

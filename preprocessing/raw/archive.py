@@ -149,5 +149,5 @@ def _refuse_outside(path: Path, name: str) -> None:
     if name.startswith(("/", "\\")) or ".." in parts or (parts and parts[0].endswith(":")):
         raise ValueError(
             f"raw data {path}: member {name!r} points outside the zip, so the whole archive is refused; "
-            "pack it again with relative paths, or ask where it comes from"
+            "repack it with relative paths, or check its origin"
         )

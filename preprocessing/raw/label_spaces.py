@@ -1,11 +1,10 @@
 """Label spaces: the ordered classes that a federation shares, and how each source's codes map to them."""
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdhfl.files import shipped_folder
+from mdhfl.files import read_json, shipped_folder
 
 AUTO = "auto"
 NAMES = "names"  # the map for sources without one of their own: folders, manifests
@@ -43,10 +42,10 @@ def load_label_space(name: str) -> LabelSpace:
             "or the path of a JSON file like those in meta/label_spaces"
         )
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
         classes, maps = tuple(content["classes"]), content.get("sources", {})
         space = LabelSpace(name=content["name"], title=content.get("title", ""), classes=classes, maps=maps)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"label space {path}: expected JSON with name, classes and sources ({error!r})") from error
     _check(space, path)
     return space
@@ -114,8 +113,8 @@ def map_codes(codes: Iterable[str], *, source: str, space: LabelSpace) -> dict[s
         raise ValueError(
             f"source {source}: label space {space.name!r} has no entry for {len(unknown)} code(s): "
             f"{', '.join(unknown)}. "
-            f"Known: {', '.join(sorted(table))}. Ways out: --label-space auto takes the classes as they are found; "
-            "or copy the label space's JSON, add the codes (null drops one) and name the file with --label-space; "
+            f"Known: {', '.join(sorted(table))}. Options: use --label-space auto for the classes as found; "
+            "or copy the label space's JSON, add the codes (null drops one) and pass the file with --label-space; "
             "or rename the folders"
         )
     return mapped
@@ -132,6 +131,6 @@ def _check(space: LabelSpace, path: Path) -> None:
         strangers = sorted({name for name in codes.values() if name is not None and name not in space.classes})
         if strangers:
             raise ValueError(
-                f"label space {path}: the map of {source} names {', '.join(strangers)}, which is none of its classes "
+                f"label space {path}: the map of {source} names {', '.join(strangers)}, not among its classes "
                 f"{', '.join(space.classes)}"
             )

@@ -40,7 +40,7 @@ def decode_rgb(data: bytes) -> Pixels:
     except UnidentifiedImageError as error:
         if data.startswith(TIFF_MAGIC):
             return _decode_tiff(data)
-        raise UnreadableImageError("not an image that can be recognised") from error
+        raise UnreadableImageError("not a recognised image format") from error
     except UnreadableImageError:
         raise
     except Exception as error:  # decoders raise whatever they like on damaged files
@@ -76,7 +76,7 @@ def scale_by_range(array: NDArray[np.generic]) -> Pixels:
     values = array.astype(np.float64)
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
-        raise UnreadableImageError("holds values that are not finite")
+        raise UnreadableImageError("contains values that are not finite")
     scaled = (values - low) * (255.0 / (high - low)) if high > low else np.zeros_like(values)
     return np.rint(scaled).astype(np.uint8)
 

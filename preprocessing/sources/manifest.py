@@ -26,7 +26,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     if name is None:
         raise ValueError(
             "source manifest: no manifest.csv (columns file, class, optional group, split) in the raw data; "
-            "add one, give it with --labels, or use the source `folder` for a folder per class"
+            "add one, give it with --labels, or use the source `folder` for one folder per class"
         )
     rows = read_rows(files.read(name), where=name)
     return manifest_records(rows, files=files, base=str(PurePosixPath(name).parent), where=name)

@@ -87,7 +87,7 @@ class OpenMedMNIST:
         if not flat or labels.size != len(images):
             raise ValueError(
                 f"medmnist {self.path}: expected 2-D images with one label each, got images {images.shape} and labels "
-                f"{labels.shape}: volumes and several labels an image (ChestMNIST) are not supported"
+                f"{labels.shape}: volumes and several labels per image (ChestMNIST) are not supported"
             )
 
 

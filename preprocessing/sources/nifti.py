@@ -121,7 +121,7 @@ def _load(data: bytes) -> NDArray[np.generic]:
     except Exception as error:  # decoders raise whatever they like on damaged files
         raise UnreadableImageError(f"damaged or unknown NIfTI ({error})") from error
     if array.dtype.fields:
-        raise UnreadableImageError("a colour NIfTI: only grey ones are read; save it as PNG or TIFF")
+        raise UnreadableImageError("a colour NIfTI: only greyscale is supported; save it as PNG or TIFF")
     while array.ndim > 2 and array.shape[-1] == 1:
         array = array[..., 0]
     if array.ndim not in (2, 3):

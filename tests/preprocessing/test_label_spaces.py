@@ -83,7 +83,7 @@ def test_a_label_space_of_your_own(tmp_path):
         ('{"name": "x", "classes": ["a"]}', "at least 2 classes"),
         (
             '{"name": "x", "classes": ["a", "b"], "sources": {"folder": {"c": "d"}}}',
-            "names d, which is none of its classes",
+            "names d, not among its classes",
         ),
     ):
         path.write_text(content)

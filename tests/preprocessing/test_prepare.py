@@ -11,12 +11,12 @@ from fakes.raw_images import class_folders, encoded, picture, png, write_files, 
 from PIL import Image
 
 from mdhfl.commands.prepare import prepare_command
+from mdhfl.digests import image_digest
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.folder.verify import verify_federation
 from mdhfl.preprocessing.placing import take_for_server
 from mdhfl.preprocessing.pool.read import Picture
 from mdhfl.preprocessing.prepare import prepare
-from mdhfl.preprocessing.raw.digests import image_digest
 from mdhfl.preprocessing.raw.records import Record
 
 COUNTS = {"red": 60, "blue": 40, "green": 20}
@@ -299,7 +299,7 @@ def test_sites_by_source_and_a_public_set_from_another(tmp_path):
         ({"validation": 0.5, "test": 0.5}, "some for training"),
         ({"alpha": 0.0, "split": "dirichlet"}, "alpha"),
         ({"crop": ("nose",)}, "crop"),
-        ({"crop": ("matek19=0.5",)}, "this run reads"),
+        ({"crop": ("matek19=0.5",)}, "not a source of this run"),
         ({"also": ("matek19",)}, "expected name=path"),
         ({"label_space": "acevedo8"}, "no entry for 3"),
         ({"classes": ("red", "pink")}, "expected at least 2 of label space auto"),
@@ -382,7 +382,7 @@ def test_the_server_gets_labelled_images_that_no_site_has(tmp_path, cells):
     (fed / "server" / "card.json").write_text(json.dumps({**card, "classes": ["other", "names"]}))
     wrong, missing = verify_federation(fed, pixels=False)
     assert "server/card.json: classes: expected" in wrong
-    assert "expected this image, there is no such file" in missing
+    assert "expected this image, but the file does not exist" in missing
 
 
 def test_a_server_part_that_the_pool_cannot_give_is_refused(tmp_path, cells):

@@ -51,7 +51,7 @@ def test_an_intact_folder_has_no_problems(fed):
 def test_a_missing_image_is_named_without_reading_pixels(fed):
     image = first_image(fed / "sites" / "site-1")
     image.unlink()
-    assert f"{image}: expected this image, there is no such file" in problems(fed, pixels=False)
+    assert f"{image}: expected this image, but the file does not exist" in problems(fed, pixels=False)
     assert str(image) in "\n".join(verify_site_data(fed / "sites" / "site-1", public_folder=fed / "public"))
 
 
@@ -98,9 +98,9 @@ def test_another_public_set_is_found_by_its_digest(fed):
 )
 def test_a_missing_or_broken_file(fed, name):
     (fed / name).write_text("{ no json")
-    assert f"{fed / name}: expected JSON, cannot be read" in problems(fed)
+    assert f"{fed / name}: not valid JSON" in problems(fed)
     (fed / name).unlink()
-    assert f"{fed / name}: expected this file, there is none" in problems(fed)
+    assert f"{fed / name}: expected this file, but it does not exist" in problems(fed)
 
 
 @pytest.mark.parametrize(
@@ -111,10 +111,10 @@ def test_a_missing_or_broken_file(fed, name):
         ("federation.json", lambda c: c["public"].update(digest="short"), "does not match"),
         ("sites/site-1/card.json", lambda c: c.update(classes=["b", "a"]), "expected ['a', 'b'], got ['b', 'a']"),
         ("sites/site-1/card.json", lambda c: c["counts"]["test"].update(a=99), "counts: expected"),
-        ("sites/site-1/datalist.json", lambda c: c["training"].pop(), "images a part: expected"),
-        ("sites/site-1/datalist.json", lambda c: c["training"][0].update(image="../../x.png"), "schema datalist"),
-        ("sites/site-1/datalist.json", lambda c: c["test"][0].update(clean_label=0), "schema datalist"),
-        ("public/datalist.json", lambda c: c["public"][0].update(label=1), "schema datalist"),
+        ("sites/site-1/datalist.json", lambda c: c["training"].pop(), "images per part: expected"),
+        ("sites/site-1/datalist.json", lambda c: c["training"][0].update(image="../../x.png"), "datalist.schema.json"),
+        ("sites/site-1/datalist.json", lambda c: c["test"][0].update(clean_label=0), "datalist.schema.json"),
+        ("public/datalist.json", lambda c: c["public"][0].update(label=1), "datalist.schema.json"),
     ],
 )  # fmt: skip
 def test_what_the_schemas_and_cards_say(fed, name, edit, message):

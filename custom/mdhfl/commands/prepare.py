@@ -1,6 +1,5 @@
 """`mdhfl prepare`: raw images to a federation folder."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from mdhfl.files import read_json
 from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments
 from mdhfl.preprocessing.partition.noise import NOISE_KINDS
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
@@ -22,19 +22,19 @@ NEW = click.Path(path_type=Path)
 
 HELP = """Make a federation folder from raw images: private sets of the sites, a public set, cards and contact sheets.
 
-SOURCE is a dataset with a file of its own, or a form that any dataset can have:
+SOURCE is a known dataset or a general format:
 
 \b
-  synthetic   draws its own cells; needs no data
+  synthetic   generated cells; needs no data
   acevedo20   8 blood cell folders, finer classes in the file names
   matek19     15 blood cell codes
   int20       the folders of INT_20
-  folder      a folder per class
+  folder      one folder per class
   manifest    a CSV with file, class, optional group and split
   medmnist    an .npz of the MedMNIST family
   nifti       NIfTI with a CSV of labels
 
-The same arguments give the same bytes. A rerun with the same arguments does nothing.
+The same arguments give identical files. A rerun with the same arguments does nothing.
 
 \b
 Examples:
@@ -53,7 +53,7 @@ def noise_rates(context: click.Context, option: click.Parameter, value: str | No
     try:
         return tuple(float(text) for text in value.split(",")) if value else ()
     except ValueError:
-        raise click.BadParameter(f"{value!r}: expected 0.2, or one rate a site: 0.1,0.2,0.3,0") from None
+        raise click.BadParameter(f"{value!r}: expected 0.2, or one rate per site: 0.1,0.2,0.3,0") from None
 
 
 def class_names(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
@@ -69,30 +69,52 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--labels", type=EXISTING, help="CSV of labels for manifest and nifti, if not beside the data.")
 @click.option("--label-space", help="A name (cytomorphology13, acevedo8, common5, common4), auto, or a JSON file.")
 @click.option("--classes", callback=class_names, metavar="A,B,...", help="Keep only these classes of the label space.")
-@click.option("--public", default=HOLDOUT, show_default=True, help="holdout, or the source of the public set.")
+@click.option(
+    "--public",
+    default=HOLDOUT,
+    show_default=True,
+    help="Source of the public set, or holdout to take it from the private data.",
+)
 @click.option("--public-raw", type=EXISTING, help="Raw data of the public set's source.")
-@click.option("--public-count", type=int, help="Images in the public set.  [default: holdout a fifth, else all]")
-@click.option("--server-validation", default=0, metavar="N", help="Labelled images for the server (FedDF needs some).")
-@click.option("--sites", type=int, help="Number of sites.  [default: 4; by source: one for each]")
-@click.option("--split", type=click.Choice(SPLIT_KINDS), help="How the pool is partitioned.  [default: iid]")
-@click.option("--alpha", default=0.5, show_default=True, help="Of dirichlet and quantity; smaller: more skewed.")
-@click.option("--minimum", default=10, show_default=True, help="Images that a site gets at least.")
-@click.option("--per-site", type=int, help="Training images a site.  [default: all there are]")
-@click.option("--validation", default=0.1, show_default=True, help="Share of a site's images.")
-@click.option("--test", default=0.2, show_default=True, help="Share of a site's images.")
-@click.option("--noise", type=click.Choice(NOISE_KINDS), default="none", show_default=True, help="On training labels.")
-@click.option("--noise-rate", callback=noise_rates, metavar="RATE[,RATE...]", help="For all sites, or one a site.")
+@click.option(
+    "--public-count",
+    type=int,
+    help="Images in the public set.  [default: a fifth of the pool for holdout, else all available]",
+)
+@click.option("--server-validation", default=0, metavar="N", help="Labelled images for the server (required by FedDF).")
+@click.option("--sites", type=int, help="Number of sites.  [default: 4; by_source: one per source]")
+@click.option("--split", type=click.Choice(SPLIT_KINDS), help="How images are divided among sites.  [default: iid]")
+@click.option(
+    "--alpha",
+    default=0.5,
+    show_default=True,
+    help="Concentration for dirichlet and quantity splits; smaller means more skew.",
+)
+@click.option("--minimum", default=10, show_default=True, help="Minimum number of images per site.")
+@click.option("--per-site", type=int, help="Training images per site.  [default: all available]")
+@click.option("--validation", default=0.1, show_default=True, help="Share of each site's images used for validation.")
+@click.option("--test", default=0.2, show_default=True, help="Share of each site's images used for testing.")
+@click.option(
+    "--noise", type=click.Choice(NOISE_KINDS), default="none", show_default=True, help="Noise on training labels."
+)
+@click.option(
+    "--noise-rate", callback=noise_rates, metavar="RATE[,RATE...]", help="One rate for all sites, or one per site."
+)
 @click.option(
     "--noise-matrix",
     type=click.Path(path_type=Path),
-    help="CSV or JSON (row = true class, column = share of the label given), or a name: morphology.",
+    help="CSV or JSON (row: true class, column: probability of the given label), or a name: morphology.",
 )
-@click.option("--image-size", default=32, show_default=True, help="Side of the square images in pixels.")
-@click.option("--crop", multiple=True, metavar="CROP", help="Centre: 0.8 (share), 200 (pixels) or matek19=200.")
-@click.option("--seed", default=0, show_default=True, help="Of everything random.")
-@click.option("--name", help="Of the federation.  [default: the folder's]")
-@click.option("--bad-limit", default=0.1, show_default=True, help="Share of unreadable images above which it stops.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes that read images.  [default: one a core]")
+@click.option("--image-size", default=32, show_default=True, help="Side length of the square images in pixels.")
+@click.option(
+    "--crop", multiple=True, metavar="CROP", help="Centre crop: 0.8 (share), 200 (pixels) or matek19=200 (one source)."
+)
+@click.option("--seed", default=0, show_default=True, help="Random seed.")
+@click.option("--name", help="Name of the federation.  [default: the folder's name]")
+@click.option(
+    "--bad-limit", default=0.1, show_default=True, help="Stop if more than this share of images is unreadable."
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Processes that read images.  [default: one per core]")
 @click.option("--overwrite", is_flag=True, help="Replace a federation prepared with other arguments.")
 def prepare_command(workers: int | None, **options: Any) -> None:
     """Run `prepare` with a progress bar and print what came out."""
@@ -108,8 +130,8 @@ def prepare_command(workers: int | None, **options: Any) -> None:
 def print_summary(prepared: Prepared, *, console: Console) -> None:
     """Print a class-by-site table, label noise as realised, and what was left out."""
     federation = prepared.federation
-    cards = {site: _card(prepared.folder, site) for site in federation["sites"]}
-    table = Table(title=f"{escape(federation['name'])}: images a site (training / validation / test)")
+    cards = {site: read_json(prepared.folder / "sites" / site / "card.json") for site in federation["sites"]}
+    table = Table(title=f"{escape(federation['name'])}: images per site (training / validation / test)")
     table.add_column("class")
     for site in cards:
         table.add_column(site, justify="right")
@@ -130,7 +152,7 @@ def print_summary(prepared: Prepared, *, console: Console) -> None:
     for note in federation.get("notes", []):
         console.print(f"note: {escape(note)}")
     done = "up to date" if prepared.up_to_date else f"written in {prepared.seconds:.1f} s"
-    console.print(f"[green]{done}[/]: {escape(str(prepared.folder))}; look at its folder overview")
+    console.print(f"[green]{done}[/]: {escape(str(prepared.folder))}; see its overview folder")
 
 
 def _bar_updater(bars: Progress) -> Callable[[str, int, int], None]:
@@ -146,8 +168,3 @@ def _bar_updater(bars: Progress) -> Callable[[str, int, int], None]:
 
 def _noise_text(noise: dict[str, Any]) -> str:
     return "none" if noise["kind"] == "none" else f"{noise['kind']} {noise['realised_rate']:.3f}"
-
-
-def _card(folder: Path, site: str) -> dict[str, Any]:
-    card: dict[str, Any] = json.loads((folder / "sites" / site / "card.json").read_text("utf-8"))
-    return card

@@ -1,6 +1,5 @@
 """A site's images in memory: decoded once by its bundle's transforms, kept as uint8, every digest verified."""
 
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mdhfl.digests import image_digest, list_digest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,7 +97,7 @@ def load_public_set(folder: Path, *, decode: Decode, image_size: int, keep: Keep
 
     listed = _read_json(folder / "datalist.json")["public"]
     images, digests = keep(listed, partial(_decode_all, folder, listed, decode=decode, image_size=image_size))
-    return torch.from_numpy(images), hashlib.sha256("\n".join(digests).encode()).hexdigest()
+    return torch.from_numpy(images), list_digest(digests)
 
 
 def load_labelled_part(folder: Path, name: str, *, decode: Decode, image_size: int) -> Part:
@@ -118,13 +119,6 @@ def classes_of(folder: Path) -> tuple[str, ...]:
 def image_size_of(folder: Path) -> int:
     """Return the side in pixels of the images in a site's or the public folder, as its card says."""
     return int(_read_json(folder / "card.json")["image_size"])
-
-
-def image_digest(pixels: np.ndarray) -> str:
-    """Return 16 hexadecimal digits that identify a (3, H, W) uint8 image by its pixels, whatever its file format."""
-    height, width = pixels.shape[1:]
-    data = np.ascontiguousarray(pixels.transpose(1, 2, 0)).tobytes()
-    return hashlib.sha256(f"{height}x{width}x3:".encode() + data).hexdigest()[:16]
 
 
 def _part(images: np.ndarray, labels: Sequence[int]) -> Part:
@@ -155,7 +149,7 @@ def _decode_all(folder: Path, items: Sequence[Mapping[str, Any]], *, decode: Dec
                 f"{path}: the bundle's deterministic_transforms gave {pixels.dtype}, expected uint8; "
                 "move scaling to its intensity_transform"
             )
-        digest = image_digest(pixels)
+        digest = image_digest(pixels.transpose(1, 2, 0))
         if digest != item["digest"]:
             raise DataError(
                 f"{path}: expected digest {item['digest']}, got {digest}: the image was changed after it was "
