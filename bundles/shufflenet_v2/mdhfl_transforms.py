@@ -4,6 +4,7 @@ Ships with the bundle and needs nothing but MONAI, NumPy and Pillow. MONAI finds
 bundle's folder on Python's path.
 """
 
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy
@@ -70,7 +71,7 @@ class CentreSquareCropd(MapTransform):
             raise ValueError(f"crop: expected a share of the shorter side, pixels or null, got {crop}; give --crop 0.8")
         self.crop = crop
 
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with its images cropped to (C, side, side)."""
         return {**data, **{key: self.centre(data[key]) for key in self.key_iterator(data)}}
 
@@ -97,7 +98,7 @@ class LanczosResized(MapTransform):
         super().__init__(keys)
         self.size = size
 
-    def __call__(self, data: dict[str, Any]) -> dict[str, Any]:
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         """Return the item with its images as (3, size, size) uint8 tensors."""
         return {**data, **{key: self.resize(data[key]) for key in self.key_iterator(data)}}
 

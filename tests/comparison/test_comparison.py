@@ -112,7 +112,7 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
             os.killpg(process.pid, signal.SIGKILL)
     assert done
     assert process.returncode == 1
-    assert "interrupted; finished runs and rounds are kept: the same command goes on" in said
+    assert "interrupted; finished runs and rounds are kept: rerun the same command to continue" in said
     assert "Traceback" not in said
     assert len(list(work.rglob("compared.json"))) < 6
     again = subprocess.run(call, capture_output=True, text=True, timeout=500)

@@ -31,7 +31,7 @@ def four_sites(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
     call = f"simulate(pathlib.Path({str(folder)!r}), round_timeout={round_timeout})"
-    code = f"import pathlib, mdhfl.flare.simulator; mdhfl.simulator.{call}"
+    code = f"import pathlib, mdhfl.flare.simulator; mdhfl.flare.simulator.{call}"
     with (folder / "flare.log").open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-c", code],

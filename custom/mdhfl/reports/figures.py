@@ -4,6 +4,7 @@ import io
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,7 +19,7 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 MARKERS = "osD^vP*X"
 PHASE_COLOURS = {"align": "#332288", "train": "#88CCEE", "score": "#DDCC77", "share": "#AA4499"}
 UNKNOWN_COLOUR = "#999999"
-SETTINGS = {
+SETTINGS: dict[Any, Any] = {
     "text.parse_math": False,  # a "$" in a site's name is a dollar
     "font.size": 9,
     "axes.spines.top": False,
@@ -195,7 +196,7 @@ def _cell(value: float, *, percent: bool) -> str:
     return f"{value:.2f}" if value < 10 else f"{value:.0f}"
 
 
-def _slant(labels: Sequence[str]) -> dict[str, object]:
+def _slant(labels: Sequence[str]) -> dict[str, Any]:
     """Slant tick labels that would touch."""
     longest = max((len(shorten(label)) for label in labels), default=0)
     if longest <= 7 and len(labels) <= 6:
