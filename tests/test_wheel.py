@@ -18,7 +18,11 @@ def test_a_wheel_prepares_and_checks_without_the_checkout(tmp_path: Path) -> Non
     if not uv.exists():
         pytest.skip("NO UV beside this Python: `make setup` installs it")
     source = tmp_path / "source"
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".venv", ".git", "*_cache", "demo", "runs", "build"))
+    needed = ("bundles", "custom", "jobs", "meta", "preprocessing")
+    for name in needed:
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("LICENSE", "README.md", "pyproject.toml", "requirements.txt"):
+        shutil.copy(ROOT / name, source / name)
     subprocess.run([uv, "build", "--wheel", "--quiet", "--out-dir", tmp_path / "dist", source], check=True)
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
