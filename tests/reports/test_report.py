@@ -3,59 +3,23 @@
 import csv
 import io
 import json
-import math
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from fakes.run_folders import CLASSES, PARAMETERS, SITES, write_federation, write_run
+from fakes.pages import Reader
+from fakes.run_folders import CLASSES, SITES, write_federation, write_run
 from PIL import Image
 from rich.console import Console
 
 from mdhfl.commands.report import report_command
-from mdhfl.reports.groups import MEAN, compare, group_runs
+from mdhfl.reports.groups import MEAN
 from mdhfl.reports.runs import read_report_federation, read_report_run
 from mdhfl.reports.terminal import score_table
 from mdhfl.reports.write import write_report
 
 TWO = SITES[:2]
-
-
-class Reader(HTMLParser):
-    """Collects what a test asks about: the rows of tables by section, pictures, tags and text."""
-
-    def __init__(self, page: Path) -> None:
-        super().__init__()
-        self.section, self.rows, self.pictures = "", {}, []  # type: ignore[var-annotated]
-        self.tags: list[str] = []
-        self.words: list[str] = []
-        self.texts: dict[str, str] = {}
-        self._cell: list[str] | None = None
-        self.feed(page.read_text(encoding="utf-8"))
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
-        self.tags.append(tag)
-        if tag == "section":
-            self.section = found.get("id") or self.section
-        elif tag == "tr":
-            self.rows.setdefault(self.section, []).append([])
-        elif tag in ("td", "th"):
-            self._cell = []
-        elif tag == "img":
-            self.pictures.append(found)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in ("td", "th") and self._cell is not None:
-            self.rows[self.section][-1].append(" ".join("".join(self._cell).split()))
-            self._cell = None
-
-    def handle_data(self, data: str) -> None:
-        self.texts[self.section] = self.texts.get(self.section, "") + data
-        if self._cell is not None:
-            self._cell.append(data)
 
 
 @pytest.fixture
@@ -258,59 +222,6 @@ def test_local_only_has_no_divergence_and_nothing_to_compare(tmp_path: Path, fed
     page = Reader(write_report([run], out=tmp_path / "report"))
     assert "sites share no knowledge" in page.texts["divergence"]
     assert "Nothing to compare" in page.texts["comparison"]
-
-
-def test_comparison_over_seeds(tmp_path: Path, federation: Path) -> None:
-    runs = [
-        write_run(tmp_path / f"{method}-{seed}", federation=federation, sites=TWO, method=method, seed=seed)
-        for method in ("mdhfl", "local")
-        for seed in (0, 1)
-    ]
-    page = Reader(write_report(runs, out=tmp_path / "report"))
-    means = [json.loads((run / "summary.json").read_text())["mean"]["accuracy"] for run in runs]
-    ours, theirs = (means[0] + means[1]) / 2, (means[2] + means[3]) / 2
-    spread = abs(means[0] - means[1]) / math.sqrt(2)
-    shown = next(row for row in page.rows["comparison"] if row[0] == MEAN)
-    assert shown[1] == f"{ours:.3f} ± {spread:.3f}"
-    difference = f"{ours - theirs:+.3f}".replace("-", "\N{MINUS SIGN}")
-    assert shown[3].split(" ± ")[0] == difference
-    assert shown[4] == "2"
-    data = json.loads((tmp_path / "report" / "report.json").read_text())["comparisons"][0]
-    assert data["scores"]["accuracy"][-1]["difference"] == pytest.approx(ours - theirs)
-
-
-def test_groups_keep_unlike_runs_apart(tmp_path: Path, federation: Path) -> None:
-    sce = {**PARAMETERS["local"], "ce_weight": 0.1, "rce_weight": 1.0}
-    folders = [
-        write_run(tmp_path / "a", federation=federation, sites=TWO, method="local"),
-        write_run(tmp_path / "b", federation=federation, sites=TWO, method="local", parameters=sce),
-        write_run(tmp_path / "c", federation=federation, sites=TWO),
-        write_run(tmp_path / "d", federation=federation, sites=TWO, engine="flare"),
-        write_run(tmp_path / "e", federation=federation, sites=TWO, rounds=9, recorded=1),
-        write_run(tmp_path / "f", federation=tmp_path / "other", sites=TWO),
-        write_run(tmp_path / "g", federation=federation, sites=TWO),
-    ]
-    groups = group_runs([read_report_run(folder) for folder in folders])
-    assert [group.label for group in groups] == [
-        "local only, CE",
-        "local only, SCE",
-        "MDH-FL, inprocess, 3 rounds",
-        "MDH-FL, flare, 3 rounds",
-        "MDH-FL, inprocess, 1 rounds, unfinished",
-        "MDH-FL",
-    ]
-    assert groups[2].repeated == (0,)
-    assert len(compare(groups)) == 6
-
-
-def test_the_same_method_on_two_federations_keeps_its_name(tmp_path: Path) -> None:
-    runs = [
-        read_report_run(write_run(tmp_path / name, federation=tmp_path / f"fed-{name}", sites=TWO)) for name in "ab"
-    ]
-    groups = group_runs(runs)
-    assert [group.label for group in groups] == ["MDH-FL", "MDH-FL"]
-    assert [group.federation for group in groups] == [str(tmp_path / "fed-a"), str(tmp_path / "fed-b")]
-    assert compare(groups) == []
 
 
 def test_report_again_replaces_only_its_own_figures(tmp_path: Path, federation: Path) -> None:
