@@ -85,7 +85,7 @@ def test_a_damaged_federation_folder_is_made_again(tmp_path, cells):
 def test_something_else_is_never_overwritten(tmp_path, cells):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("words")
-    with pytest.raises(ValueError, match="no federation folder and is kept"):
+    with pytest.raises(ValueError, match="not a federation folder, so it is not replaced"):
         make(cells, tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "words"
 

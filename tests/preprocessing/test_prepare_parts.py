@@ -118,7 +118,7 @@ def test_sites_by_source_and_a_public_set_from_another(tmp_path):
         ({"public": "matek19"}, "--public-raw"),
         ({"sites": 0}, "sites=0"),
         ({"image_size": 2}, "image_size=2"),
-        ({"validation": 0.5, "test": 0.5}, "some for training"),
+        ({"validation": 0.5, "test": 0.5}, "with a sum below 1"),
         ({"alpha": 0.0, "split": "dirichlet"}, "alpha"),
         ({"crop": ("nose",)}, "crop"),
         ({"crop": ("matek19=0.5",)}, "not a source of this run"),
