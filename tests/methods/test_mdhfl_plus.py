@@ -1,0 +1,243 @@
+"""MDH-FL+: each ingredient against a literal rendering of its equation, and the whole on real (small) federations."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from fakes.simulated import new_run, numbers_of, run, site_of
+from fakes.small_federation import write_federation
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mdhfl.losses import generalised_cross_entropy, log_prior, prior_adjusted
+from mdhfl.methods.mdhfl_plus import MdhflPlus
+from mdhfl.runs.folder import site_settings_path
+from mdhfl.runs.inprocess import run_in_process
+from mdhfl.server.results import Results
+from mdhfl.sharing.competence import SMALLEST, ClassTeaching, class_teacher, class_weighted_sum
+from mdhfl.sharing.knowledge import Knowledge, Subject
+
+QUICK = {"warm_up_epochs": 1, "local_epochs": 1, "views": 2, "competence_epochs": 1}
+
+
+def knowledge_of(site: str, values: Any, competences: Any, *, number: int = 1) -> Knowledge:
+    values = np.asarray(values, dtype=np.float32)
+    subject = Subject(
+        kind="probabilities", public_digest="0" * 64, public_count=len(values), classes=tuple("xyzw"[: values.shape[1]])
+    )
+    told = None if competences is None else np.asarray(competences, dtype=np.float32)
+    return Knowledge(values=values, subject=subject, site=site, round=number, competences=told)
+
+
+# the prior
+
+
+def test_the_balanced_loss_is_the_literal_one_with_its_gradient() -> None:
+    counts, tau = torch.tensor([7.0, 0.0, 2.0]), 0.7
+    pi = [(float(n) + 1) / (9 + 3) for n in counts]
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 2, 0, 0, 2])
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(5):
+        powers = [torch.exp(logits[i, c]) * pi[c] ** tau for c in range(3)]
+        total = total - torch.log(powers[int(labels[i])] / (powers[0] + powers[1] + powers[2]))
+    literal = total / 5
+    ours = torch.nn.functional.cross_entropy(prior_adjusted(logits, log_prior(counts).double(), strength=tau), labels)
+    assert ours.item() == pytest.approx(literal.item(), rel=1e-6)
+    (expected,), (got,) = torch.autograd.grad(literal, logits), torch.autograd.grad(ours, logits)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-8)
+    assert torch.isfinite(log_prior(counts)).all()  # a class without an image
+
+
+def test_without_strength_the_scores_are_untouched() -> None:
+    logits = torch.randn(4, 3)
+    assert prior_adjusted(logits, log_prior(torch.tensor([1.0, 2.0, 3.0])), strength=0.0) is logits
+
+
+@pytest.mark.parametrize("q", [0.3, 0.7, 1.0])
+def test_generalised_cross_entropy_is_the_literal_one_with_its_gradient(q: float) -> None:
+    logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    terms = []
+    for i, y in enumerate(labels.tolist()):
+        p = torch.exp(logits[i, y]) / torch.exp(logits[i]).sum()
+        terms.append((1 - p**q) / q)
+    literal = torch.stack(terms).mean()
+    ours = generalised_cross_entropy(logits, labels, q=q)
+    assert ours.item() == pytest.approx(literal.item(), rel=1e-9)
+    (expected,), (got,) = torch.autograd.grad(literal, logits), torch.autograd.grad(ours, logits)
+    torch.testing.assert_close(got, expected, rtol=1e-7, atol=1e-10)
+
+
+# who may speak about which class
+
+
+def literal_teacher(shared: dict[str, Knowledge], sites: list[str], power: float, assumed: float) -> list[list[float]]:
+    rows = []
+    first = next(iter(shared.values()))
+    n, classes = first.values.shape
+    for i in range(n):
+        row = []
+        for c in range(classes):
+            top = bottom = 0.0
+            for site in sites:
+                told = shared[site].competences
+                a = SMALLEST + (assumed if told is None else float(told[c])) ** power
+                top += a * float(shared[site].values[i, c])
+                bottom += a
+            row.append(top / bottom)
+        rows.append([value / sum(row) for value in row])
+    return rows
+
+
+@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([0.0, 1.0, 2.0]))
+def test_the_teacher_is_the_literal_class_by_class_mean(seed: int, include_own: bool, power: float) -> None:
+    random = np.random.default_rng(seed)
+    shared = {
+        site: knowledge_of(site, random.dirichlet([0.5] * 4, size=3), random.random(4).round(2)) for site in "abc"
+    }
+    sites = ["a", "b", "c"] if include_own else ["b", "c"]
+    teaching = class_weighted_sum(shared, power=power)
+    again = ClassTeaching.from_wire(teaching.to_wire())
+    ours = class_teacher(again, own=shared["a"], site="a", include_own=include_own, power=power)
+    assert ours is not None
+    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(ours, literal_teacher(shared, sites, power, teaching.assumed), rtol=5e-3, atol=5e-4)
+    other_order = class_weighted_sum(dict(reversed(shared.items())), power=power)
+    np.testing.assert_array_equal(teaching.values, other_order.values)
+
+
+def test_a_site_that_does_not_know_a_class_does_not_outvote_the_one_that_does() -> None:
+    knows = knowledge_of("a", [[0.1, 0.9]], [0.9, 0.9])
+    ignorant = {site: knowledge_of(site, [[0.99, 0.01]], [0.9, 0.0]) for site in "bcd"}
+    plain = class_teacher(
+        class_weighted_sum({"a": knows, **ignorant}, power=0.0), own=None, site="e", include_own=True, power=0.0
+    )
+    weighted = class_teacher(class_weighted_sum({"a": knows, **ignorant}), own=None, site="e", include_own=True)
+    assert plain is not None
+    assert weighted is not None
+    assert plain[0, 1] < 0.3 < 0.5 < weighted[0, 1]
+
+
+def test_a_class_that_nobody_vouches_for_and_a_site_that_says_nothing_count_alike() -> None:
+    shared = {
+        "a": knowledge_of("a", [[0.2, 0.8]], [0.5, 0.0]),
+        "b": knowledge_of("b", [[0.6, 0.4]], [0.5, 0.0]),
+        "c": knowledge_of("c", [[0.4, 0.6]], None),
+    }
+    teaching = class_weighted_sum(shared)
+    assert teaching.assumed == pytest.approx(0.25)
+    teacher = class_teacher(teaching, own=None, site="d", include_own=True)
+    assert teacher is not None
+    assert np.isfinite(teacher).all()
+    alone = {"a": knowledge_of("a", [[0.2, 0.8]], [0.0, 0.0]), "b": knowledge_of("b", [[0.6, 0.4]], [0.0, 0.0])}
+    mean = class_teacher(class_weighted_sum(alone), own=None, site="d", include_own=True)
+    assert mean is not None
+    np.testing.assert_allclose(mean, [[0.4, 0.6]], rtol=1e-5)
+
+
+def test_a_site_that_has_lost_what_it_shared_is_told_so() -> None:
+    shared = {site: knowledge_of(site, [[0.5, 0.5]], [0.5, 0.5]) for site in "ab"}
+    teaching = class_weighted_sum(shared)
+    with pytest.raises(ValueError, match="site 'a': the teaching holds its knowledge of round 1, but it has kept noth"):
+        class_teacher(teaching, own=None, site="a", include_own=False)
+    assert class_teacher(class_weighted_sum({"a": shared["a"]}), own=None, site="a", include_own=True) is None
+
+
+# the whole
+
+
+def test_without_alignment_it_is_the_local_baseline_bit_for_bit(tmp_path: Path, three_sites: Path) -> None:
+    local, _ = run(tmp_path / "local", three_sites, "local_plus", rounds=2, changes={"warm_up_epochs": 1})
+    for joint in (False, True):
+        changes = {**QUICK, "local_epochs": 2, "align_weight": 0.0, "joint": joint}
+        shared, _ = run(tmp_path / f"shared-{joint}", three_sites, "mdhfl_plus", rounds=2, changes=changes)
+        names = ("round", "site", "losses", "validation", "test", "best")
+        assert [{n: row[n] for n in names} for row in shared] == [{n: row[n] for n in names} for row in local]
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_restart_between_two_rounds_changes_nothing(tmp_path: Path, three_sites: Path, joint: bool) -> None:
+    """Averaged weights, competences and the last answers come back from the state."""
+    changes = {**QUICK, "joint": joint, "include_own": False, "patience": 0.5}
+    whole, _ = run(tmp_path / "a", three_sites, "mdhfl_plus", rounds=2, changes=changes)
+    experiment = new_run(tmp_path / "b", three_sites, plan="mdhfl_plus", rounds=2, changes=changes)
+
+    def die(request: Any, answer: Any) -> None:
+        if (request.action, request.round, answer.site) == ("learn", 2, "site-1"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_in_process(tmp_path / "b", experiment=experiment, on_answer=die)
+    run_in_process(tmp_path / "b", experiment=experiment)
+    assert numbers_of(Results(tmp_path / "b", experiment=experiment).rows()) == whole
+
+
+def test_what_is_sent_is_one_matrix_and_a_number_per_class(tmp_path: Path, three_sites: Path) -> None:
+    _, heard = run(tmp_path / "a", three_sites, "mdhfl_plus", rounds=1, changes=QUICK)
+    for request, answer in heard:
+        if request.action in ("warm_up", "learn"):
+            assert isinstance(answer.shared, Knowledge)
+            assert answer.shared.values.shape == (2 * 20, 3)
+            assert answer.shared.competences is not None
+            assert answer.shared.competences.shape == (3,)
+            assert set(answer.shared.competences.tolist()) <= {round(i / 100, 2) for i in range(101)} | set(
+                np.round(np.arange(101) / 100, 2).astype(np.float32).tolist()
+            )
+
+
+def test_a_site_may_withhold_its_competences(tmp_path: Path, three_sites: Path) -> None:
+    experiment = new_run(tmp_path, three_sites, plan="mdhfl_plus", rounds=1, changes=QUICK)
+    path = site_settings_path(tmp_path, "site-2")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "withhold": ["competences"]}))
+    told: dict[str, bool] = {}
+    run_in_process(
+        tmp_path,
+        experiment=experiment,
+        on_answer=lambda q, a: told.update({a.site: a.shared.competences is not None}) if a.shared else None,  # type: ignore[attr-defined]
+    )
+    assert told == {"site-1": True, "site-2": False, "site-3": True}
+
+
+@pytest.mark.parametrize(
+    ("public", "changes"),
+    [(2, {}), (5, {"joint": True}), (2, {"views": 1, "competence_epochs": 0}), (20, {"own_stain": False})],
+)
+def test_small_public_sets_and_switched_off_parts_work(tmp_path: Path, public: int, changes: dict[str, Any]) -> None:
+    federation = write_federation(tmp_path / "fed", public=public, training=12)
+    rows, _ = run(tmp_path / "run", federation, "mdhfl_plus", rounds=1, changes={**QUICK, **changes})
+    assert all(row["status"] == "ok" for row in rows)
+
+
+def test_a_bundle_without_batch_normalisation_works(tmp_path: Path, federation: Path) -> None:
+    experiment = new_run(tmp_path / "run", federation, plan="mdhfl_plus", rounds=1, changes=QUICK)
+    site = site_of(tmp_path / "run", "site-1")
+    first = site.answer(experiment.request("warm_up", number=0))
+    assert not first.refusal
+    assert site._work is not None
+    network = site._work.opened.model.network
+    from mdhfl.learning.normalisation import batch_statistics, statistics_kept
+
+    plain = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GroupNorm(2, 4))
+    x = torch.randn(4, 3, 8, 8)
+    with batch_statistics(plain), torch.no_grad():
+        np.testing.assert_array_equal(plain(x).numpy(), plain.eval()(x).numpy())
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with statistics_kept(network.train()), torch.no_grad():
+        network(torch.randn(4, 3, 32, 32))
+    for name, value in network.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+
+
+def test_its_hyper_parameters_are_checked() -> None:
+    with pytest.raises(ValueError, match=r"patience: expected at most 0\.99"):
+        MdhflPlus(patience=1.0)
+    with pytest.raises(ValueError, match="views: expected a whole number"):
+        MdhflPlus(views=1.5)  # type: ignore[arg-type]
+    assert replace(MdhflPlus(), joint=True).joint
+    assert math.isclose(MdhflPlus().averaging, 0.99)
