@@ -86,7 +86,7 @@ def test_an_empty_sheet_and_an_empty_class_are_drawn() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": [0]}, "expected 6 labels, one an image, got 1"),
+        ({"labels": [0]}, "expected 6 labels, one per image, got 1"),
         ({"clean_labels": [0] * 7}, "expected 6 clean_labels"),
         ({"labels": [0, 1, 2, 3, 4, 0]}, r"labels \[3, 4\] are not among the 3 classes"),
         ({"columns": 0}, "at least 1 column"),

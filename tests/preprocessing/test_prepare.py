@@ -113,7 +113,7 @@ def test_a_damaged_federation_folder_is_made_again(tmp_path, cells):
 def test_something_else_is_never_overwritten(tmp_path, cells):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("words")
-    with pytest.raises(ValueError, match="no federation folder and is kept"):
+    with pytest.raises(ValueError, match="not a federation folder, so it is not replaced"):
         make(cells, tmp_path / "thesis", overwrite=True)
     assert (tmp_path / "thesis" / "chapter.txt").read_text() == "words"
 
@@ -296,7 +296,7 @@ def test_sites_by_source_and_a_public_set_from_another(tmp_path):
         ({"public": "matek19"}, "--public-raw"),
         ({"sites": 0}, "sites=0"),
         ({"image_size": 2}, "image_size=2"),
-        ({"validation": 0.5, "test": 0.5}, "some for training"),
+        ({"validation": 0.5, "test": 0.5}, "with a sum below 1"),
         ({"alpha": 0.0, "split": "dirichlet"}, "alpha"),
         ({"crop": ("nose",)}, "crop"),
         ({"crop": ("matek19=0.5",)}, "not a source of this run"),

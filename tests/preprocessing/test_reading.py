@@ -60,12 +60,12 @@ def test_16_bits_in_three_channels():
     ("data", "reason"),
     [
         (b"", r"empty file \(0 bytes\)"),
-        (b"these are words", "not an image"),
-        (encoded(RGB, "JPEG")[:300], "damaged or truncated|not an image"),
+        (b"these are words", "not a recognised image"),
+        (encoded(RGB, "JPEG")[:300], "damaged or truncated|not a recognised image"),
         (encoded(RGB)[:200], "damaged or truncated"),
-        (encoded(RGB, "TIFF")[:100], "damaged|not an image"),
-        (b"II*\x00" + bytes(40), "damaged|not an image"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(50), "damaged|not an image"),
+        (encoded(RGB, "TIFF")[:100], "damaged|not a recognised image"),
+        (b"II*\x00" + bytes(40), "damaged|not a recognised image"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(50), "damaged|not a recognised image"),
     ],
 )
 def test_what_cannot_be_read_gives_a_reason(data, reason):
