@@ -61,6 +61,10 @@ results: $(READY) ## repeat all comparisons of docs/results.md on real images (h
 	  $(BIN)/mdhfl compare experiments/$$file.yaml --data ../shared/data --out experiments/results/$$file || exit 1; \
 	done
 	$(BIN)/python -m experiments.document
+	$(BIN)/python -m experiments.figures
+
+figures: $(READY) ## draw the comparisons' figures again from their committed CSV
+	$(BIN)/python -m experiments.figures
 
 app: $(READY) ## compile jobs/ into app/config and meta/meta.json
 	$(BIN)/python tools/compile_app.py

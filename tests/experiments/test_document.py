@@ -1,5 +1,6 @@
 """The tables in the documents are those that the experiments wrote."""
 
+import csv
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -82,10 +83,25 @@ def test_every_result_has_its_experiment_its_figure_and_its_scores() -> None:
     text = results_page()
     for folder in RESULTS.iterdir():
         assert (ROOT / "experiments" / f"{folder.name}.yaml").is_file()
-        assert {path.name for path in folder.iterdir()} == {"table.md", "results.csv", "sites.csv", "figure.svg"}
-        assert f"experiments/results/{folder.name}/figure.svg" in text
-    for figure in re.findall(r"\]\(\.\./(\S+\.svg)\)", text):
-        assert (ROOT / figure).is_file()
+        files = {path.name for path in folder.iterdir()}
+        assert files - {"figure.svg"} == {"table.md", "results.csv", "sites.csv"}
+        assert f"--out experiments/results/{folder.name}\n" in text
+
+
+def test_every_figure_of_the_results_is_kept() -> None:
+    figures = re.findall(r"\]\((\S+\.svg)\)", (ROOT / "docs" / "results.md").read_text(encoding="utf-8"))
+    assert [ROOT / "docs" / figure for figure in figures] == [SHOWN_FIGURE]
+    assert SHOWN_FIGURE.is_file()
+
+
+@pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda folder: folder.name)
+def test_a_figure_shows_the_scores_of_the_committed_table(folder: Path) -> None:
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
+        rows = {(r["federation"], r["noise"], r["method"], int(r["seed"])): r for r in csv.DictReader(file)}
+    runs = {(r.cell.federation, r.cell.noise, r.cell.method, r.cell.seed): r for r in runs_of(folder)}
+    assert runs.keys() == rows.keys()
+    for key, run in runs.items():
+        assert run.score(METRIC) == pytest.approx(float(rows[key][METRIC]), abs=2e-3)
 
 
 def test_the_details_of_every_comparison_are_folded() -> None:
