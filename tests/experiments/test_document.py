@@ -4,6 +4,7 @@ import csv
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 from statistics import mean, stdev
 
 import pytest
@@ -20,6 +21,7 @@ from experiments.document import (
     replaced,
     scores,
 )
+from experiments.figures import METRIC, SHOWN_FIGURE, runs_of
 from mdhfl.comparison.table import METRICS
 
 COMPARISONS = sorted(path.parent.name for path in RESULTS.glob("*/table.md"))
