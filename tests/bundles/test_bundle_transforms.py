@@ -71,4 +71,4 @@ def test_the_module_needs_only_what_a_monai_bundle_has() -> None:
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
     named = {alias.name for node in imports for alias in node.names}
     named |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in named} <= {"PIL", "monai", "numpy", "torch"}
+    assert {name.split(".")[0] for name in named} <= {"PIL", "collections", "monai", "numpy", "torch", "typing"}
