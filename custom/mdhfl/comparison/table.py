@@ -206,22 +206,23 @@ def cost_table(found: Sequence[Found]) -> str:
                 f"{mean('peak_memory_mib'):.0f}",
             ]
         )
-    head = ["", "a site shares", "seconds a site", "a run", "kB up a site and round", "kB down", "peak MiB, all sites"]
+    traffic = ("kB up per site and round", "kB down per site and round")
+    head = ["", "shared", "seconds per site", "seconds per run", *traffic, "peak MiB, all sites"]
     return _table(head, lines)
 
 
 def notes(found: Sequence[Found]) -> str:
     """Say what the runs have in common, and what some method forces."""
     lines = [
-        "All methods: the same images, labels and splits for a seed, and as many local gradient steps. Beyond that, by "
-        "necessity:",
+        "For each seed, all methods use the same images, labels and splits and take the same number of local gradient "
+        "steps. Unavoidable differences:",
         "",
     ]
     for method in _in_order(one.cell.method for one in found):
         recipe = next(one.cell.recipe for one in found if one.cell.method == method)
         if differences := recipe.method.differences():
             lines.append(f"* {method}: {'; '.join(differences)}.")
-    return "\n".join(lines if len(lines) > 2 else [lines[0].replace(" Beyond that, by necessity:", "")])
+    return "\n".join(lines if len(lines) > 2 else [lines[0].replace(" Unavoidable differences:", "")])
 
 
 def confidence_interval(differences: Sequence[float]) -> tuple[float, float]:
