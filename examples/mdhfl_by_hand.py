@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.models import shufflenet_v2_x1_0
+from torchvision.models import ShuffleNetV2
 
 from mdhfl.losses import knowledge_divergence, symmetric_cross_entropy
 
@@ -59,7 +59,8 @@ def mdhfl(federation, *, rounds=2, seed=0, ce_weight=0.1, rce_weight=1.0):
 
     for s in sites:
         torch.manual_seed(seed_of(seed, s, 0, "initial weights"))
-        networks[s] = shufflenet_v2_x1_0(num_classes=classes).to(memory_format=torch.channels_last)
+        network = ShuffleNetV2([2, 4, 2], [16, 32, 64, 128, 512], classes).to(memory_format=torch.channels_last)
+        networks[s] = torch.nn.Sequential(torch.nn.Upsample((96, 96), mode="bilinear"), network)
         optimizers[s] = torch.optim.Adam(networks[s].parameters(), lr=1e-3, fused=True)
     for number in range(rounds + 1):  # round 0 is the warm-up: local training only
         total = sum(knowledge[s].double() for s in sites).float() if knowledge else None

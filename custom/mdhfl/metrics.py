@@ -45,6 +45,12 @@ SCORES: dict[str, Score] = {
     ),
 }
 HEADLINES = ("accuracy", "macro_f1", "balanced_accuracy")  # the scores of right answers: higher is better
+# A comparison's own: only where all sites are simulated in one place can a site be tested on what it never saw.
+UNSEEN_RECALL = Score(
+    title="Recall of unseen classes",
+    short="unseen recall",
+    meaning="Mean recall of the classes that a site has no training image of.",
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -183,19 +183,32 @@ def test_a_bundle_trains_for_one_epoch_on_16_images(name: str, loaded: dict[str,
 
 
 @pytest.mark.parametrize(
-    ("name", "architecture", "millions"),
+    ("name", "architecture", "small", "large"),
     [
-        ("shufflenet_v2", "ShuffleNetV2 x1.0", 1.26),
-        ("resnet10", "ResNet10", 4.91),
-        ("mobilenet_v2", "MobileNetV2", 2.23),
-        ("resnet12", "ResNet12", 4.98),
+        ("shufflenet_v2", "ShuffleNetV2 x1.0", 0.11, 1.26),
+        ("resnet10", "ResNet10", 0.31, 4.90),
+        ("mobilenet_v2", "MobileNetV2", 0.20, 2.23),
+        ("resnet12", "ResNet12", 0.31, 4.98),
     ],
 )
-def test_architecture_and_parameters(
-    name: str, architecture: str, millions: float, loaded: dict[str, LoadedBundle]
-) -> None:
-    assert loaded[name].architecture == architecture
-    assert loaded[name].parameters / 1e6 == pytest.approx(millions, abs=0.01)
+def test_architecture_and_millions_of_parameters(name: str, architecture: str, small: float, large: float) -> None:
+    for size, millions in ((32, small), (96, small), (128, large), (288, large)):
+        bundle = load_bundle(name, num_classes=5, image_size=size)
+        assert bundle.architecture == architecture
+        assert bundle.parameters / 1e6 == pytest.approx(millions, abs=0.01), size
+
+
+@pytest.mark.parametrize("size", [32, 48, 64, 96, 128, 288])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_last_feature_map_has_at_least_3_x_3_places(name: str, size: int) -> None:
+    bundle = load_bundle(name, num_classes=5, image_size=size)
+    maps: list[tuple[int, ...]] = []
+    for layer in bundle.network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            layer.register_forward_hook(lambda _layer, _given, out: maps.append(tuple(out.shape[2:])))
+    with torch.inference_mode():
+        bundle.network.eval()(torch.zeros(1, 3, size, size))
+    assert min(maps[-1]) >= 3
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mdhfl.comparison.grid import Cell
 from mdhfl.comparison.table import (
     Found,
+    columns_of,
     confidence_interval,
     difference_table,
     markdown,
@@ -51,7 +52,7 @@ def test_tables_show_mean_spread_best_and_what_was_not_run() -> None:
     assert "| 2 seeds | macro-F1, all sites | balanced accuracy, all sites |" in text  # one noise: one table
     assert "| a | **65.0 ± 7.1** | **65.0 ± 7.1** |" in text
     assert "c: further gradient steps on the public images" in text
-    assert rows_of(RUNS)[0]["bytes_up_a_site_and_round"] == 100
+    assert rows_of(RUNS)[0]["bytes_up_per_site_and_round"] == 100
     assert rows_of(RUNS)[4]["shares"] == "probabilities"
 
 
@@ -60,7 +61,7 @@ def test_the_sites_scores_are_written_too() -> None:
     assert len(rows) == 2 * len(RUNS)
     assert rows[3] == {
         "federation": "IID", "noise": "none", "method": "a", "seed": 1, "site": "site-1", "macro_f1": 80.0,
-        "balanced_accuracy": 80.0, "accuracy": 80.0, "own_macro_f1": 80.0, "own_accuracy": 80.0,
+        "balanced_accuracy": 80.0, "accuracy": 80.0, "unseen_recall": None, "own_macro_f1": 80.0, "own_accuracy": 80.0,
     }  # fmt: skip
 
 
@@ -73,17 +74,26 @@ def test_the_upper_bound_is_shown_but_is_no_rival() -> None:
     assert before == after
 
 
-def test_differences_are_paired_by_seed_and_site() -> None:
+def test_differences_are_paired_by_seed() -> None:
     lines = difference_table(RUNS, metric="macro_f1").splitlines()
-    differences = np.array([10.0, 20.0, 10.0, 30.0])
-    half = 3.182 * differences.std(ddof=1) / 2
+    differences = np.array([15.0, 20.0])  # of the means over sites: seeds are repeats, sites are not
+    half = 12.706 * differences.std(ddof=1) / 2**0.5
     assert lines[2] == f"| a | {differences.mean():+.1f} [{17.5 - half:+.1f}, {17.5 + half:+.1f}] |"
     assert lines[3].startswith("| b | -17.5 [")
     assert lines[4] == "| c | not run |"  # no rival has exactly its seeds
+    assert difference_table(RUNS[:3:2], metric="macro_f1").splitlines()[2] == "| a | +15.0 |"  # one seed: no interval
+
+
+def test_a_score_that_only_some_sites_have_is_averaged_over_those() -> None:
+    runs = [found("a", seed=seed, scores=(0.5, 0.7)) for seed in (0, 1, 2)]
+    runs[0].record["on_all"]["site-1"]["unseen_recall"] = 0.2
+    runs[1].record["on_all"]["site-0"]["unseen_recall"] = 0.4
+    assert columns_of(RUNS) == [name for name in columns_of(runs) if name != "unseen_recall"]
+    assert score_table(runs, metric="unseen_recall").splitlines()[2] == "| a | **30.0 ± 14.1** |"
+    assert [row["unseen_recall"] for row in rows_of(runs)] == [20.0, 40.0, None]
 
 
 @given(st.lists(st.floats(-100, 100), min_size=2, max_size=30))
 def test_the_interval_is_around_the_mean(values: list[float]) -> None:
     low, high = confidence_interval(values)
     assert low - 1e-9 <= np.mean(values) <= high + 1e-9
-    assert confidence_interval(values[:1]) == (-np.inf, np.inf)

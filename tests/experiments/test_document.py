@@ -22,7 +22,7 @@ from experiments.document import (
     scores,
 )
 from experiments.figures import METRIC, SHOWN_FIGURE, runs_of
-from mdhfl.comparison.table import METRICS
+from mdhfl.comparison.table import COLUMNS
 
 COMPARISONS = sorted(path.parent.name for path in RESULTS.glob("*/table.md"))
 
@@ -68,9 +68,9 @@ def test_every_score_in_the_results_follows_from_the_csv(name: str) -> None:
     for row in scores(name):
         runs[row["federation"], row["noise"], row["method"]].append(row)
     for (_, _, method), rows in runs.items():
-        for metric in METRICS:
-            values = [float(row[metric]) for row in rows]
-            assert any(agrees(cell, values) for cell in shown[method]), (name, method, metric)
+        for metric in COLUMNS:
+            values = [float(row[metric]) for row in rows if row.get(metric)]
+            assert not values or any(agrees(cell, values) for cell in shown[method]), (name, method, metric)
 
 
 def test_the_readmes_table_is_part_of_the_whole_one() -> None:

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from mdhfl.comparison.table import SHORT_TITLES, Found
+from mdhfl.comparison.table import COLUMNS, MAIN, Found
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart: "Color Universal Design", 2008.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
 
 
-def draw(found: Sequence[Found], path: Path, *, metric: str = "macro_f1") -> None:
+def draw(found: Sequence[Found], path: Path, *, metric: str = MAIN) -> None:
     """Write an SVG with means over seeds and, as whiskers, the lowest and the highest seed."""
     import matplotlib
 
@@ -44,7 +44,7 @@ def draw(found: Sequence[Found], path: Path, *, metric: str = "macro_f1") -> Non
                 label=method,
             )
         axis.set_xticks(range(len(groups)), [name.replace(" ", "\n", 1) for name in groups], fontsize=9)
-        axis.set_ylabel(f"{SHORT_TITLES[metric]}, %", fontsize=9)
+        axis.set_ylabel(f"{COLUMNS[metric].short}, %", fontsize=9)
         axis.set_title(title, loc="left", fontsize=10)
         axis.spines[["top", "right"]].set_visible(False)
     handles, labels = axes[0, 0].get_legend_handles_labels()

@@ -4,9 +4,11 @@ Possible only where all sites are simulated in one place. A model that is tuned 
 well on that site's test images and badly here; both are worth knowing.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mdhfl.files import read_json
 from mdhfl.learning.cache import ImageCache
 from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
@@ -27,7 +29,8 @@ def score_on_all(folder: Path, *, experiment: Experiment, cache: ImageCache) -> 
         cache: decoded images.
 
     Returns:
-        Site -> accuracy, macro_f1 and balanced_accuracy, each from 0 to 1; sites without a last model are left out.
+        Site -> accuracy, macro_f1, balanced_accuracy and, where a site has no training image of some class,
+        unseen_recall: the mean recall of those classes. Each from 0 to 1; sites without a last model are left out.
     """
     from mdhfl.learning.images import image_size_of
     from mdhfl.learning.model import Model
@@ -47,7 +50,22 @@ def score_on_all(folder: Path, *, experiment: Experiment, cache: ImageCache) -> 
         model.load_state(load_tensors(path)["model"])
         scores, _ = model.score(tests[model.bundle.decoding])
         found[site] = {name: getattr(scores, name) for name in HEADLINES}
+        unseen = unseen_recall(scores.recall, counts=training_counts(own.data, classes=experiment.classes))
+        if unseen is not None:
+            found[site]["unseen_recall"] = unseen
     return found
+
+
+def training_counts(data: Path, *, classes: Sequence[str]) -> list[int]:
+    """Return how many training images of each class a site has, by their clean labels, as its card says."""
+    counts = read_json(data / "card.json")["counts"]["training"]
+    return [counts[name] for name in classes]
+
+
+def unseen_recall(recall: Sequence[float | None], *, counts: Sequence[int]) -> float | None:
+    """Return the mean recall of the classes that a site has no training image of; None if there are none to test."""
+    unseen = [share for share, count in zip(recall, counts, strict=True) if not count and share is not None]
+    return sum(unseen) / len(unseen) if unseen else None
 
 
 def _all_tests(model: "Model", settings: list[SiteSettings], *, cache: ImageCache) -> "Part":

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,23 +10,44 @@ from typing import Any
 import numpy as np
 
 from mdhfl.comparison.grid import Cell
+from mdhfl.metrics import SCORES, UNSEEN_RECALL, Score
 
-# On the test images of all sites together, and ("own_...") on each site's own, with its own mix of classes.
-METRICS = ("macro_f1", "balanced_accuracy", "accuracy", "own_macro_f1", "own_accuracy")
-TITLES = {
-    "macro_f1": "macro-F1 on the test images of all sites, %",
-    "balanced_accuracy": "balanced accuracy on the test images of all sites, %",
-    "accuracy": "accuracy on the test images of all sites, %",
-    "own_macro_f1": "macro-F1 on each site's own test images, %",
-    "own_accuracy": "accuracy on each site's own test images, %",
-}
+MAIN = "macro_f1"  # the score that methods are compared by
+OWN = "own_"  # before a score's name: on each site's own test images, with its own mix of classes
 
-SHORT_TITLES = {
-    "macro_f1": "macro-F1, all sites",
-    "balanced_accuracy": "balanced accuracy, all sites",
-    "accuracy": "accuracy, all sites",
-    "own_macro_f1": "macro-F1, own",
-    "own_accuracy": "accuracy, own",
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of scores.
+
+    Attributes:
+        score: which.
+        own: whether on each site's own test images, instead of those of all sites together.
+    """
+
+    score: Score
+    own: bool
+
+    @property
+    def title(self) -> str:
+        """What it says, in full."""
+        where = "each site's own test images" if self.own else "the test images of all sites"
+        return f"{_lower(self.score.title)} on {where}, %"
+
+    @property
+    def short(self) -> str:
+        """What it says, for a narrow column."""
+        return f"{_lower(self.score.title)}, {'own' if self.own else 'all sites'}"
+
+
+def _lower(title: str) -> str:
+    return title[0].lower() + title[1:]
+
+
+COLUMNS: dict[str, Column] = {
+    **{name: Column(score=SCORES[name], own=False) for name in ("macro_f1", "balanced_accuracy", "accuracy")},
+    "unseen_recall": Column(score=UNSEEN_RECALL, own=False),
+    **{f"{OWN}{name}": Column(score=SCORES[name], own=True) for name in ("macro_f1", "accuracy")},
 }
 
 
@@ -42,13 +64,14 @@ class Found:
     record: Mapping[str, Any]
 
     def score(self, metric: str) -> float:
-        """Return the mean over sites, in percent."""
-        return float(np.mean(list(self.site_scores(metric).values())))
+        """Return the mean over sites, in percent; NaN where no site has this score."""
+        scores = list(self.site_scores(metric).values())
+        return float(np.mean(scores)) if scores else math.nan
 
     def site_scores(self, metric: str) -> dict[str, float]:
         """Return each site's score in percent."""
-        sites = self.record["summary"]["sites"] if metric.startswith("own_") else self.record["on_all"]
-        name = metric.removeprefix("own_")
+        sites = self.record["summary"]["sites"] if metric.startswith(OWN) else self.record["on_all"]
+        name = metric.removeprefix(OWN)
         return {site: 100 * scores[name] for site, scores in sites.items() if scores.get(name) is not None}
 
 
@@ -65,12 +88,12 @@ def rows_of(found: Sequence[Found]) -> list[dict[str, Any]]:
                 "method": cell.method,
                 "seed": cell.seed,
                 "shares": cell.recipe.method.shares or "nothing",
-                **{name: round(one.score(name), 3) for name in METRICS},
+                **{name: _known(one.score(name)) for name in COLUMNS},
                 "calibration_error": round(100 * mean["ece"], 3),
                 "sites": len(summary["sites"]),
-                "seconds_a_site": round(mean["seconds"], 2),
-                "bytes_up_a_site_and_round": round(mean["bytes_up"] / rounds),
-                "bytes_down_a_site_and_round": round(mean["bytes_down"] / rounds),
+                "seconds_per_site": round(mean["seconds"], 2),
+                "bytes_up_per_site_and_round": round(mean["bytes_up"] / rounds),
+                "bytes_down_per_site_and_round": round(mean["bytes_down"] / rounds),
                 "wall_seconds": one.record["wall_seconds"],
                 "peak_memory_mib": round(one.record["peak_memory"] / 2**20),
             }
@@ -78,14 +101,18 @@ def rows_of(found: Sequence[Found]) -> list[dict[str, Any]]:
     return rows
 
 
+def _known(score: float) -> float | None:
+    return None if math.isnan(score) else round(score, 3)
+
+
 def site_rows_of(found: Sequence[Found]) -> list[dict[str, Any]]:
     """Return one row a run and site, with the scores behind the means and the paired differences."""
     rows = []
     for one in found:
-        cell, scores = one.cell, {name: one.site_scores(name) for name in METRICS}
-        for site in scores[METRICS[0]]:
+        cell, scores = one.cell, {name: one.site_scores(name) for name in COLUMNS}
+        for site in one.site_scores(MAIN):
             asked = {"federation": cell.federation, "noise": cell.noise, "method": cell.method, "seed": cell.seed}
-            known = {name: round(scores[name][site], 3) if site in scores[name] else None for name in METRICS}
+            known = {name: round(scores[name][site], 3) if site in scores[name] else None for name in COLUMNS}
             rows.append({**asked, "site": site, **known})
     return rows
 
@@ -104,18 +131,23 @@ def markdown(question: str, found: Sequence[Found]) -> str:
     parts = [question]
     for federation in _in_order(one.cell.federation for one in found):
         here = [one for one in found if one.cell.federation == federation]
-        noises = _axes(here)[1]
+        noises, columns = _axes(here)[1], columns_of(here)
         if len(noises) == 1:
             parts.append(f"**{federation}, noise {noises[0]}: scores, %**\n\n{one_noise_table(here)}")
         else:
-            parts += [f"**{federation}: {TITLES[m]}**\n\n{score_table(here, metric=m)}" for m in METRICS]
+            parts += [f"**{federation}: {COLUMNS[m].title}**\n\n{score_table(here, metric=m)}" for m in columns]
         parts.append(
-            f"**{federation}: {TITLES['macro_f1']}: difference to the best other method** (points, with the 95 % "
-            f"confidence interval over pairs of seed and site)\n\n{difference_table(here, metric='macro_f1')}"
+            f"**{federation}: {COLUMNS[MAIN].title}: difference to the best other method** (points, with the 95 % "
+            f"confidence interval over seeds)\n\n{difference_table(here, metric=MAIN)}"
         )
         parts.append(f"**{federation}: cost**\n\n{cost_table(here)}")
     parts.append(notes(found))
     return "\n\n".join(parts) + "\n"
+
+
+def columns_of(found: Sequence[Found]) -> list[str]:
+    """Return the names of the columns that some run has a score for."""
+    return [name for name in COLUMNS if any(one.site_scores(name) for one in found)]
 
 
 def score_table(found: Sequence[Found], *, metric: str) -> str:
@@ -131,7 +163,7 @@ def score_table(found: Sequence[Found], *, metric: str) -> str:
 def _cells(found: Sequence[Found], *, metric: str) -> list[list[str]]:
     """Return the text of each method's cells, a noise each."""
     methods, noises = _axes(found)
-    values = {(m, n): [one.score(metric) for one in found if _is(one, m, n)] for m in methods for n in noises}
+    values = {(m, n): _scores(found, m, n, metric) for m in methods for n in noises}
     real = _baselines(found)
     best = {n: max((np.mean(values[m, n]) for m in real if values[m, n]), default=0.0) for n in noises}
 
@@ -158,9 +190,10 @@ def _seeds(found: Sequence[Found]) -> str:
 def one_noise_table(found: Sequence[Found]) -> str:
     """Return methods x metrics, where there is only one kind of noise: as `score_table` otherwise."""
     methods, _ = _axes(found)
-    columns = [[cells[0] for cells in _cells(found, metric=metric)] for metric in METRICS]
+    shown = columns_of(found)
+    columns = [[cells[0] for cells in _cells(found, metric=metric)] for metric in shown]
     lines = [list(line) for line in zip(methods, *columns, strict=True)]
-    return _table([_seeds(found), *SHORT_TITLES.values()], lines)
+    return _table([_seeds(found), *(COLUMNS[metric].short for metric in shown)], lines)
 
 
 def difference_table(found: Sequence[Found], *, metric: str) -> str:
@@ -175,8 +208,7 @@ def difference_table(found: Sequence[Found], *, metric: str) -> str:
             return "not run"
         other = max(complete, key=lambda m: np.mean(list(complete[m].values())))
         differences = [own[pair] - complete[other][pair] for pair in own]
-        low, high = confidence_interval(differences)
-        return f"{np.mean(differences):+.1f} [{low:+.1f}, {high:+.1f}]"
+        return with_interval(differences)
 
     lines = [[method, *(shown(method, noise) for noise in noises)] for method in methods]
     return _table(["", *noises], lines)
@@ -199,10 +231,10 @@ def cost_table(found: Sequence[Found]) -> str:
             [
                 method,
                 rows[0]["shares"],
-                f"{mean('seconds_a_site'):.1f}",
+                f"{mean('seconds_per_site'):.1f}",
                 f"{mean('wall_seconds'):.1f}",
-                f"{mean('bytes_up_a_site_and_round') / 1000:.1f}",
-                f"{mean('bytes_down_a_site_and_round') / 1000:.1f}",
+                f"{mean('bytes_up_per_site_and_round') / 1000:.1f}",
+                f"{mean('bytes_down_per_site_and_round') / 1000:.1f}",
                 f"{mean('peak_memory_mib'):.0f}",
             ]
         )
@@ -225,11 +257,18 @@ def notes(found: Sequence[Found]) -> str:
     return "\n".join(lines if len(lines) > 2 else [lines[0].replace(" Unavoidable differences:", "")])
 
 
+def with_interval(differences: Sequence[float]) -> str:
+    """Return "mean [low, high]", without the interval for a single value."""
+    mean = f"{np.mean(differences):+.1f}"
+    if len(differences) < 2:
+        return mean
+    low, high = confidence_interval(differences)
+    return f"{mean} [{low:+.1f}, {high:+.1f}]"
+
+
 def confidence_interval(differences: Sequence[float]) -> tuple[float, float]:
-    """Return the two-sided 95 % Student interval of a mean; infinite for a single value."""
+    """Return the two-sided 95 % Student interval of the mean of at least two values."""
     count = len(differences)
-    if count < 2:
-        return -float("inf"), float("inf")
     from scipy.stats import t
 
     quantile = float(t.ppf(0.975, count - 1))
@@ -242,13 +281,15 @@ def mean_and_spread(values: Sequence[float]) -> str:
     return f"{np.mean(values):.1f}" + (f" ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
 
 
-def _paired(found: Sequence[Found], method: str, noise: str, metric: str) -> dict[tuple[int, str], float]:
-    return {
-        (one.cell.seed, site): score
-        for one in found
-        if _is(one, method, noise)
-        for site, score in one.site_scores(metric).items()
-    }
+def _scores(found: Sequence[Found], method: str, noise: str, metric: str) -> list[float]:
+    """Return the mean over sites of each seed in which a site has this score."""
+    scores = [one.score(metric) for one in found if _is(one, method, noise)]
+    return [score for score in scores if not math.isnan(score)]
+
+
+def _paired(found: Sequence[Found], method: str, noise: str, metric: str) -> dict[int, float]:
+    """Return seed -> mean over sites: the sites of a run learn from each other, and are no repeats."""
+    return {one.cell.seed: one.score(metric) for one in found if _is(one, method, noise)}
 
 
 def _is(one: Found, method: str, noise: str) -> bool:
