@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
-.PHONY: help setup demo test fast lint format type check bench results app bundles browser clean
+.PHONY: help setup demo test fast lint format type check bench results app bundles tables browser clean
 
 help: ## list these verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -61,10 +61,10 @@ results: $(READY) ## repeat all comparisons of docs/results.md on real images (h
 	  $(BIN)/mdhfl compare experiments/$$file.yaml --data ../shared/data --out experiments/results/$$file || exit 1; \
 	done
 	$(BIN)/python -m experiments.document
-	$(BIN)/python -m experiments.figures
+	$(BIN)/python -m experiments.tables
 
-figures: $(READY) ## draw the comparisons' figures again from their committed CSV
-	$(BIN)/python -m experiments.figures
+tables: $(READY) ## write the comparisons' tables and figures again from their committed CSV
+	$(BIN)/python -m experiments.tables
 
 app: $(READY) ## compile jobs/ into app/config and meta/meta.json
 	$(BIN)/python tools/compile_app.py

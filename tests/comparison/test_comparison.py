@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -77,22 +78,13 @@ def test_a_comparison_runs_what_is_missing_and_writes_everything(tmp_path: Path)
     assert record["peak_memory"] > 100 * 2**20
 
 
-@pytest.mark.slow
-def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
-    """Ctrl-C when the first run has finished: one line, no process left, and the next call does the rest only."""
-    file, work = written(tmp_path), tmp_path / "work"
-    call = [
-        sys.executable,
-        "-m",
-        "mdhfl.commands.cli",
-        "compare",
-        str(file),
-        "--out",
-        str(tmp_path / "out"),
-        "--work",
-        str(work),
-    ]
-    process = subprocess.Popen(
+def command(file: Path, folder: Path) -> list[str]:
+    places = ["--out", str(folder / "out"), "--work", str(folder / "work")]
+    return [sys.executable, "-m", "mdhfl.commands.cli", "compare", str(file), *places]
+
+
+def started(call: list[str]) -> subprocess.Popen:
+    return subprocess.Popen(
         call,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -100,10 +92,23 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
         start_new_session=True,
         preexec_fn=heed_ctrl_c,
     )
+
+
+def wait_for(name: str, work: Path, process: subprocess.Popen) -> None:
+    """Wait until a file of this name is written somewhere below a folder."""
+    deadline = time.monotonic() + 240
+    while not list(work.rglob(name)) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.1)
+
+
+@pytest.mark.slow
+def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C when the first run has finished: one line, no process left, and the next call does the rest only."""
+    file, work = written(tmp_path), tmp_path / "work"
+    call = command(file, tmp_path)
+    process = started(call)
     try:
-        deadline = time.monotonic() + 240
-        while not list(work.rglob("compared.json")) and time.monotonic() < deadline and process.poll() is None:
-            time.sleep(0.1)
+        wait_for("compared.json", work, process)
         done = {path: path.stat().st_mtime_ns for path in work.rglob("compared.json")}
         os.killpg(process.pid, signal.SIGINT)
         said = process.communicate(timeout=60)[0]
@@ -118,6 +123,24 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
     again = subprocess.run(call, capture_output=True, text=True, timeout=500)
     assert "6 of 6 runs finished" in again.stdout, again.stderr
     assert {path: path.stat().st_mtime_ns for path in done} == done
+
+
+@pytest.mark.slow
+def test_a_stopped_comparison_leaves_no_process(tmp_path: Path) -> None:
+    """SIGTERM, as a job scheduler sends it, to the command alone."""
+    process = started(command(written(tmp_path), tmp_path))
+    try:
+        wait_for("results.jsonl", tmp_path / "work", process)
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.terminate()
+        process.wait(timeout=60)
+        _, alive = psutil.wait_procs(family, timeout=20)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert family
+    assert not alive
+    assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:

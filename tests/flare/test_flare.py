@@ -12,6 +12,7 @@ import pytest
 from fakes.simulated import new_run, numbers_of, own_bundle
 from fakes.small_federation import write_federation
 
+import mdhfl
 from mdhfl.flare.simulator import check_simulator_can_take, kill_simulator
 from mdhfl.jobs import RECIPES
 from mdhfl.rounds.experiment import Experiment
@@ -68,6 +69,43 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
     if plan == "swarm_fhe":  # its noise is drawn anew: equal up to the first merge, and every merge reached everybody
         rows = {engine: [row for row in found if row["round"] == 0] for engine, found in rows.items()}
     assert rows["flare"] == rows["inprocess"]
+
+
+OWN_METHOD = """
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from mdhfl.methods.fedmd import FedMd
+
+
+@dataclass(frozen=True, kw_only=True)
+class Halved(FedMd):
+    title: ClassVar[str] = "halved"
+
+    def alignment_loss(self, logits: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+        return super().alignment_loss(logits, teacher) / 2
+"""
+
+
+def test_a_method_of_a_users_own_module_runs_in_flare(
+    tmp_path: Path, three_sites: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Server and sites import it by its path, because their settings list the module; the numbers are one process's."""
+    (tmp_path / "own_method.py").write_text(OWN_METHOD)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    asked = {"rounds": 1, "threads": 1, "progress": False}
+    runs = {
+        engine: mdhfl.run(three_sites, "own_method:Halved", out=tmp_path / engine, engine=engine, **asked)
+        for engine in ("inprocess", "flare")
+    }
+    rows = {engine: numbers_of(read_rows(run.folder / "results.jsonl")) for engine, run in runs.items()}
+    assert rows["flare"] == rows["inprocess"]
+    assert len(rows["flare"]) == 6
+    assert all(row["losses"]["align"] for row in rows["flare"] if row["round"] == 1)
+    assert json.loads((tmp_path / "flare" / "sites" / "site-1" / "site.json").read_text())["methods"] == ["own_method"]
 
 
 def test_a_leader_that_refuses_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:

@@ -3,12 +3,14 @@
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
+from threading import current_thread, main_thread
 from typing import Any
 
 from mdhfl.comparison.grid import Cell
@@ -104,7 +106,9 @@ def _reason(future: "Future[Any]") -> str:
 
 @contextlib.contextmanager
 def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
-    """Give a pool; on Ctrl-C kill its processes: every finished round is on disk."""
+    """Give a pool; when this process is stopped (Ctrl-C, SIGTERM) kill the pool's: every finished round is on disk."""
+    if current_thread() is main_thread():
+        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     pool = ProcessPoolExecutor(
         max_workers=workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
     )

@@ -4,10 +4,12 @@ Polyak, Juditsky: "Acceleration of Stochastic Approximation by Averaging", 1992;
 Valpola: "Mean Teachers Are Better Role Models", NeurIPS 2017.
 """
 
+from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import update_bn
 
 
 class AveragedNetwork:
@@ -44,3 +46,14 @@ class AveragedNetwork:
         torch._foreach_lerp_(self._averages, self._weights, 1 - self.decay)
         for ours, theirs in self._copied:
             ours.copy_(theirs)
+
+    def renew_statistics(self, batches: Iterable[Tensor]) -> None:
+        """Measure batch normalisation's running statistics anew: an average of statistics fits no average of weights.
+
+        Args:
+            batches: (B, 3, S, S) float images of the kind that the network is to classify.
+
+        Source: Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", UAI 2018.
+        """
+        update_bn(batches, self.network)
+        self.network.eval()

@@ -169,6 +169,17 @@ class Model:
             should_stop=should_stop,
         )
 
+    def settle(self, images: "Tensor") -> None:
+        """Let the averaged network measure its statistics on a site's own images, if there is an averaged network.
+
+        Args:
+            images: (M, 3, S, S) uint8, of training.
+        """
+        from mdhfl.learning.training import inputs_of
+
+        if self.averaged is not None:
+            self.averaged.renew_statistics(inputs_of(self.network, images, intensity=self.bundle.intensity_transform))
+
     def predict(self, images: "Tensor", *, own_statistics: bool = False, should_stop: ShouldStop = never) -> "Tensor":
         """Return the (M, C) float32 logits of (M, 3, S, S) uint8 images, on the CPU.
 

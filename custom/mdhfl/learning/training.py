@@ -1,5 +1,6 @@
 """The plain torch loops: fit to labels or to a teacher, predict. They know no site, no file and no FLARE."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -12,7 +13,6 @@ from mdhfl.learning.normalisation import batch_statistics, statistics_kept
 Loss = Callable[[Tensor, Tensor], Tensor]
 Augment = Callable[[Tensor], Tensor]
 PREDICTION_BATCH = 256
-STATISTICS_BATCH = 1024  # images whose statistics are their own
 
 
 class TrainingDiverged(RuntimeError):
@@ -159,8 +159,8 @@ def predict(
         network: on its device.
         images: uint8, on the CPU.
         intensity: elementwise, uint8 -> float.
-        own_statistics: whether batch normalisation uses the images' own statistics, in batches of STATISTICS_BATCH,
-            instead of the running ones.
+        own_statistics: whether batch normalisation uses the images' own statistics, batch by batch, instead of the
+            running ones.
         should_stop: asked before every batch.
 
     Raises:
@@ -168,15 +168,32 @@ def predict(
     """
     device = next(network.parameters()).device
     network.eval()
+    batches = _spread(len(images))
     logits = []
-    size = STATISTICS_BATCH if own_statistics else PREDICTION_BATCH
     with batch_statistics(network) if own_statistics else nullcontext():
-        for batch in torch.arange(len(images)).split(size):
+        for batch in batches:
             if should_stop():
                 raise Aborted("stopped between two batches")
             x = intensity(_batch(images, batch, augment=None, device=device))
             logits.append(network(x).float().cpu())
-    return torch.cat(logits) if logits else torch.zeros((0, 0))
+    return torch.cat(logits)[torch.cat(batches).argsort()] if logits else torch.zeros((0, 0))
+
+
+def _spread(count: int) -> list[Tensor]:
+    """Return indices in batches that each run through all images: their statistics are those of all, in any order."""
+    steps = math.ceil(count / PREDICTION_BATCH)
+    return [torch.arange(first, count, steps) for first in range(steps)]
+
+
+def inputs_of(network: nn.Module, images: Tensor, *, intensity: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
+    """Yield (M, 3, S, S) uint8 images in batches as a network takes them, on its device.
+
+    A last batch of one image is left out: batch normalisation cannot use it.
+    """
+    device = next(network.parameters()).device
+    for batch in torch.arange(len(images)).split(PREDICTION_BATCH):
+        if len(batch) > 1:
+            yield intensity(_batch(images, batch, augment=None, device=device))
 
 
 def _batch(images: Tensor, indices: Tensor, *, augment: Augment | None, device: torch.device) -> Tensor:

@@ -71,6 +71,8 @@ class SiteRound:
             align = self.method.learn(self.request.lesson, self)
         if self.request.action == "learn":
             train = self._train(epochs=self.method.local_epochs, phase="train")
+        with timed(self.seconds, "train"):
+            self.opened.model.settle(self.opened.private.training.images)
         return self._score_and_share(Losses(train=train, align=align))
 
     # what a method may ask for
