@@ -20,8 +20,8 @@ SPEC: dict[str, Any] = {
     },
     "federations": {"IID": {"split": "iid"}},
     "methods": {
-        "local CE": {"plan": "local"}, "local SCE": {"plan": "local_sce"}, "FedMD": {"plan": "fedmd"},
-        "MDH-FL": {"plan": "mdhfl"}, "RHFL": {"plan": "rhfl"}, "FedAvg": {"plan": "fedavg"},
+        "local CE": {"recipe": "local"}, "local SCE": {"recipe": "local_sce"}, "FedMD": {"recipe": "fedmd"},
+        "MDH-FL": {"recipe": "mdhfl"}, "RHFL": {"recipe": "rhfl"}, "FedAvg": {"recipe": "fedavg"},
     },
 }  # fmt: skip
 

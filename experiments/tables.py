@@ -51,6 +51,7 @@ def _run(row: Row) -> Run:
 
 
 def _found(cell: Cell, run: Row, sites: dict[str, Row]) -> Found:
+    """Return a run as `compare` knew it, but for its scores' further decimals."""
     rounds = cell.rounds + 1
     mean = {
         "ece": float(run["calibration_error"]) / 100,

@@ -23,7 +23,7 @@ def new_run(
     folder: Path,
     federation: Path,
     *,
-    plan: str = "mdhfl",
+    recipe: str = "mdhfl",
     rounds: int = 2,
     changes: Mapping[str, Any] | None = None,
     bundles: Sequence[str] = ("shufflenet_v2",),
@@ -44,7 +44,7 @@ def new_run(
         threads=1,
         command="a test",
     )
-    return create_run(folder, recipe=RECIPES[plan], options=options)
+    return create_run(folder, recipe=RECIPES[recipe], options=options)
 
 
 def site_of(folder: Path, name: str) -> Site:
@@ -73,19 +73,19 @@ def own_bundle(folder: Path, change: tuple[str, str]) -> Path:
     return folder
 
 
-def changes_for(plan: str, **changes: Any) -> dict[str, Any]:
-    own = {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8} if plan == "feddf" else {}
+def changes_for(recipe: str, **changes: Any) -> dict[str, Any]:
+    own = {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8} if recipe == "feddf" else {}
     return {**own, "warm_up_epochs": 1, **changes}
 
 
-def run(folder: Path, federation: Path, plan: str, *, changes: dict[str, Any] | None = None, **options: Any) -> Any:
-    """Run a plan; return its rows without clocks, and every answer that was heard."""
-    experiment = new_run(folder, federation, plan=plan, changes=changes or changes_for(plan), **options)
-    heard: list[tuple[Request, Answer]] = []
-    summary = run_in_process(folder, experiment=experiment, on_answer=lambda q, a: heard.append((q, a)))
+def run(folder: Path, federation: Path, recipe: str, *, changes: dict[str, Any] | None = None, **options: Any) -> Any:
+    """Run a recipe; return its rows without clocks, and every request with its answer."""
+    experiment = new_run(folder, federation, recipe=recipe, changes=changes or changes_for(recipe), **options)
+    exchanges: list[tuple[Request, Answer]] = []
+    summary = run_in_process(folder, experiment=experiment, on_answer=lambda q, a: exchanges.append((q, a)))
     assert summary["status"] == "finished"
     assert not any(site["refused"] for site in summary["sites"].values())
-    return numbers_of(Results(folder, experiment=experiment).rows()), heard
+    return numbers_of(Results(folder, experiment=experiment).rows()), exchanges
 
 
 def model_of(folder: Path, site: str) -> dict[str, torch.Tensor]:

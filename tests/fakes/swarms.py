@@ -44,8 +44,8 @@ class Spoiled:
         return self._spoil(self._ask, requests)
 
 
-def start(folder: Path, federation: Path, *, rounds: int = 2, plan: str = "sl_fedl") -> tuple[Experiment, Results]:
-    experiment = new_run(folder, federation, plan=plan, rounds=rounds, changes=changes_for(plan))
+def start(folder: Path, federation: Path, *, rounds: int = 2, recipe: str = "sl_fedl") -> tuple[Experiment, Results]:
+    experiment = new_run(folder, federation, recipe=recipe, rounds=rounds, changes=changes_for(recipe))
     return experiment, Results(folder, experiment=experiment)
 
 

@@ -42,21 +42,23 @@ def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
         )
 
 
-SHARING = [plan for plan in RECIPES if not plan.startswith("local") and plan not in ("mdhfl", "centralised")]
+SHARING = [recipe for recipe in RECIPES if not recipe.startswith("local") and recipe not in ("mdhfl", "centralised")]
 
 
-@pytest.mark.parametrize("plan", SHARING)
-def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sites: Path, plan: str) -> None:
+@pytest.mark.parametrize("recipe", SHARING)
+def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sites: Path, recipe: str) -> None:
     """Knowledge, weights by the server (which trains, for FedDF), and peers that merge under an elected leader."""
     changes: dict[str, Any] = {"warm_up_epochs": 1}
-    if plan == "feddf":
+    if recipe == "feddf":
         changes |= {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8}
     # FedDF's sites are sent the model of their own architecture: two broadcasts in a round.
-    bundles = ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2") if plan == "feddf" else ("shufflenet_v2",)
+    bundles = ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2") if recipe == "feddf" else ("shufflenet_v2",)
     rows = {}
     for engine in ("inprocess", "flare"):
         folder = tmp_path / engine
-        experiment = new_run(folder, three_sites, plan=plan, rounds=1, changes=changes, engine=engine, bundles=bundles)
+        experiment = new_run(
+            folder, three_sites, recipe=recipe, rounds=1, changes=changes, engine=engine, bundles=bundles
+        )
         if engine == "inprocess":
             run_in_process(folder, experiment=experiment)
         else:
@@ -64,9 +66,9 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
         rows[engine] = numbers_of(read_rows(folder / "results.jsonl"))
         for row in rows[engine]:
             leader = row["about"].pop("merged_by")  # the draw depends on the experiment's id
-            assert bool(leader) == (plan in ("sl_fedl", "swarm_fhe") and row["round"] > 0)
-    assert len(rows["flare"]) == 3 * (3 if RECIPES[plan].method.last_round(1) == 2 else 2)
-    if plan == "swarm_fhe":  # its noise is drawn anew: equal up to the first merge, and every merge reached everybody
+            assert bool(leader) == (recipe in ("sl_fedl", "swarm_fhe") and row["round"] > 0)
+    assert len(rows["flare"]) == 3 * (3 if RECIPES[recipe].method.last_round(1) == 2 else 2)
+    if recipe == "swarm_fhe":  # its noise is drawn anew: equal up to the first merge, and every merge reached everybody
         rows = {engine: [row for row in found if row["round"] == 0] for engine, found in rows.items()}
     assert rows["flare"] == rows["inprocess"]
 
@@ -110,7 +112,7 @@ def test_a_method_of_a_users_own_module_runs_in_flare(
 
 def test_a_leader_that_refuses_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:
     """Over FLARE's peer messages: the elected leader's ledger was tampered with, so it neither leads nor shares."""
-    experiment = new_run(tmp_path, three_sites, plan="sl_fedl", rounds=1, engine="flare")
+    experiment = new_run(tmp_path, three_sites, recipe="sl_fedl", rounds=1, engine="flare")
     tampered, follower, third = elect(experiment.sites, experiment=experiment.id, number=0)
     path = tmp_path / "sites" / tampered / experiment.id / "ledger.jsonl"
     path.parent.mkdir(parents=True)

@@ -166,7 +166,7 @@ def test_a_restart_between_two_rounds_changes_nothing(tmp_path: Path, three_site
     """Averaged weights, competences and the last answers come back from the state."""
     changes = {**QUICK, "joint": joint, "include_own": False, "patience": 0.5}
     whole, _ = run(tmp_path / "a", three_sites, "mdhfl_plus", rounds=2, changes=changes)
-    experiment = new_run(tmp_path / "b", three_sites, plan="mdhfl_plus", rounds=2, changes=changes)
+    experiment = new_run(tmp_path / "b", three_sites, recipe="mdhfl_plus", rounds=2, changes=changes)
 
     def die(request: Any, answer: Any) -> None:
         if (request.action, request.round, answer.site) == ("learn", 2, "site-1"):
@@ -179,8 +179,8 @@ def test_a_restart_between_two_rounds_changes_nothing(tmp_path: Path, three_site
 
 
 def test_what_is_sent_is_one_matrix_and_a_number_per_class(tmp_path: Path, three_sites: Path) -> None:
-    _, heard = run(tmp_path / "a", three_sites, "mdhfl_plus", rounds=1, changes=QUICK)
-    for request, answer in heard:
+    _, exchanges = run(tmp_path / "a", three_sites, "mdhfl_plus", rounds=1, changes=QUICK)
+    for request, answer in exchanges:
         if request.action in ("warm_up", "learn"):
             assert isinstance(answer.shared, Knowledge)
             assert answer.shared.values.shape == (2 * 20, 3)
@@ -192,7 +192,7 @@ def test_what_is_sent_is_one_matrix_and_a_number_per_class(tmp_path: Path, three
 
 
 def test_a_site_may_withhold_its_competences(tmp_path: Path, three_sites: Path) -> None:
-    experiment = new_run(tmp_path, three_sites, plan="mdhfl_plus", rounds=1, changes=QUICK)
+    experiment = new_run(tmp_path, three_sites, recipe="mdhfl_plus", rounds=1, changes=QUICK)
     path = site_settings_path(tmp_path, "site-2")
     path.write_text(json.dumps({**json.loads(path.read_text()), "withhold": ["competences"]}))
     told: dict[str, bool] = {}
@@ -215,7 +215,7 @@ def test_small_public_sets_and_switched_off_parts_work(tmp_path: Path, public: i
 
 
 def test_a_bundle_without_batch_normalisation_works(tmp_path: Path, federation: Path) -> None:
-    experiment = new_run(tmp_path / "run", federation, plan="mdhfl_plus", rounds=1, changes=QUICK)
+    experiment = new_run(tmp_path / "run", federation, recipe="mdhfl_plus", rounds=1, changes=QUICK)
     site = site_of(tmp_path / "run", "site-1")
     first = site.answer(experiment.request("warm_up", number=0))
     assert not first.refusal

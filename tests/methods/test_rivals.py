@@ -25,20 +25,20 @@ from mdhfl.sharing.weights import Weights
 SHARING = [name for name in RECIPES if name not in ("swarm_fhe", "centralised") and not name.startswith("local")]
 
 
-@pytest.mark.parametrize("plan", SHARING)
-def test_every_method_runs_and_names_what_leaves_a_site(tmp_path: Path, three_sites: Path, plan: str) -> None:
-    rows, heard = run(tmp_path / "run", three_sites, plan, rounds=1)
-    method = new_run(tmp_path / "other", three_sites, plan=plan, changes=changes_for(plan)).method
+@pytest.mark.parametrize("recipe", SHARING)
+def test_every_method_runs_and_names_what_leaves_a_site(tmp_path: Path, three_sites: Path, recipe: str) -> None:
+    rows, exchanges = run(tmp_path / "run", three_sites, recipe, rounds=1)
+    method = new_run(tmp_path / "other", three_sites, recipe=recipe, changes=changes_for(recipe)).method
     rounds = 1 + method.last_round(1)
     assert len(rows) == 3 * rounds
-    answers = [answer for request, answer in heard if request.action in ("warm_up", "learn")]
+    answers = [answer for request, answer in exchanges if request.action in ("warm_up", "learn")]
     assert all(isinstance(a.shared, Knowledge) == (method.permission == "knowledge") for a in answers)
     assert all(isinstance(a.shared, Weights) == (method.shares == "weights") for a in answers)
 
 
 def test_fedavg_is_the_literal_mean_of_every_tensor(tmp_path: Path, three_sites: Path) -> None:
-    _, heard = run(tmp_path / "run", three_sites, "fedavg", rounds=1)
-    shared = {a.site: a.shared for q, a in heard if q.action == "learn" and isinstance(a.shared, Weights)}
+    _, exchanges = run(tmp_path / "run", three_sites, "fedavg", rounds=1)
+    shared = {a.site: a.shared for q, a in exchanges if q.action == "learn" and isinstance(a.shared, Weights)}
     total = sum(w.images for w in shared.values())
     states = {}
     site = open_sites(tmp_path / "run", names=["site-1"])["site-1"]
@@ -114,16 +114,16 @@ def test_a_server_with_another_label_space_does_not_distil(tmp_path: Path, three
 
 def test_a_site_is_sent_the_model_of_its_own_architecture_only(tmp_path: Path, three_sites: Path) -> None:
     bundles = ("shufflenet_v2", "shufflenet_v2", "mobilenet_v2")
-    _, heard = run(
+    _, exchanges = run(
         tmp_path / "run", three_sites, "fedavg", rounds=1, changes=changes_for("x", grouped=True), bundles=bundles
     )
-    sizes = {a.site: q.lesson.values.nbytes for q, a in heard if q.action == "learn"}  # type: ignore[union-attr]
+    sizes = {a.site: q.lesson.values.nbytes for q, a in exchanges if q.action == "learn"}  # type: ignore[union-attr]
     assert sizes["site-1"] == sizes["site-2"] != sizes["site-3"]
 
 
 def test_centralised_training_sees_all_images_and_takes_as_many_steps(tmp_path: Path, three_sites: Path) -> None:
-    _, heard = run(tmp_path / "run", three_sites, "centralised", rounds=1)
-    assert all(answer.shared is None for _, answer in heard)
+    _, exchanges = run(tmp_path / "run", three_sites, "centralised", rounds=1)
+    assert all(answer.shared is None for _, answer in exchanges)
     site = open_sites(tmp_path / "run", names=["site-1", "site-2", "site-3"])["site-1"]
     experiment = Results(tmp_path / "run", experiment=_experiment(tmp_path / "run")).experiment
     site.answer(experiment.request("learn", number=1))
@@ -141,7 +141,7 @@ def _experiment(folder: Path) -> Experiment:
 
 
 @pytest.mark.parametrize(
-    ("plan", "bundles", "engine", "said"),
+    ("recipe", "bundles", "engine", "said"),
     [
         ("fedavg", ("shufflenet_v2", "resnet10"), "inprocess", "expected one architecture, got 2"),
         ("sl_fedl", ("shufflenet_v2", "resnet10"), "inprocess", "expected one architecture, got 2"),
@@ -151,10 +151,12 @@ def _experiment(folder: Path) -> Experiment:
     ],
 )
 def test_what_a_federation_cannot_give_is_said_before_anything_starts(
-    tmp_path: Path, federation: Path, plan: str, bundles: Sequence[str], engine: str, said: str
+    tmp_path: Path, federation: Path, recipe: str, bundles: Sequence[str], engine: str, said: str
 ) -> None:
     with pytest.raises(ValueError, match=said) as raised:
-        new_run(tmp_path / "run", federation, plan=plan, bundles=bundles, engine=engine, changes=changes_for(plan))
+        new_run(
+            tmp_path / "run", federation, recipe=recipe, bundles=bundles, engine=engine, changes=changes_for(recipe)
+        )
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
 
@@ -162,16 +164,16 @@ def test_what_a_federation_cannot_give_is_said_before_anything_starts(
 def test_a_swarm_of_one_site_is_refused(tmp_path: Path) -> None:
     federation = write_federation(tmp_path / "fed", sites=("site-1",))
     with pytest.raises(ValueError, match="a swarm expects at least 2 sites, got 1"):
-        new_run(tmp_path / "run", federation, plan="sl_fedl")
+        new_run(tmp_path / "run", federation, recipe="sl_fedl")
 
 
-@pytest.mark.parametrize(("plan", "wanted"), [("fedavg", "weights"), ("sl_fedl", "weights"), ("mdhfl", "knowledge")])
-def test_a_site_that_forbids_it_refuses(tmp_path: Path, three_sites: Path, plan: str, wanted: str) -> None:
+@pytest.mark.parametrize(("recipe", "wanted"), [("fedavg", "weights"), ("sl_fedl", "weights"), ("mdhfl", "knowledge")])
+def test_a_site_that_forbids_it_refuses(tmp_path: Path, three_sites: Path, recipe: str, wanted: str) -> None:
     import json
 
     from mdhfl.runs.folder import site_settings_path
 
-    experiment = new_run(tmp_path / "run", three_sites, plan=plan)
+    experiment = new_run(tmp_path / "run", three_sites, recipe=recipe)
     path = site_settings_path(tmp_path / "run", "site-1")
     settings = json.loads(path.read_text())
     path.write_text(json.dumps({**settings, "may_share": ["encrypted_weights"]}))
@@ -185,7 +187,7 @@ def test_a_site_that_forbids_it_refuses(tmp_path: Path, three_sites: Path, plan:
 
 def test_an_interrupted_weights_run_continues_with_the_same_numbers(tmp_path: Path, three_sites: Path) -> None:
     whole, _ = run(tmp_path / "a", three_sites, "fedavg", rounds=2)
-    experiment = new_run(tmp_path / "b", three_sites, plan="fedavg", rounds=2, changes=changes_for("fedavg"))
+    experiment = new_run(tmp_path / "b", three_sites, recipe="fedavg", rounds=2, changes=changes_for("fedavg"))
 
     def stop_in_round_2(request: Request, answer: Answer) -> None:
         if request.round == 2 and answer.site == "site-2":

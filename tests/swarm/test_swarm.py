@@ -32,10 +32,10 @@ from mdhfl.site.site import Site
 
 def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -> None:
     fedavg, _ = run(tmp_path / "fedavg", three_sites, "fedavg", rounds=2)
-    swarm, heard = run(tmp_path / "swarm", three_sites, "sl_fedl", rounds=2)
+    swarm, exchanges = run(tmp_path / "swarm", three_sites, "sl_fedl", rounds=2)
     assert without_swarm(swarm) == fedavg  # bit for bit
-    assert all(answer.shared is None for _, answer in heard)  # nothing to the server
-    leaders = [request.lesson.leader for request, _ in heard if request.action == "merge"]  # type: ignore[union-attr]
+    assert all(answer.shared is None for _, answer in exchanges)  # nothing to the server
+    leaders = [request.lesson.leader for request, _ in exchanges if request.action == "merge"]  # type: ignore[union-attr]
     identity = read_run(tmp_path / "swarm")[0].id
     assert leaders == [elect(SITES, experiment=identity, number=r)[0] for r in range(3)]
     ledgers = list(ledgers_of(tmp_path / "swarm").values())

@@ -16,7 +16,7 @@ from mdhfl.swarm.ckks import SecretContext
 
 
 def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path: Path, three_sites: Path) -> None:
-    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
+    experiment, results = start(tmp_path, three_sites, rounds=1, recipe="swarm_fhe")
     errors = []
 
     def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
@@ -46,7 +46,7 @@ def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path:
 
 
 def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, three_sites: Path) -> None:
-    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
+    experiment, results = start(tmp_path, three_sites, rounds=1, recipe="swarm_fhe")
     held: list[tuple[str, set[str]]] = []
 
     def spoil(ask: Any, requests: Mapping[str, Request]) -> Mapping[str, Answer]:
@@ -66,7 +66,7 @@ def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, th
 
 def test_a_ciphertext_of_another_key_is_left_out_by_name(tmp_path: Path, three_sites: Path) -> None:
     """A member with a wrong key finds out by itself: the leader's context is not its keeper's."""
-    experiment, results = start(tmp_path, three_sites, rounds=1, plan="swarm_fhe")
+    experiment, results = start(tmp_path, three_sites, rounds=1, recipe="swarm_fhe")
     order = elect(SITES, experiment=experiment.id, number=0)
 
     def with_another_key(site: Site, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:

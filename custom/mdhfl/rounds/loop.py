@@ -22,24 +22,24 @@ class TooFewSites(RuntimeError):
 class _Server:
     """What a method may use between two rounds, see `methods.method.Server`."""
 
-    plan: Experiment
+    setup: Experiment
     ask: Ask
     number: int
     open_trainer: OpenTrainer
 
     @property
     def experiment(self) -> str:
-        return self.plan.id
+        return self.setup.id
 
     @property
     def sites(self) -> tuple[str, ...]:
-        return self.plan.sites
+        return self.setup.sites
 
     def trainer(self) -> Trainer:
         return self.open_trainer()
 
     def ask_one(self, site: str, action: Action, lesson: Lesson) -> Answer | None:
-        return self.ask({site: self.plan.request(action, number=self.number, lesson=lesson)}).get(site)
+        return self.ask({site: self.setup.request(action, number=self.number, lesson=lesson)}).get(site)
 
 
 def no_trainer() -> Trainer:
@@ -72,7 +72,7 @@ def federate(
         last = _run_round(experiment, dict.fromkeys(experiment.sites, experiment.request("warm_up", number=0)), ask=ask)
         record(last)
     for number in range(last.number + 1, experiment.last_round + 1):
-        server = _Server(plan=experiment, ask=ask, number=last.number, open_trainer=open_trainer)
+        server = _Server(setup=experiment, ask=ask, number=last.number, open_trainer=open_trainer)
         lessons = experiment.method.teach(last, server)
         last = _run_round(experiment, _requests(experiment, number, lessons), ask=ask)
         record(last)
