@@ -10,7 +10,7 @@ import yaml
 from jinja2 import Environment, StrictUndefined
 
 SOURCE = Path(__file__).resolve().parent / "bundles"
-KEYS = ("architecture", "summary", "reference", "packages", "network_def")
+KEYS = ("architecture", "summary", "reference", "packages", "imports", "network_def")
 FILLED_IN = ".j2"
 
 
@@ -29,7 +29,8 @@ def read_network(path: Path) -> dict[str, object]:
 
     Returns:
         name: of its bundle, the file's; architecture: for people; summary: which class, in a phrase; reference: its
-        paper; packages: name to version of what it needs besides MONAI; network_def: YAML text, comments included.
+        paper; packages: name to version of what it needs besides MONAI; imports: of its expressions; network_def: YAML
+        text, comments included.
 
     Raises:
         ValueError: a key is missing or unknown.

@@ -18,6 +18,7 @@ from PIL import Image
 
 from mdhfl.files import shipped_folder
 from mdhfl.learning.bundle import LoadedBundle, built_in_bundles, load_bundle
+from mdhfl.learning.model import Model
 from mdhfl.learning.training import fit
 
 NAMES = built_in_bundles()
@@ -189,6 +190,7 @@ def test_a_bundle_trains_for_one_epoch_on_16_images(name: str, loaded: dict[str,
         ("resnet10", "ResNet10", 0.31, 4.90),
         ("mobilenet_v2", "MobileNetV2", 0.20, 2.23),
         ("resnet12", "ResNet12", 0.31, 4.98),
+        ("efficientnet_lite0", "EfficientNet-Lite0, ImageNet weights", 3.38, 3.38),
     ],
 )
 def test_architecture_and_millions_of_parameters(name: str, architecture: str, small: float, large: float) -> None:
@@ -220,7 +222,7 @@ def test_a_bundle_trains_and_evaluates_with_monai_alone(tmp_path: Path) -> None:
     log = monai_run(bundle, "configs/train.yaml", *data, "--epochs", "1")
     assert "accuracy" in log
     state = torch.load(bundle / "models" / "model.pt", weights_only=True)
-    load_bundle(bundle, num_classes=3, image_size=32, weights=bundle / "models" / "model.pt")
+    Model.open(bundle, num_classes=3, image_size=32, weights=bundle / "models" / "model.pt")
     assert all(isinstance(value, torch.Tensor) for value in state.values())
     monai_run(bundle, "['configs/train.yaml','configs/evaluate.yaml']", *data)
     name, value = (bundle / "eval" / "metrics.csv").read_text(encoding="utf-8").strip().split(",")

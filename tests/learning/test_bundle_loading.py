@@ -64,15 +64,6 @@ def test_a_bundle_of_one_s_own_works_the_same_way(tmp_path: Path) -> None:
     assert (image.dtype, tuple(image.shape)) == (torch.uint8, (3, 24, 24))
 
 
-def test_weights_of_the_same_network_are_loaded(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    first = load_bundle("shufflenet_v2", num_classes=4, image_size=32)
-    torch.save(first.network.state_dict(), tmp_path / "model.pt")
-    second = load_bundle("shufflenet_v2", num_classes=4, image_size=32, weights=tmp_path / "model.pt")
-    for name, value in second.network.state_dict().items():
-        assert torch.equal(value, first.network.state_dict()[name])
-
-
 @pytest.mark.parametrize("name", built_in_bundles())
 def test_built_in_bundles_are_found_by_name(name: str) -> None:
     assert find_bundle(name) == shipped_folder("bundles") / name
@@ -137,26 +128,12 @@ def test_metadata_that_is_not_json(tmp_path: Path) -> None:
     assert "not valid JSON" in error_of(path)
 
 
-class Planted:
-    """An object whose unpickling would run code."""
-
-    def __reduce__(self) -> tuple:
-        return (print, ("unpickled",))
-
-
-@pytest.mark.parametrize("kind", ["missing", "damaged", "another network's", "code"])
-def test_weights_that_cannot_be_used(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "model.pt"
-    if kind == "damaged":
-        path.write_bytes(b"not a checkpoint")
-    elif kind == "another network's":
-        torch.save({"weight": torch.zeros(3)}, path)
-    elif kind == "code":
-        torch.save({"weight": Planted()}, path)
-    with pytest.raises(BundleError, match=r"model\.pt") as caught:
-        load_bundle("shufflenet_v2", num_classes=4, image_size=32, weights=path)
-    assert "\n" not in str(caught.value)
-    assert "unpickled" not in capsys.readouterr().out
+def test_packages_that_a_bundle_needs_are_named(tmp_path: Path) -> None:
+    path = own_bundle(tmp_path / "own", network_def={"_target_": "no_such_package.Net"})
+    metadata = json.loads((path / "configs" / "metadata.json").read_text(encoding="utf-8"))
+    metadata["required_packages_version"]["no-such-package"] = "1.0"
+    (path / "configs" / "metadata.json").write_text(json.dumps(metadata), encoding="utf-8")
+    assert error_of(path).endswith("packages that are not installed: pip install no-such-package")
 
 
 def test_importing_the_module_is_cheap() -> None:

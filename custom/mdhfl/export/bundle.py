@@ -11,7 +11,8 @@ from typing import Any
 
 from mdhfl.export.card import licence_note, model_card
 from mdhfl.export.facts import WHICH, Facts, gather_facts
-from mdhfl.learning.bundle import BundleError, find_bundle, first_line, load_weights
+from mdhfl.learning.bundle import BundleError, find_bundle, first_line
+from mdhfl.learning.weights_file import load_weights
 
 CONFIGS = (".yaml", ".yml", ".json", ".conf")
 EVALUATED = "$@%"  # MONAI evaluates strings that begin so

@@ -79,20 +79,16 @@ def find_bundle(name_or_path: str | Path) -> Path:
     return path.resolve()
 
 
-def load_bundle(
-    name_or_path: str | Path, *, num_classes: int, image_size: int, weights: Path | None = None
-) -> LoadedBundle:
+def load_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int) -> LoadedBundle:
     """Build a bundle's network, optimiser and transforms. Initial weights come from torch's global generator.
 
     Args:
         name_or_path: see `find_bundle`.
         num_classes: C.
         image_size: S in pixels.
-        weights: a state_dict to start from.
 
     Raises:
-        BundleError: the bundle is missing, incomplete, gives another number of classes, cannot take the size, or the
-            weights are not its own.
+        BundleError: the bundle is missing, incomplete, gives another number of classes, or cannot take the size.
     """
     from mdhfl.learning.transforms import PlainTransforms, TransformError
 
@@ -114,8 +110,6 @@ def load_bundle(
         raise BundleError(f"{_place(folder)}: {error}") from error
     elementwise = _without_meta(intensity)
     _check_network(network, folder=folder, num_classes=num_classes, image_size=image_size, intensity=elementwise)
-    if weights is not None:
-        load_weights(network, weights, what=f"bundle {folder.name}")
     return LoadedBundle(
         name=folder.name,
         architecture=architecture_of(folder),
@@ -130,30 +124,6 @@ def load_bundle(
     )
 
 
-def load_weights(network: "torch.nn.Module", weights: Path, *, what: str) -> None:
-    """Load a state_dict, read without pickle, into a network; every name and shape must fit.
-
-    Args:
-        network: receives the weights.
-        weights: a file that `torch.save` wrote from a state_dict.
-        what: named in errors.
-
-    Raises:
-        BundleError: the file is missing or damaged, holds other objects, or belongs to another network.
-    """
-    import torch
-
-    if not weights.is_file():
-        raise BundleError(f"{what}: no weights at {weights}")
-    try:
-        network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch raises RuntimeError, UnpicklingError, EOFError, TypeError, ...
-        raise BundleError(
-            f"{what}: {weights}: expected a state_dict of this network with this number of classes, "
-            f"got {first_line(error)}"
-        ) from error
-
-
 def verify_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int) -> list[str]:
     """Return what is wrong with a bundle, in words; nothing if it can be used."""
     try:
@@ -165,6 +135,23 @@ def verify_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int
 
 def architecture_of(folder: Path) -> str:
     """Return the architecture that a bundle's metadata names, else the folder's name."""
+    return str(_metadata(folder).get("architecture", folder.name))
+
+
+def missing_packages(folder: Path) -> list[str]:
+    """Return the packages that a bundle's metadata requires and that are not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    missing = []
+    for package in _metadata(folder).get("required_packages_version", {}):
+        try:
+            version(package)
+        except PackageNotFoundError:
+            missing.append(package)
+    return missing
+
+
+def _metadata(folder: Path) -> dict[str, Any]:
     import json
 
     path = folder / METADATA
@@ -172,7 +159,7 @@ def architecture_of(folder: Path) -> str:
         metadata = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: not valid JSON ({error})") from error
-    return str(metadata.get("architecture", folder.name)) if isinstance(metadata, dict) else folder.name
+    return metadata if isinstance(metadata, dict) else {}
 
 
 def first_line(error: BaseException) -> str:
@@ -216,7 +203,10 @@ def _build(parser: "ConfigParser", key: str, *, folder: Path) -> Any:
     try:
         return parser.get_parsed_content(key)
     except Exception as error:  # a bundle is code: it raises what it likes
-        raise BundleError(f"{_place(folder)}: {key} cannot be built ({first_line(error)})") from error
+        missing = missing_packages(folder)
+        way_out = f"; its metadata asks for packages that are not installed: pip install {' '.join(missing)}"
+        reason = f"{key} cannot be built ({first_line(error)}){way_out if missing else ''}"
+        raise BundleError(f"{_place(folder)}: {reason}") from error
 
 
 def _without_meta(transform: Callable[[Any], Any]) -> Callable[[Any], Any]:

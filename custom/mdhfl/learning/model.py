@@ -59,6 +59,7 @@ class Model:
         device: str = "cpu",
         seed: int | None = None,
         averaging: float = 0.0,
+        weights: Path | None = None,
     ) -> "Model":
         """Build a bundle's network on a device.
 
@@ -69,17 +70,21 @@ class Model:
             device: "cpu", "cuda" or "cuda:<n>".
             seed: of the initial weights; torch's global generator as it is if None.
             averaging: decay per step of the averaged weights that answer; 0 for none: the network itself answers.
+            weights: a state_dict to start from instead, see `weights_file.start_from`.
 
         Raises:
-            BundleError: the bundle is missing, incomplete, or does not fit.
+            BundleError: the bundle is missing, incomplete, or does not fit; or the weights are not its own.
         """
         import torch
 
         from mdhfl.learning.averaging import AveragedNetwork
+        from mdhfl.learning.weights_file import start_from
 
         if seed is not None:
             torch.manual_seed(seed)
         loaded = load_bundle(bundle, num_classes=num_classes, image_size=image_size)
+        if weights is not None:
+            start_from(loaded.network, weights, what=f"bundle {loaded.name}")
         loaded.network.to(device).to(memory_format=torch.channels_last)
         averaged = AveragedNetwork(loaded.network, decay=averaging) if averaging else None
         return cls(bundle=loaded, image_size=image_size, num_classes=num_classes, averaged=averaged)

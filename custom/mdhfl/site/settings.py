@@ -23,6 +23,7 @@ class SiteSettings:
         may_share: what may leave the site beside its scores: "knowledge", "encrypted_weights", "weights". A method that
             shares anything else is refused.
         withhold: what the site does not say though its method asks for it: "competences".
+        weights: a state_dict that the network starts from, of the site's own bundle; None for random weights.
         methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs at the site.
     """
 
@@ -36,6 +37,7 @@ class SiteSettings:
     may_share: tuple[str, ...] = ("knowledge",)
     methods: tuple[str, ...] = ()
     withhold: tuple[str, ...] = ()
+    weights: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values as in site.json."""
@@ -48,6 +50,7 @@ class SiteSettings:
             "device": self.device,
             "threads": self.threads,
             "may_share": list(self.may_share),
+            **({"weights": str(self.weights)} if self.weights else {}),
             **({"methods": list(self.methods)} if self.methods else {}),
             **({"withhold": list(self.withhold)} if self.withhold else {}),
         }
@@ -81,4 +84,5 @@ def read_site_settings(path: Path) -> SiteSettings:
         may_share=tuple(values.get("may_share", ["knowledge"])),
         methods=tuple(values.get("methods", [])),
         withhold=tuple(values.get("withhold", [])),
+        weights=resolved("weights") if "weights" in values else None,
     )

@@ -77,6 +77,7 @@ class Opened:
             num_classes=model.num_classes,
             image_size=model.image_size,
             device=self.settings.device,
+            weights=self.settings.weights,
         )
 
 
@@ -97,6 +98,7 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
         device=settings.device,
         seed=seed,
         averaging=method.average_decay(),
+        weights=settings.weights,
     )
     how = model.how_to_read(cache=surroundings.cache)
     private = load_private_set(settings.data, **how)
