@@ -23,12 +23,22 @@ def _start(folder: Path) -> Rows:
 
 def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
     """Return every measurement by the name of its table."""
-    from benchmarks import comparison, encryption, flare_cost, literal_round, memory, teaching, training_step
+    from benchmarks import (
+        comparison,
+        encryption,
+        flare_cost,
+        literal_round,
+        mdhfl_plus,
+        memory,
+        teaching,
+        training_step,
+    )
 
     return {
         "training_step": training_step.measure,
         "memory": memory.measure,
         "literal_round": lambda: literal_round.measure(folder / "round"),
+        "mdhfl_plus": mdhfl_plus.measure,
         "teaching": teaching.measure,
         "encryption": encryption.measure,
         "comparison": lambda: comparison.measure(folder / "comparison"),

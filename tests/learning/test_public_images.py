@@ -5,12 +5,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 
 from mdhfl.learning.averaging import AveragedNetwork
 from mdhfl.learning.crossfit import competences_of
+from mdhfl.learning.model import Model
 from mdhfl.learning.normalisation import batch_statistics
 from mdhfl.learning.stain import FAINTEST, restained, stain_of
-from mdhfl.learning.training import Companion, fit
+from mdhfl.learning.training import Companion, fit, predict
 from mdhfl.learning.views import views_of
 
 
@@ -119,6 +121,41 @@ def test_the_averaged_network_is_the_literal_average_over_steps() -> None:
     assert not any(parameter.requires_grad for parameter in average.network.parameters())
     with pytest.raises(ValueError, match="expected from 0 to below 1, got 1"):
         AveragedNetwork(network, decay=1)
+
+
+def test_the_averaged_network_measures_its_statistics_anew() -> None:
+    """The running statistics become the mean of the batches' own, with the averaged weights; nothing else changes."""
+    model = Model.open("resnet10", num_classes=3, image_size=32, seed=0, averaging=0.9)
+    assert model.averaged is not None
+    images = torch.randint(0, 255, (257, 3, 32, 32), dtype=torch.uint8)  # batches of 256 and of 1, which is left out
+    before = {name: value.clone() for name, value in model.answering.state_dict().items()}
+    model.settle(images)
+    first = next(layer for layer in model.answering.modules() if isinstance(layer, torch.nn.BatchNorm2d))
+    x = model.bundle.intensity_transform(images[:256]).contiguous(memory_format=torch.channels_last)
+    seen = next(layer for layer in model.answering.modules() if isinstance(layer, torch.nn.Conv2d))(x)
+    torch.testing.assert_close(first.running_mean, seen.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(first.running_var, seen.var(dim=(0, 2, 3)), rtol=1e-3, atol=0)
+    assert first.momentum == 0.1
+    assert not any(module.training for module in model.answering.modules())
+    for name, value in model.answering.state_dict().items():
+        assert "running" in name or "num_batches" in name or torch.equal(value, before[name]), name
+
+
+def test_a_network_that_answers_itself_keeps_its_statistics() -> None:
+    model = Model.open("resnet10", num_classes=3, image_size=32, seed=0)
+    before = {name: value.clone() for name, value in model.network.state_dict().items()}
+    model.settle(torch.randint(0, 255, (8, 3, 32, 32), dtype=torch.uint8))
+    assert all(torch.equal(value, before[name]) for name, value in model.network.state_dict().items())
+
+
+@pytest.mark.parametrize("count", [1, 2, 255, 256, 257, 1000])
+def test_the_order_of_the_images_does_not_matter_to_their_answers(count: int) -> None:
+    """Each batch runs through all images, so that own statistics are those of all; answers keep the images' order."""
+    network = torch.nn.Flatten()
+    images = torch.arange(count, dtype=torch.int64).remainder(256).to(torch.uint8).reshape(count, 1, 1, 1)
+    network.register_parameter("unused", torch.nn.Parameter(torch.zeros(1)))
+    answers = predict(network, images=images, intensity=Tensor.float)
+    assert torch.equal(answers[:, 0], images.float()[:, 0, 0, 0])
 
 
 def test_a_joint_step_is_the_literal_sum_of_both_losses() -> None:
