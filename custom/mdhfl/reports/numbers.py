@@ -87,6 +87,7 @@ def report_data(
                     "federation": each.federation,
                     "sharing": each.sharing.label,
                     "alone": each.alone.label,
+                    "verdict": each.verdict,
                     "scores": {score: each.rows(score) for score in HEADLINES},
                 }
                 for each in comparisons

@@ -20,6 +20,7 @@ from mdhfl.reports.figures import (
     shorten,
 )
 from mdhfl.reports.gallery import Gallery, Picture
+from mdhfl.reports.groups import is_alone
 from mdhfl.reports.runs import Federation, Run, mean_of, number_or_none
 from mdhfl.server.results import seconds_of
 
@@ -118,7 +119,7 @@ def divergence_view(run: Run, *, gallery: Gallery, prefix: str) -> dict[str, Any
 
 
 def _why_no_divergence(run: Run) -> str:
-    if run.method == "local":
+    if is_alone(run.method):
         return "Local only: sites share no knowledge, so there is no divergence to measure."
     shares = METHODS[run.method].shares if run.method in METHODS else None
     if shares != "probabilities":
