@@ -32,6 +32,7 @@ def write_federation(
     server: int = 0,
     size: int = 32,
     seed: int = 0,
+    grey_public: bool = False,
 ) -> Path:
     """Write a federation folder and return it."""
     random = np.random.default_rng(seed)
@@ -39,10 +40,10 @@ def write_federation(
     for site in sites:
         parts = {"training": training, "validation": testing, "test": testing}
         described[site] = {**parts, "digest": _write_site(folder / "sites" / site, parts, random=random, size=size)}
-    shown = [
-        _write_image(folder / "public", i, draw(int(random.integers(len(CLASSES))), random=random, size=size))
-        for i in range(public)
-    ]
+    shown = []
+    for i in range(public):
+        pixels = draw(int(random.integers(len(CLASSES))), random=random, size=size)
+        shown.append(_write_image(folder / "public", i, pixels[..., :1].repeat(3, axis=2) if grey_public else pixels))
     public_digest = _digest([item["digest"] for item in shown])
     _write_json(folder / "public" / "datalist.json", {"version": 1, "public": shown})
     _write_set_card(folder / "public", count=public, digest=public_digest, size=size)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from mdhfl.losses import generalised_cross_entropy, log_prior, prior_adjusted
 from mdhfl.methods.mdhfl_plus import MdhflPlus
+from mdhfl.reports.write import write_report
 from mdhfl.runs.folder import site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import Results
@@ -202,6 +203,9 @@ def test_a_site_may_withhold_its_competences(tmp_path: Path, three_sites: Path) 
         on_answer=lambda q, a: told.update({a.site: a.shared.competences is not None}) if a.shared else None,  # type: ignore[attr-defined]
     )
     assert told == {"site-1": True, "site-2": False, "site-3": True}
+    page = write_report([tmp_path], out=tmp_path / "report").read_text(encoding="utf-8")
+    assert page.count("withholds its competences and counts as the other sites do on average") == 1
+    assert "site-2 withholds its competences" in page
 
 
 @pytest.mark.parametrize(
@@ -212,6 +216,35 @@ def test_small_public_sets_and_switched_off_parts_work(tmp_path: Path, public: i
     federation = write_federation(tmp_path / "fed", public=public, training=12)
     rows, _ = run(tmp_path / "run", federation, "mdhfl_plus", rounds=1, changes={**QUICK, **changes})
     assert all(row["status"] == "ok" for row in rows)
+
+
+def test_a_site_with_one_class_and_a_class_without_a_site_work(tmp_path: Path) -> None:
+    """Three classes in the federation; site-1 has labels of the first alone, and nobody has one of the last."""
+    federation = write_federation(tmp_path / "fed", training=12)
+    for site in ("site-1", "site-2"):
+        path = federation / "sites" / site / "datalist.json"
+        datalist = json.loads(path.read_text())
+        for item in datalist["training"]:
+            item["label"] = 0 if site == "site-1" else min(item["label"], 1)
+        path.write_text(json.dumps(datalist))
+    rows, exchanges = run(tmp_path / "run", federation, "mdhfl_plus", rounds=1, changes=QUICK)
+    assert all(row["status"] == "ok" for row in rows)
+    assert all(row["losses"]["align"] is not None for row in rows if row["round"] == 1)
+    told = [answer.shared for _, answer in exchanges if isinstance(answer.shared, Knowledge)]
+    assert {shared.site for shared in told} == {"site-1", "site-2"}
+    for shared in told:
+        assert shared.competences is not None
+        assert shared.competences[2] == 0  # nobody's out-of-fold answers agree with labels that nobody has
+        assert np.isfinite(shared.values).all()
+
+
+def test_grey_public_images_work_with_coloured_private_ones(tmp_path: Path) -> None:
+    federation = write_federation(tmp_path / "fed", training=12, grey_public=True)
+    rows, exchanges = run(tmp_path / "run", federation, "mdhfl_plus", rounds=1, changes=QUICK)
+    assert all(row["status"] == "ok" for row in rows)
+    told = [answer.shared for _, answer in exchanges if isinstance(answer.shared, Knowledge)]
+    assert len(told) >= 2
+    assert all(np.isfinite(shared.values).all() for shared in told)
 
 
 def test_a_bundle_without_batch_normalisation_works(tmp_path: Path, federation: Path) -> None:

@@ -82,6 +82,11 @@ class Run:
         about = self.summary["sites"].get(site, {})
         return str(about.get("architecture") or about.get("bundle") or bundle or "unknown")
 
+    def withheld(self) -> dict[str, list[str]]:
+        """Return site -> what it keeps to itself, for the sites that do."""
+        told = {site: ((self.last_row(site) or {}).get("about") or {}).get("withheld") for site in self.sites}
+        return {site: list(names) for site, names in told.items() if names}
+
     def problems(self) -> list[tuple[int, str, str]]:
         """Return (round, site, reason) of every refused answer, and of every answer missing from a recorded round."""
         found = [

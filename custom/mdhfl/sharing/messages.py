@@ -89,6 +89,7 @@ class About:
         missing_classes: without a training image.
         layout: of the network's weights, see `Weights`.
         merged_by: who led the merge that this round began with; empty if none reached the site.
+        withheld: what the site keeps to itself though methods ask for it, see `SiteSettings.withhold`.
     """
 
     bundle: str
@@ -98,10 +99,11 @@ class About:
     missing_classes: tuple[str, ...]
     layout: str
     merged_by: str = ""
+    withheld: tuple[str, ...] = ()
 
     def to_plain(self) -> dict[str, Any]:
         """Return plain values."""
-        return {**asdict(self), "missing_classes": list(self.missing_classes)}
+        return {**asdict(self), "missing_classes": list(self.missing_classes), "withheld": list(self.withheld)}
 
     @classmethod
     def from_plain(cls, values: Any) -> "About":
@@ -115,6 +117,7 @@ class About:
             missing_classes=names(values["missing_classes"], what="about's missing_classes"),
             layout=text(values["layout"], what="about's layout"),
             merged_by=text(values["merged_by"], what="about's merged_by"),
+            withheld=names(values["withheld"], what="about's withheld"),
         )
 
 

@@ -207,6 +207,7 @@ class SiteRound:
             training_images=len(private.training.labels),
             missing_classes=private.missing_classes,
             layout=self.opened.model.layout,
+            withheld=self.opened.settings.withhold,
         )
 
     def _seed(self, purpose: str) -> int:
