@@ -94,8 +94,9 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
 
     from mdhfl.jobs import RECIPES
     from mdhfl.rounds.experiment import Experiment
+    from mdhfl.sharing.accounts import About, Cost, Losses, Validation
     from mdhfl.sharing.knowledge import Knowledge
-    from mdhfl.sharing.messages import About, Answer, Cost, Losses, Validation
+    from mdhfl.sharing.messages import Answer
     from mdhfl.sharing.teaching import weighted_sum
 
     flare_decomposers.register()

@@ -22,6 +22,7 @@ from mdhfl.export.bundle import export_bundle
 from mdhfl.export.facts import crop_of
 from mdhfl.files import shipped_folder
 from mdhfl.learning.bundle import BundleError, load_bundle
+from mdhfl.learning.weights_file import load_weights
 from mdhfl.preprocessing.raw.cropping import square
 from mdhfl.preprocessing.raw.reading import decode_rgb
 from mdhfl.runs.folder import checkpoint_path
@@ -90,7 +91,7 @@ def test_the_weights_are_a_plain_state_dict_of_the_site_s_model(run: Path, tmp_p
     expected = torch.load(path, weights_only=True)["model"]
     assert list(written) == list(expected)
     assert all(torch.equal(written[name], expected[name]) for name in expected)
-    load_bundle(out, num_classes=3, image_size=32, weights=out / "models" / "model.pt")
+    load_weights(load_bundle(out, num_classes=3, image_size=32).network, out / "models" / "model.pt", what="a test")
 
 
 def test_metadata_names_classes_scores_and_provenance(run: Path, tmp_path: Path) -> None:
@@ -259,7 +260,8 @@ def test_it_runs_from_any_folder(run: Path, tmp_path: Path) -> None:
 
 def as_prepared(bundle: Path, paths: list[Path]) -> np.ndarray:
     """Return what the model says of images that went through `mdhfl prepare`'s reading and cropping."""
-    loaded = load_bundle(bundle, num_classes=3, image_size=32, weights=bundle / "models" / "model.pt")
+    loaded = load_bundle(bundle, num_classes=3, image_size=32)
+    load_weights(loaded.network, bundle / "models" / "model.pt", what="a test")
     pixels = np.stack([square(decode_rgb(path.read_bytes()), crop=0.7, size=32) for path in paths])
     with torch.inference_mode():
         batch = loaded.intensity_transform(torch.from_numpy(pixels.transpose(0, 3, 1, 2).copy()))

@@ -4,8 +4,9 @@ import numpy as np
 
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.rounds.experiment import Experiment
+from mdhfl.sharing.accounts import About, Validation
 from mdhfl.sharing.knowledge import Knowledge
-from mdhfl.sharing.messages import About, Answer, Request, Validation
+from mdhfl.sharing.messages import Answer, Request
 
 EXPERIMENT = Experiment(
     id="e",

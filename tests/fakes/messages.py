@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.knowledge import Knowledge, Subject
-from mdhfl.sharing.messages import Answer, Losses, Request
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.teaching import Teaching
 
 SUBJECT = Subject(kind="probabilities", public_digest="a" * 64, public_count=852, classes=tuple("abcdefghijklm"))

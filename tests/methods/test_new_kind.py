@@ -23,9 +23,10 @@ from mdhfl.runs.folder import RunOptions, create_run
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.runs.recipe import Recipe
 from mdhfl.server.results import Results
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError, array, record
 from mdhfl.sharing.exchange import Round
-from mdhfl.sharing.messages import Answer, Losses, Request
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 
 # What stands from here to the next line of hyphens would be the one file.

@@ -9,9 +9,10 @@ from fakes.answers import ABOUT, EXPERIMENT, answer_of
 
 from mdhfl.methods.sl_fedl import SlFedl
 from mdhfl.rounds.loop import TooFewSites, federate
+from mdhfl.sharing.accounts import About
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge
-from mdhfl.sharing.messages import About, Answer, Request
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.turns import MergeTurn
 
 

@@ -3,8 +3,9 @@
 import numpy as np
 from fakes.messages import SUBJECT, VALUES, answer, request
 
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.knowledge import Knowledge
-from mdhfl.sharing.messages import Answer, Losses, Request
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.packing import payload_bytes
 
 

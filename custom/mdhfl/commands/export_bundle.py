@@ -22,12 +22,11 @@ Whoever gets the folder needs MONAI, not mdhfl:
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write; must not exist.")
 @click.option(
     "--which",
-    type=click.Choice(["best", "last"]),
-    default="best",
-    show_default=True,
-    help="The model that was best on the site's validation images, or that of the last round.",
+    type=click.Choice(["best", "last", "alone"]),
+    help="The model that was best on the site's validation images, that of the last round, or, of a run with a "
+    "control, the twin that trained alone.  [default: best; alone, where sharing did harm beyond the noise]",
 )
-def export_bundle_command(run: Path, site: str, out: Path, which: str) -> None:
+def export_bundle_command(run: Path, site: str, out: Path, which: str | None) -> None:
     """Write a site's model as a self-contained MONAI bundle.
 
     RUN is the folder of a finished run. The bundle holds the weights, the class names, a model card with the scores

@@ -20,14 +20,14 @@ INTENDED_USE = "Research only. Not a medical device: not for diagnosis, treatmen
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
 
-def export_bundle(run_folder: Path, *, site: str, out: Path, which: str = "best") -> Path:
+def export_bundle(run_folder: Path, *, site: str, out: Path, which: str | None = None) -> Path:
     """Write a site's model as a MONAI bundle: its configurations, weights, class names, model card and licences.
 
     Args:
         run_folder: of a finished run.
         site: one of its sites.
         out: the folder to write; it must not exist.
-        which: "best" on the site's validation part, or "last".
+        which: "best" on the site's validation part, "last", or "alone"; None: see `gather_facts`.
 
     Returns:
         The folder.
@@ -36,7 +36,7 @@ def export_bundle(run_folder: Path, *, site: str, out: Path, which: str = "best"
         ValueError: unknown site, unfinished run, `out` exists, or a class name that a MONAI bundle cannot hold.
         BundleError: the site's bundle has no inference.yaml, or the weights do not fit it.
     """
-    if which not in WHICH:
+    if which not in (None, *WHICH):
         raise ValueError(f"which: expected {' or '.join(WHICH)}, got {which!r}")
     if out.exists():
         raise ValueError(f"{out}: exists already; give another --out or delete it")
@@ -77,7 +77,7 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
             shutil.copy(path, draft / "configs" / path.name)
     _copy_code(draft, bundle)
     values = {"num_classes": len(facts.classes), "image_size": facts.image_size}
-    for name, own in (("train.yaml", {}), ("inference.yaml", {"crop": facts.crop})):
+    for name, own in (("train.yaml", {}), ("inference.yaml", {"crop": facts.crop, "prior": facts.prior})):
         path = draft / "configs" / name
         path.write_text(_with_values(path.read_text(encoding="utf-8"), {**values, **own}), encoding="utf-8")
     path = draft / "configs" / "metadata.json"

@@ -15,7 +15,7 @@ from mdhfl.runs.folder import checkpoint_path, read_federation, read_run, site_s
 from mdhfl.server.results import read_rows
 from mdhfl.site.settings import read_site_settings
 
-WHICH = ("best", "last")
+WHICH = ("best", "last", "alone")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,12 +24,14 @@ class Facts:
 
     Attributes:
         site: whose model it is.
-        which: "best" on validation, or "last".
+        which: "best" on validation, "last", or "alone": the twin that learned from nobody.
+        why: why this one, where nobody asked for it; else empty.
         round: after which round.
         bundle: name or path of the site's bundle.
         architecture: for people.
         parameters: how many the network has.
         model: the state_dict.
+        prior: of each class, to be added to the logits for images of the site's own mix; None if there is none.
         classes: in the order of the model's answers.
         image_size: pixels.
         crop: as in `mdhfl.preprocessing.raw.cropping.crop_side`; None also where the site's sources were cropped in
@@ -53,11 +55,13 @@ class Facts:
 
     site: str
     which: str
+    why: str
     round: int
     bundle: str
     architecture: str
     parameters: int
     model: Mapping[str, Any]
+    prior: tuple[float, ...] | None
     classes: tuple[str, ...]
     image_size: int
     crop: float | None
@@ -82,8 +86,14 @@ class Facts:
         return {**{name: getattr(self, name) for name in names}, "public_digest": self.public_digest}
 
 
-def gather_facts(run_folder: Path, *, site: str, which: str) -> Facts:
+def gather_facts(run_folder: Path, *, site: str, which: str | None) -> Facts:
     """Read a finished run and its federation.
+
+    Args:
+        run_folder: of the run.
+        site: one of its sites.
+        which: one of WHICH; None for the model that is best on validation, or, where the run has a control and sharing
+            did harm by more than the noise of that estimate, for the twin that trained alone.
 
     Raises:
         ValueError: no run, not finished, no such site, or the site has no model.
@@ -93,22 +103,26 @@ def gather_facts(run_folder: Path, *, site: str, which: str) -> Facts:
         raise ValueError(f"--site: no {site!r} in {run_folder}; its sites are {', '.join(experiment.sites)}")
     summary = _read_summary(run_folder)
     said = summary["sites"].get(site, {})
+    which, why = (which, "") if which else _least_harm(run_folder, site=site)
     path = checkpoint_path(run_folder, experiment=experiment, site=site, which=which)
     if not path.is_file():
         reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
         raise ValueError(f"{path}: {site} has no {which} model" + (f": {reasons[-1]}" if reasons else ""))
     checkpoint = load_tensors(path)
-    scored = _test_scores(run_folder, said, site=site, number=int(checkpoint["round"]))
+    scored = _test_scores(run_folder, said, site=site, number=int(checkpoint["round"]), alone=which == "alone")
+    prior = checkpoint.get("prior")
     federation = read_federation(Path(record["federation"]))
     card = _read_card(read_site_settings(site_settings_path(run_folder, site)).data / "card.json")
     return Facts(
         site=site,
         which=which,
+        why=why,
         round=int(checkpoint["round"]),
         bundle=record["sites"][site]["bundle"],
         architecture=str(said.get("architecture", record["sites"][site]["bundle"])),
         parameters=int(said.get("parameters", 0)),
         model=checkpoint["model"],
+        prior=None if prior is None else tuple(prior.tolist()),
         scores={name: scored.get(name) for name in SCORES},
         recall=tuple(scored.get("recall") or [None] * len(experiment.classes)),
         engine=record["engine"],
@@ -151,13 +165,27 @@ def crop_of(arguments: Mapping[str, Any], *, sources: Sequence[str]) -> float | 
     return found.pop() if len(found) == 1 else None
 
 
-def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, number: int) -> dict[str, Any]:
+def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, number: int, alone: bool) -> dict[str, Any]:
     """Return the scores of a round on the clean test part, from the round's row or else from the summary."""
-    for row in read_rows(run_folder / "results.jsonl"):
-        if row.get("site") == site and row.get("round") == number and row.get("status") == "ok":
-            return dict(row["test"])
+    for row in _rows_of(run_folder, site=site):
+        if row["round"] == number:
+            return dict(row["control"]["test"] if alone else row["test"])
     best = said.get("best", {})
     return dict(best) if best.get("round") == number else {}
+
+
+def _least_harm(run_folder: Path, *, site: str) -> tuple[str, str]:
+    """Return which model to take, and why if it is not the best on validation."""
+    control = next((row["control"] for row in _rows_of(run_folder, site=site)[-1:] if row.get("control")), None)
+    if control is None or control["high"] >= 0:
+        return "best", ""
+    points = "{difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f})".format(**control)
+    return "alone", f"sharing changed the macro-F1 on this site's validation images by {points}"
+
+
+def _rows_of(run_folder: Path, *, site: str) -> list[dict[str, Any]]:
+    rows = read_rows(run_folder / "results.jsonl")
+    return [row for row in rows if row.get("site") == site and row.get("status") == "ok"]
 
 
 def _read_summary(run_folder: Path) -> dict[str, Any]:

@@ -258,14 +258,21 @@ class Model:
             )
         self.load_state(unflatten(values, like=self.network.state_dict()))
 
-    def restore(
-        self, state: Mapping[str, Any], *, optimizer: Mapping[str, Any], averaged: Mapping[str, Any] | None
-    ) -> None:
-        """Go on where a model of the same bundle stood."""
-        self.load_state(state)
-        self.bundle.optimizer.load_state_dict(dict(optimizer))
-        if self.averaged is not None and averaged is not None:
-            self.averaged.network.load_state_dict(dict(averaged))
+    def state(self) -> dict[str, Any]:
+        """Return what `restore` needs to go on: the state of the network, the optimiser and the average, if any."""
+        averaged = None if self.averaged is None else self.averaged.network.state_dict()
+        return {
+            "model": self.network.state_dict(),
+            "optimizer": self.bundle.optimizer.state_dict(),
+            "averaged": averaged,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on where a model of the same bundle stood when it gave its `state`."""
+        self.load_state(state["model"])
+        self.bundle.optimizer.load_state_dict(dict(state["optimizer"]))
+        if self.averaged is not None and state["averaged"] is not None:
+            self.averaged.network.load_state_dict(dict(state["averaged"]))
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Replace the whole state of the network, and of its average."""

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from mdhfl.methods.method import Learner, Method, Server
 from mdhfl.methods.parameters import parameter
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, check_knowledge
-from mdhfl.sharing.messages import Answer, Losses, Request
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.teaching import Teaching, weighted_sum
 

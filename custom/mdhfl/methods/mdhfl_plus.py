@@ -20,9 +20,9 @@ from mdhfl.methods.knowledge_method import KnowledgeMethod
 from mdhfl.methods.local_plus import LocalPlus
 from mdhfl.methods.method import Learner
 from mdhfl.methods.parameters import parameter
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.competence import ClassTeaching, class_teacher, class_weighted_sum
 from mdhfl.sharing.knowledge import Knowledge
-from mdhfl.sharing.messages import Losses
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.teaching import Teaching
 
@@ -44,6 +44,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     competence_epochs: int = parameter(4, "epochs of each fold that estimates competences; 0: all alike", at_least=0)
     competence_power: float = parameter(1.0, "to which competences are raised; above 1: experts speak more", at_least=0)
     include_own: bool = parameter(True, "whether a site's own answers stay in its teacher")
+    control: bool = parameter(False, "whether each site trains a twin alone beside, to tell what sharing brings it")
     patience: float = parameter(0.0, "share of the last answers in what a site shares", at_least=0, at_most=0.99)
 
     title: ClassVar[str] = "MDH-FL+"
@@ -53,6 +54,9 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
 
     def question_views(self) -> int:
         return self.views
+
+    def trains_twin(self) -> bool:
+        return self.control
 
     def express(self, logits: "Tensor") -> "Tensor":
         return (logits / self.temperature).softmax(dim=1)

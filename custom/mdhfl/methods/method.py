@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.methods.parameters import check_parameters, parameter
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Kind
-from mdhfl.sharing.messages import Action, Answer, Losses, Request
+from mdhfl.sharing.messages import Action, Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.weights import Merged, Weights
 
@@ -182,6 +183,10 @@ class Method(ABC):
         return 1
 
     # at a site
+
+    def trains_twin(self) -> bool:
+        """Return whether each site also trains a twin that learns from nobody, to tell what sharing brings."""
+        return False
 
     def average_decay(self) -> float:
         """Return the decay per step of the averaged weights that answer; 0 for none."""

@@ -9,9 +9,10 @@ from typing import Any, ClassVar
 
 from mdhfl.methods.method import Learner, Server
 from mdhfl.methods.weights_method import WeightsMethod
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
-from mdhfl.sharing.messages import Answer, Losses, Request
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.turns import Member, MergeTurn, elect
 

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from mdhfl.methods.method import Learner, Method, Server
 from mdhfl.methods.parameters import parameter
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
-from mdhfl.sharing.messages import Answer, Losses, Request
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.weights import Merged, Weights, check_weights, layouts_of, mean_by_layout
 

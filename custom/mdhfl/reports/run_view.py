@@ -212,6 +212,28 @@ def recall_rows(run: Run, *, federation: Federation) -> list[dict[str, Any]]:
     return rows
 
 
+def control_rows(run: Run) -> list[dict[str, Any]]:
+    """Return a row per site with a twin that trained alone: what sharing brought it, on its own images."""
+    rows = []
+    for site in run.sites:
+        row = run.last_row(site) or {}
+        if control := row.get("control"):
+            ours, alone = row["test"], control["test"]
+            gains = zip(run.classes, ours["recall"], alone["recall"], strict=False)
+            rows.append(
+                {
+                    "site": site,
+                    **{name: control[name] for name in ("difference", "low", "high")},
+                    "harmed": control["high"] < 0,
+                    "helped": control["low"] > 0,
+                    "sharing": ours["macro_f1"],
+                    "alone": alone["macro_f1"],
+                    "recalls": [(name, a - b) for name, a, b in gains if a is not None and b is not None],
+                }
+            )
+    return rows
+
+
 def costs(run: Run, *, gallery: Gallery, prefix: str) -> list[Picture]:
     """Draw seconds by phase, and bytes each way, per site."""
     seconds = {site: _phase_sums(run, site) for site in run.sites}

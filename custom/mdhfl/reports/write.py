@@ -15,6 +15,7 @@ from mdhfl.reports.numbers import report_data, score_rows, summary_rows, to_csv
 from mdhfl.reports.page import render_page
 from mdhfl.reports.run_view import (
     confusions,
+    control_rows,
     cost_rows,
     costs,
     curves,
@@ -117,6 +118,7 @@ def _run_view(
         "lacking": any(missing.values()),
         "recall": recall_rows(run, federation=federation),
         "cost_rows": cost_rows(run),
+        "control": control_rows(run),
         "problems": run.problems(),
         "detailed": detailed,
         "curves": curves(run, gallery=gallery, prefix=prefix, colours=colours) if detailed and run.rows else [],

@@ -12,9 +12,10 @@ import numpy as np
 from mdhfl.files import write_atomically, write_json
 from mdhfl.metrics import HEADLINES, SCORES, scores_from
 from mdhfl.rounds.experiment import Experiment
+from mdhfl.sharing.accounts import About, Control
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, divergence
-from mdhfl.sharing.messages import About, Answer
+from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.packing import pack, payload_bytes, unpack
 from mdhfl.sharing.records import Shared, tagged, untagged
 
@@ -139,6 +140,17 @@ def _row(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) 
         },
         "best": answer.best,
         "about": answer.about.to_plain(),
+        **({"control": _control(answer.control)} if answer.control else {}),
+    }
+
+
+def _control(control: Control) -> dict[str, Any]:
+    """Return how a site's twin does, and what sharing brought, as in a row."""
+    scores = scores_from(control.confusion, ece=control.test_ece)
+    return {
+        "validation": asdict(control.validation),
+        "test": {name: getattr(scores, name) for name in (*SCORES, "recall", "confusion")},
+        **{name: getattr(control, name) for name in ("difference", "low", "high")},
     }
 
 

@@ -11,13 +11,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, array, count, names, number, record, text
+from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation, square
+from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, count, number, record, text
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.records import Lesson, Shared, tagged, untagged
 
 Action = Literal["warm_up", "learn", "adopt", "merge", "finish"]
-PHASES = ("align", "train", "score", "share", "merge", "encrypt", "decrypt")  # of a site's round, which take time
-UNSIGNED = (np.uint8, np.uint16, np.uint32, np.uint64)
 LONGEST_PARAMETER, MOST_PARAMETERS = 200, 100
 
 
@@ -78,113 +77,6 @@ class Request:
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
-    """What an answer tells about its site.
-
-    Attributes:
-        bundle: name of the site's bundle.
-        architecture: for people.
-        parameters: how many the network has.
-        training_images: how many the site has.
-        missing_classes: without a training image.
-        layout: of the network's weights, see `Weights`.
-        merged_by: who led the merge that this round began with; empty if none reached the site.
-        withheld: what the site keeps to itself though methods ask for it, see `SiteSettings.withhold`.
-    """
-
-    bundle: str
-    architecture: str
-    parameters: int
-    training_images: int
-    missing_classes: tuple[str, ...]
-    layout: str
-    merged_by: str = ""
-    withheld: tuple[str, ...] = ()
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {**asdict(self), "missing_classes": list(self.missing_classes), "withheld": list(self.withheld)}
-
-    @classmethod
-    def from_plain(cls, values: Any) -> "About":
-        """Rebuild it. Raises MessageError."""
-        values = record(values, what="about", fields=cls.__dataclass_fields__)
-        return cls(
-            bundle=text(values["bundle"], what="about's bundle"),
-            architecture=text(values["architecture"], what="about's architecture"),
-            parameters=count(values["parameters"], what="about's parameters"),
-            training_images=count(values["training_images"], what="about's training_images"),
-            missing_classes=names(values["missing_classes"], what="about's missing_classes"),
-            layout=text(values["layout"], what="about's layout"),
-            merged_by=text(values["merged_by"], what="about's merged_by"),
-            withheld=names(values["withheld"], what="about's withheld"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """What a round cost a site.
-
-    Attributes:
-        seconds: phase -> seconds, for the phases that there were, see PHASES.
-        peers_up: bytes sent to peers since the last answer.
-        peers_down: bytes received from them.
-    """
-
-    seconds: Mapping[str, float] = field(default_factory=dict)
-    peers_up: int = 0
-    peers_down: int = 0
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {"seconds": dict(self.seconds), "peers_up": self.peers_up, "peers_down": self.peers_down}
-
-    @classmethod
-    def from_plain(cls, values: Any) -> "Cost":
-        """Rebuild it. Raises MessageError."""
-        values = record(values, what="cost", fields=cls.__dataclass_fields__)
-        seconds = values["seconds"]
-        if not isinstance(seconds, Mapping) or not set(seconds) <= set(PHASES):
-            raise MessageError(f"cost: expected seconds for phases among {', '.join(PHASES)}, got others")
-        return cls(
-            seconds={phase: number(value, what=f"cost's {phase}", low=0) for phase, value in seconds.items()},
-            peers_up=count(values["peers_up"], what="cost's peers_up"),
-            peers_down=count(values["peers_down"], what="cost's peers_down"),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Losses:
-    """Mean losses over a round, in the units of the method's losses; None for a phase that there was not."""
-
-    train: float | None = None
-    align: float | None = None
-
-    @classmethod
-    def from_plain(cls, values: Any) -> "Losses":
-        """Rebuild them. Raises MessageError."""
-        values = record(values, what="losses", fields=cls.__dataclass_fields__)
-        known = {name: None if v is None else number(v, what=f"losses' {name}") for name, v in values.items()}
-        return cls(**known)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Validation:
-    """A model's scores on the validation part, each in [0, 1]."""
-
-    accuracy: float
-    macro_f1: float
-    balanced_accuracy: float
-    ece: float
-
-    @classmethod
-    def from_plain(cls, values: Any) -> "Validation":
-        """Rebuild them. Raises MessageError."""
-        values = record(values, what="validation", fields=cls.__dataclass_fields__)
-        return cls(**{name: number(v, what=f"validation's {name}", low=0, high=1) for name, v in values.items()})
-
-
-@dataclass(frozen=True, kw_only=True)
 class Answer:
     """What a site answers: what it shares, its scores and what they cost; or why it could not.
 
@@ -200,6 +92,7 @@ class Answer:
         cost: seconds and bytes.
         about: the site and its network.
         best: whether this is the site's best round so far on its validation part.
+        control: how the site's twin that trains alone does, None where there is none.
     """
 
     site: str
@@ -213,6 +106,7 @@ class Answer:
     cost: Cost = field(default_factory=Cost)
     about: About | None = None
     best: bool = False
+    control: Control | None = None
 
     def refused(self, reason: str, **changes: Any) -> "Answer":
         """Return the answer without its shares, and with a reason against it."""
@@ -227,6 +121,7 @@ class Answer:
             "losses": asdict(self.losses),
             "cost": self.cost.to_plain(),
             "about": None if self.about is None else self.about.to_plain(),
+            "control": None if self.control is None else self.control.to_wire(),
         }
 
     @classmethod
@@ -243,12 +138,13 @@ class Answer:
             refusal=text(values["refusal"], what="answer's refusal", longest=LONGEST_TEXT),
             shared=untagged(values["shared"], kinds=Shared.kinds, site=site, round=number_),
             validation=None if values["validation"] is None else Validation.from_plain(values["validation"]),
-            confusion=_square(values["confusion"]),
+            confusion=square(values["confusion"], what="answer's confusion"),
             test_ece=number(values["test_ece"], what="answer's test_ece", low=0, high=1),
             losses=Losses.from_plain(values["losses"]),
             cost=Cost.from_plain(values["cost"]),
             about=None if values["about"] is None else About.from_plain(values["about"]),
             best=values["best"],
+            control=None if values["control"] is None else Control.from_wire(values["control"]),
         )
 
 
@@ -265,12 +161,3 @@ def _parameters(values: Any) -> dict[str, Any]:
             number(value, what=what)
         checked[name] = value
     return checked
-
-
-def _square(confusion: Any) -> NDArray[np.unsignedinteger] | None:
-    if confusion is None:
-        return None
-    counts = array(confusion, what="answer's confusion", dtypes=UNSIGNED, shape=(None, None))
-    if counts.shape[0] != counts.shape[1]:
-        raise MessageError(f"answer's confusion: expected a square matrix, got shape {counts.shape}")
-    return counts

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,10 @@ from mdhfl.methods import Method
 from mdhfl.methods.method import Loss
 from mdhfl.metrics import smallest_counts
 from mdhfl.seeds import seed_from
-from mdhfl.sharing.messages import About, Answer, Cost, Losses, Request, Validation
+from mdhfl.sharing.accounts import About, Cost, Losses
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.weights import Merged, Weights
+from mdhfl.site.control import compare_with_twin, validation_of
 from mdhfl.site.state import Progress
 from mdhfl.site.work import Opened, seed_of
 from mdhfl.swarm.member import Swarm
@@ -71,8 +73,7 @@ class SiteRound:
             align = self.method.learn(self.request.lesson, self)
         if self.request.action == "learn":
             train = self._train(epochs=self.method.local_epochs, phase="train")
-        with timed(self.seconds, "train"):
-            self.opened.model.settle(self.opened.private.training.images)
+        self._settle()
         return self._score_and_share(Losses(train=train, align=align))
 
     # what a method may ask for
@@ -162,40 +163,50 @@ class SiteRound:
 
     def _train(self, *, epochs: int, phase: str) -> float | None:
         opened = self.opened
+        how: dict[str, Any] = {
+            "images_per_epoch": len(opened.private.training.labels),
+            "loss": self.method.local_loss(self),
+            "epochs": epochs,
+            "seed": self._seed(phase),
+            "transforms_seed": self._seed(f"{phase} transforms"),
+            "should_stop": self.should_stop,
+        }
         with timed(self.seconds, "train"):
+            if opened.twin is not None:
+                opened.twin.fit(opened.training.images, opened.training.labels, **how)
+            penalty = self.method.penalty(opened.model.network)
             return opened.model.fit(
-                opened.training.images,
-                opened.training.labels,
-                images_per_epoch=len(opened.private.training.labels),
-                loss=self.method.local_loss(self),
-                companion=self.companion,
-                penalty=self.method.penalty(opened.model.network),
-                epochs=epochs,
-                seed=self._seed(phase),
-                transforms_seed=self._seed(f"{phase} transforms"),
-                should_stop=self.should_stop,
+                opened.training.images, opened.training.labels, companion=self.companion, penalty=penalty, **how
             )
 
+    def _settle(self) -> None:
+        with timed(self.seconds, "train"):
+            for model in (self.opened.model, self.opened.twin):
+                if model is not None:
+                    model.settle(self.opened.private.training.images)
+
     def _score_and_share(self, losses: Losses) -> Answer:
-        private = self.opened.private
+        private, twin, control = self.opened.private, self.opened.twin, None
         with timed(self.seconds, "score"):
             prior, stop = self.method.own_prior(self), self.should_stop
             validation, _ = self.opened.model.score(private.validation, adjustment=prior, should_stop=stop)
             test, confusion = self.opened.model.score(private.test, adjustment=prior, should_stop=stop)
+            if twin is not None:
+                control = compare_with_twin(self.opened.model, twin, private, adjustment=prior, should_stop=stop)
         with timed(self.seconds, "share"):
             shared = self.method.share(self, losses=losses)
-        names = Validation.__dataclass_fields__
         return Answer(
             site=self.site,
             round=self.request.round,
             shared=shared,
-            validation=Validation(**{name: getattr(validation, name) for name in names}),
+            validation=validation_of(validation),
             confusion=smallest_counts(confusion),
             test_ece=test.ece,
             losses=losses,
             cost=Cost(seconds={phase: round(value, 3) for phase, value in self.seconds.items()}),
             about=self._about(),
             best=validation.macro_f1 > (self.progress.best_score if self.progress else -1.0),
+            control=control,
         )
 
     def _about(self) -> About:

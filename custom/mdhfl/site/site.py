@@ -10,10 +10,11 @@ from mdhfl import __version__
 from mdhfl.learning.model import ShouldStop, never
 from mdhfl.learning.tensors import save_tensors
 from mdhfl.methods import Method, create, name_of, parameters_of
+from mdhfl.sharing.accounts import Validation
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
-from mdhfl.site.state import Progress, load_progress, save_progress
+from mdhfl.site.state import Progress, answering, load_progress, save_progress
 from mdhfl.site.work import Opened, Surroundings, open_site, state_path
 from mdhfl.swarm.member import Swarm
 from mdhfl.swarm.peers import NoPeers
@@ -107,7 +108,7 @@ class Site:
         if work.swarm is not None and answer.about is not None:
             about = replace(answer.about, merged_by=work.swarm.merged_by)
             answer = replace(answer, cost=work.swarm.spent(answer.cost), about=about)
-        work.progress = self._keep(work, answer)
+        work.progress = self._keep(work, request, answer)
         if work.swarm is not None:
             work.swarm.commit()
         return answer
@@ -138,24 +139,41 @@ class Site:
             )
         return work.swarm
 
-    def _keep(self, work: _Work, answer: Answer) -> Progress:
-        model, score = work.opened.model, answer.validation.macro_f1 if answer.validation else 0.0
+    def _keep(self, work: _Work, request: Request, answer: Answer) -> Progress:
+        score, twin = answer.validation.macro_f1 if answer.validation else 0.0, work.opened.twin
         progress = Progress(
             answer=answer,
-            model=model.network.state_dict(),
-            optimizer=model.bundle.optimizer.state_dict(),
-            averaged=None if model.averaged is None else model.averaged.network.state_dict(),
+            model=work.opened.model.state(),
+            twin=None if twin is None else twin.state(),
             best_score=max(score, work.progress.best_score if work.progress else -1.0),
         )
         if answer.best:
-            save_tensors(work.opened.folder / "best.pt", _checkpoint(progress))
+            best = self._checkpoint(work, request, progress.model, scores=answer.validation)
+            save_tensors(work.opened.folder / "best.pt", best)
         save_progress(work.opened.folder / "state.pt", progress)
         return progress
 
     def _finish(self, work: _Work, request: Request) -> Answer:
-        if work.progress is not None:
-            save_tensors(work.opened.folder / "last.pt", _checkpoint(work.progress))
+        progress, folder = work.progress, work.opened.folder
+        if progress is not None:
+            last = self._checkpoint(work, request, progress.model, scores=progress.answer.validation)
+            save_tensors(folder / "last.pt", last)
+            if progress.twin is not None and progress.answer.control is not None:
+                scores = progress.answer.control.validation
+                save_tensors(folder / "alone.pt", self._checkpoint(work, request, progress.twin, scores=scores))
         return Answer(site=self.settings.site, round=request.round)
+
+    def _checkpoint(
+        self, work: _Work, request: Request, state: Mapping[str, Any], *, scores: Validation | None
+    ) -> dict[str, Any]:
+        """Return what is exported: the answering network, and what is added to its logits for the site's own mix."""
+        number = work.progress.answer.round if request.action == "finish" and work.progress else request.round
+        return {
+            "model": dict(answering(state)),
+            "prior": work.method.own_prior(self._round(work, request)),
+            "round": number,
+            "scores": dict(vars(scores)) if scores else {},
+        }
 
     def _stop(self, request: Request, *, reason: str) -> Answer:
         """Keep the last good state, mark it as final, and say so now and in every later round."""
@@ -190,7 +208,9 @@ class Site:
         opened = open_site(self.settings, request, method, surroundings=self.surroundings)
         progress = load_progress(state_path(self.settings, request))
         if progress is not None:
-            opened.model.restore(progress.model, optimizer=progress.optimizer, averaged=progress.averaged)
+            opened.model.restore(progress.model)
+            if opened.twin is not None and progress.twin is not None:
+                opened.twin.restore(progress.twin)
         return _Work(experiment=request.experiment, method=method, opened=opened, progress=progress)
 
     def _method(self, request: Request) -> Method:
@@ -210,12 +230,6 @@ class Site:
 
         if torch.get_num_threads() != self.settings.threads:
             torch.set_num_threads(self.settings.threads)
-
-
-def _checkpoint(progress: Progress) -> dict[str, Any]:
-    answer = progress.answer
-    scores = vars(answer.validation) if answer.validation else {}
-    return {"model": dict(progress.answering), "round": answer.round, "scores": dict(scores)}
 
 
 @contextmanager

@@ -18,24 +18,17 @@ class Progress:
 
     Attributes:
         answer: what it answered last, its round included.
-        model: the network's state_dict.
-        optimizer: the optimiser's state_dict.
-        averaged: the averaged network's state_dict, None without averaging.
+        model: the model's state, see `Model.state`.
+        twin: that of the twin that trains alone, None without one.
         best_score: macro-F1 on the validation part of its best round so far.
         stopped: why it trains no more; empty while it does.
     """
 
     answer: Answer
     model: Mapping[str, Any]
-    optimizer: Mapping[str, Any]
     best_score: float
-    averaged: Mapping[str, Any] | None = None
+    twin: Mapping[str, Any] | None = None
     stopped: str = ""
-
-    @property
-    def answering(self) -> Mapping[str, Any]:
-        """The state of the network that answers."""
-        return self.model if self.averaged is None else self.averaged
 
 
 def save_progress(path: Path, progress: Progress) -> None:
@@ -44,9 +37,8 @@ def save_progress(path: Path, progress: Progress) -> None:
     save_tensors(
         path,
         {
-            "model": dict(progress.model),
-            "optimizer": dict(progress.optimizer),
-            "averaged": None if progress.averaged is None else dict(progress.averaged),
+            "model": _plain(progress.model),
+            "twin": None if progress.twin is None else _plain(progress.twin),
             "best_score": progress.best_score,
             "stopped": progress.stopped,
             "answer": answer,
@@ -63,11 +55,20 @@ def load_progress(path: Path) -> Progress | None:
     return Progress(
         answer=Answer.from_wire(unpack(values["answer"], [array.numpy() for array in values["arrays"]])),
         model=values["model"],
-        optimizer=values["optimizer"],
-        averaged=values["averaged"],
+        twin=values["twin"],
         best_score=values["best_score"],
         stopped=values["stopped"],
     )
+
+
+def answering(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state_dict of the network that answers, of a model's state."""
+    averaged: Mapping[str, Any] | None = state["averaged"]
+    return averaged if averaged is not None else state["model"]
+
+
+def _plain(state: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if value is None else dict(value) for name, value in state.items()}
 
 
 def _tensor(values: np.ndarray) -> Any:

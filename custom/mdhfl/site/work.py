@@ -47,6 +47,7 @@ class Opened:
         training: what it draws training batches from: its own images, or those of all sites (centralised).
         public: (N, 3, S, S) uint8, the public images.
         folder: of its state in this experiment.
+        twin: a model from the same start that learns from nobody, if the method wants one to compare with.
     """
 
     settings: SiteSettings
@@ -55,6 +56,7 @@ class Opened:
     training: Part
     public: "Tensor"
     folder: Path
+    twin: Model | None = None
 
     def public_in_own_stain(self) -> "Tensor":
         """Return the public images in the stain of the site's own training images; computed once."""
@@ -91,15 +93,19 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
     seed = method.initial_seed(
         common=seed_from(request.seed, "initial weights"), own=seed_of(settings, request, "initial weights")
     )
-    model = Model.open(
-        settings.bundle,
-        num_classes=len(subject.classes),
-        image_size=image_size_of(settings.data),
-        device=settings.device,
-        seed=seed,
-        averaging=method.average_decay(),
-        weights=settings.weights,
-    )
+
+    def opened() -> Model:
+        return Model.open(
+            settings.bundle,
+            num_classes=len(subject.classes),
+            image_size=image_size_of(settings.data),
+            device=settings.device,
+            seed=seed,
+            averaging=method.average_decay(),
+            weights=settings.weights,
+        )
+
+    model = opened()
     how = model.how_to_read(cache=surroundings.cache)
     private = load_private_set(settings.data, **how)
     if private.classes != subject.classes:
@@ -116,6 +122,7 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
         training=method.training_images(private.training, pooled=_pooled(surroundings, settings, model)),
         public=public,
         folder=state_path(settings, request).parent,
+        twin=opened() if method.trains_twin() else None,
     )
 
 

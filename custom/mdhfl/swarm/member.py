@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdhfl.sharing.messages import Cost, Request
+from mdhfl.sharing.accounts import Cost
+from mdhfl.sharing.messages import Request
 from mdhfl.sharing.packing import payload_bytes
 from mdhfl.sharing.turns import MergeTurn, key_holder_of
 from mdhfl.sharing.weights import Merged, Weights
