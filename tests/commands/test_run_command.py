@@ -44,11 +44,25 @@ def test_a_run_leaves_results_and_a_summary(
     for site in ("site-1", "site-2"):
         found = summary["sites"][site]
         assert (found["bundle"], found["architecture"]) == ("shufflenet_v2", "ShuffleNetV2 x1.0")
-        assert found["parameters"] > 1_000_000
+        assert found["parameters"] > 100_000
         for name in ("accuracy", "macro_f1", "balanced_accuracy", "bytes_up", "bytes_down", "seconds"):
             assert found[name] is not None
             assert summary["mean"][name] is not None
     assert "site-2" in capsys.readouterr().out
+
+
+def test_control_is_for_methods_that_have_one(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The twin of `mdhfl_plus` by a flag; a method without one says so before anything is written."""
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--control")) == 1
+    assert "control" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+    arguments = run_arguments(federation, tmp_path / "b", "--rounds", 1, "--control", "--set", "views=1")
+    arguments[1] = "mdhfl_plus"
+    quick = ["--set", "warm_up_epochs=1", "--set", "competence_epochs=0"]
+    assert mdhfl(monkeypatch, *arguments, *quick) == 0
+    assert all("control" in row for row in read_rows(tmp_path / "b" / "results.jsonl"))
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(

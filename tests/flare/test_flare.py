@@ -51,6 +51,8 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
     changes: dict[str, Any] = {"warm_up_epochs": 1}
     if recipe == "feddf":
         changes |= {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8}
+    if recipe == "mdhfl_plus":
+        changes["control"] = True
     # FedDF's sites are sent the model of their own architecture: two broadcasts in a round.
     bundles = ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2") if recipe == "feddf" else ("shufflenet_v2",)
     rows = {}

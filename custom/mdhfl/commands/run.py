@@ -60,6 +60,11 @@ class RunCommand(click.Command):
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds after the warm-up; the recipe's if not given.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a hyper-parameter; repeatable.")
+@click.option(
+    "--control",
+    is_flag=True,
+    help="Let each site train a twin alone beside, to tell what sharing brings it (mdhfl_plus; --set control=true).",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
 @click.option(
     "--bundles",
@@ -80,7 +85,7 @@ def run_command(recipe_name: str, *, out: Path, engine: str, rounds: int | None,
     if resume:
         experiment = resume_run(out, rounds=rounds, trusted=modules_of(recipe.method))
     else:
-        changes = parse_changes(chosen.pop("pairs"))
+        changes = parse_changes(chosen.pop("pairs")) | ({"control": True} if chosen.pop("control") else {})
         bundles = tuple(name.strip() for name in chosen.pop("bundles").split(",") if name.strip())
         threads = chosen.pop("threads") or default_threads(engine, chosen["federation"])
         options = RunOptions(
