@@ -9,18 +9,25 @@ import csv
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import mean
 
 from mdhfl.comparison.table import COLUMNS, MAIN, mean_and_spread
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
-GRID, TITLE = "noise_grid", COLUMNS[MAIN].title  # the comparison shown first, and which of its tables
-README_NOISES = {"none": "none", "symmetric 0.3": "30 %, symmetric", "pair flip 0.3": "30 %, pair flip"}
-README_METHODS = {
-    "local CE": "local training",
+GRID, TITLE = "noise_grid", COLUMNS[MAIN].title  # its first table stands before the fold
+HEADLINE = "headline"
+README_METHODS = {  # title in the comparison -> in the README
+    "local CE": "every site alone",
+    "local, balanced and averaged": "alone, strongest",
     "FedMD": "FedMD",
     "MDH-FL": "MDH-FL",
-    "MDH-FL, CE weight 1": "MDH-FL, CE weight 1",
+    "MDH-FL+": "MDH-FL+",
+}
+README_FEDERATIONS = {
+    "Dirichlet 0.1": "hardly any class in common (Dirichlet 0.1)",
+    "Dirichlet 0.5": "different classes (Dirichlet 0.5)",
+    "IID": "the same classes",
 }
 
 
@@ -40,7 +47,7 @@ def documents() -> dict[Path, str]:
             first, tables = parted(tables, TITLE)
             written[results] = replaced(written[results], "results", first)
         written[results] = replaced(written[results], path.parent.name, tables)
-    written[readme] = replaced(written[readme], "results", readme_table(scores(GRID)))
+    written[readme] = replaced(written[readme], "results", readme_table(scores(HEADLINE)))
     return written
 
 
@@ -51,16 +58,26 @@ def scores(name: str) -> list[dict[str, str]]:
 
 
 def readme_table(rows: Sequence[dict[str, str]]) -> str:
-    """Return noise x methods: macro-F1, mean ± standard deviation over seeds."""
+    """Return federations x methods: macro-F1, mean ± standard deviation over seeds, the best in bold."""
 
-    def cell(noise: str, method: str) -> str:
-        return mean_and_spread(
-            [float(row["macro_f1"]) for row in rows if (row["noise"], row["method"]) == (noise, method)]
-        )
+    def cells(federation: str) -> list[str]:
+        found = {
+            method: [float(row[MAIN]) for row in rows if (row["federation"], row["method"]) == (federation, method)]
+            for method in README_METHODS
+        }
+        best = max(found, key=lambda method: mean(found[method]))
+        texts = {method: mean_and_spread(values) for method, values in found.items()}
+        return [f"**{text}**" if method == best else text for method, text in texts.items()]
 
-    head = ["wrong labels", *README_METHODS.values()]
-    lines = [[title, *(cell(noise, method) for method in README_METHODS)] for noise, title in README_NOISES.items()]
-    return "\n".join([_line(head), "|---|" + "---:|" * len(README_METHODS), *map(_line, lines)])
+    head = ["sites have", *README_METHODS.values()]
+    lines = [[title, *cells(federation)] for federation, title in README_FEDERATIONS.items()]
+    return table([head, *lines])
+
+
+def table(lines: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; the first line is its head, the first column its titles."""
+    head, *others = lines
+    return "\n".join([_line(head), "|---|" + "---:|" * (len(head) - 1), *map(_line, others)])
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from mdhfl.comparison.compare import write_tables
 from mdhfl.comparison.grid import Cell, read_comparison
 from mdhfl.comparison.table import COLUMNS, OWN, Found
 
-SHOWN = ("noise_grid",)
+SHOWN = ("headline", "noise_grid")
 FIGURES = ROOT / "docs" / "figures"
 
 Run = tuple[str, ...]  # federation, noise, method, seed

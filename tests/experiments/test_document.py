@@ -10,8 +10,9 @@ import pytest
 
 from experiments.document import (
     GRID,
+    HEADLINE,
+    README_FEDERATIONS,
     README_METHODS,
-    README_NOISES,
     RESULTS,
     ROOT,
     documents,
@@ -76,10 +77,10 @@ def test_every_score_in_the_results_follows_from_the_csv(name: str) -> None:
 
 def test_the_readmes_table_is_part_of_the_whole_one() -> None:
     readme = cells_of(between((ROOT / "README.md").read_text(encoding="utf-8"), "results"))
-    whole = cells_of(between(results_page(), "results"))
-    columns = whole.pop("2 seeds")
-    for noise, title in README_NOISES.items():
-        assert readme[title] == [whole[method][columns.index(noise)] for method in README_METHODS]
+    page = between(results_page(), HEADLINE)
+    for federation, title in README_FEDERATIONS.items():
+        whole = cells_of(page.partition(f"**{federation}, noise ")[2].partition("\n\n**")[0])
+        assert readme[title] == [whole[method][0] for method in README_METHODS]
 
 
 def test_every_result_has_its_experiment_its_figure_and_its_scores() -> None:
@@ -129,14 +130,16 @@ def test_the_first_table_is_parted_from_the_others() -> None:
 
 def test_the_readmes_table_shows_mean_and_spread() -> None:
     rows = [
-        {"noise": noise, "method": method, "macro_f1": score}
-        for noise in README_NOISES
+        {"federation": federation, "method": method, "macro_f1": score}
+        for federation in README_FEDERATIONS
         for method in README_METHODS
-        for score in ("20", "22")
+        for score in ("30", "32") + (("40",) if method == "MDH-FL" else ())
     ]
     lines = readme_table(rows).splitlines()
-    assert len(lines) == 2 + len(README_NOISES)
-    assert lines[2] == "| none |" + " 21.0 ± 1.4 |" * len(README_METHODS)
+    assert len(lines) == 2 + len(README_FEDERATIONS)
+    first, *others = lines[2].split(" | ")
+    assert first == f"| {next(iter(README_FEDERATIONS.values()))}"
+    assert others == ["31.0 ± 1.4", "31.0 ± 1.4", "31.0 ± 1.4", "**34.0 ± 5.3**", "31.0 ± 1.4 |"]
 
 
 def test_a_document_without_the_marks_is_refused() -> None:

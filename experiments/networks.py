@@ -1,0 +1,109 @@
+"""What each bundle's network for small images learns, beside its stock one: `python -m experiments.networks`.
+
+Every network is trained on the pooled, clean images of one federation (Acevedo_20, 32 pixels). Rows are appended to
+`experiments/networks.csv` as they come, what is there is not measured again, and docs/results.md shows them.
+"""
+
+import csv
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from experiments.document import ROOT, replaced, table
+from mdhfl.learning.bundle import load_bundle
+from mdhfl.learning.images import PrivateSet, load_private_set
+from mdhfl.learning.model import Model
+from mdhfl.preprocessing.arguments import PrepareArguments
+from mdhfl.preprocessing.prepare import prepare
+
+FOUND, PAGE = ROOT / "experiments" / "networks.csv", ROOT / "docs" / "results.md"
+BUNDLES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
+SIZES = {"for small images": 32, "stock": 288}  # pixels that the network is built for
+EPOCHS = (10, 30)
+IMAGES, SIZE, CLASSES = 1600, 32, 8
+COLUMNS = ("bundle", "network", "parameters", "images/s", *(f"accuracy after {epochs} epochs, %" for epochs in EPOCHS))
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with acevedo20_64px.zip.")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs"), help="Folder for the federation.")
+def main(data: Path, work: Path) -> None:
+    """Measure what is missing, then write the table."""
+    import torch
+
+    torch.set_num_threads(1)
+    federation = work / "federations" / "networks"
+    arguments = PrepareArguments(
+        source="acevedo20", raw=data / "acevedo20_64px.zip", label_space="acevedo8", sites=1, per_site=IMAGES,
+        test=0.4, image_size=SIZE, public_count=8, out=federation,
+    )  # fmt: skip
+    prepare(arguments, workers=1)
+    for bundle in BUNDLES:
+        for network in SIZES:
+            if (bundle, network) not in {(row["bundle"], row["network"]) for row in rows()}:
+                append(measure(bundle, network, federation / "sites" / "site-1"))
+    text = table([list(COLUMNS), *([row[name] for name in COLUMNS] for row in rows())])
+    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), "networks", text), encoding="utf-8")
+
+
+def measure(bundle: str, network: str, data: Path) -> dict[str, Any]:
+    """Train one network from scratch and score it on the clean test images."""
+    model = opened(bundle, network)
+    private: PrivateSet = load_private_set(data, **model.how_to_read())
+    row: dict[str, Any] = {"bundle": bundle, "network": network, "parameters": model.bundle.parameters}
+    started, done = time.perf_counter(), 0
+    for epochs in EPOCHS:
+        training = private.training
+        model.fit(
+            training.images, training.labels, loss=cross_entropy, epochs=epochs - done, seed=done, transforms_seed=done
+        )
+        row.setdefault("images/s", round(epochs * len(training.labels) / (time.perf_counter() - started)))
+        scores, _ = model.score(private.test)
+        row[f"accuracy after {epochs} epochs, %"] = round(100 * scores.accuracy, 1)
+        done = epochs
+    return row
+
+
+def opened(bundle: str, network: str) -> Model:
+    """Return a bundle's model with the network that it has for another image size."""
+    import torch
+
+    model = Model.open(bundle, num_classes=CLASSES, image_size=SIZE, seed=0)
+    if SIZES[network] == SIZE:
+        return model
+    torch.manual_seed(0)
+    loaded = load_bundle(bundle, num_classes=CLASSES, image_size=SIZES[network])
+    loaded.network.to(memory_format=torch.channels_last)
+    return replace(model, bundle=loaded)
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    """Return the loss of a batch."""
+    import torch
+
+    return torch.nn.functional.cross_entropy(logits, labels)
+
+
+def rows() -> list[dict[str, str]]:
+    """Return what was measured."""
+    if not FOUND.exists():
+        return []
+    with FOUND.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def append(row: dict[str, Any]) -> None:
+    """Write one more row."""
+    first = not FOUND.exists()
+    with FOUND.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=COLUMNS, lineterminator="\n")
+        if first:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()
