@@ -100,10 +100,10 @@ def fit(
     total, seen = torch.zeros((), device=device), 0
     beside = None if companion is None else companion.batches(batch_size)
     with statistics_kept(network) if keep_statistics else nullcontext():
-        for batch in _batches(len(images), epochs, batch_size, images_per_epoch, generator):
+        for batch in batches_of(len(images), epochs, batch_size, images_per_epoch, generator):
             if should_stop():
                 raise Aborted("stopped between two batches")
-            x = intensity(_batch(images, batch, augment=augment, device=device))
+            x = intensity(inputs(images, batch, augment=augment, device=device))
             value = loss(network(x), targets[batch].to(device))
             if penalty is not None:
                 value = value + penalty()
@@ -121,7 +121,7 @@ def fit(
     return float(total / seen) if seen else None
 
 
-def _batches(
+def batches_of(
     count: int, epochs: int, batch_size: int, images_per_epoch: int | None, generator: torch.Generator
 ) -> Iterator[Tensor]:
     """Yield the indices of each batch of each epoch; a last batch of one image is left out."""
@@ -139,7 +139,7 @@ def _companion_loss(
     intensity: Callable[[Tensor], Tensor],
     device: torch.device,
 ) -> Tensor:
-    x = intensity(_batch(companion.images, batch, augment=None, device=device))
+    x = intensity(inputs(companion.images, batch, augment=None, device=device))
     with statistics_kept(network) if companion.keep_statistics else nullcontext():
         return companion.loss(network(x), companion.targets[batch].to(device))
 
@@ -174,7 +174,7 @@ def predict(
         for batch in batches:
             if should_stop():
                 raise Aborted("stopped between two batches")
-            x = intensity(_batch(images, batch, augment=None, device=device))
+            x = intensity(inputs(images, batch, augment=None, device=device))
             logits.append(network(x).float().cpu())
     return torch.cat(logits)[torch.cat(batches).argsort()] if logits else torch.zeros((0, 0))
 
@@ -193,10 +193,11 @@ def inputs_of(network: nn.Module, images: Tensor, *, intensity: Callable[[Tensor
     device = next(network.parameters()).device
     for batch in torch.arange(len(images)).split(PREDICTION_BATCH):
         if len(batch) > 1:
-            yield intensity(_batch(images, batch, augment=None, device=device))
+            yield intensity(inputs(images, batch, augment=None, device=device))
 
 
-def _batch(images: Tensor, indices: Tensor, *, augment: Augment | None, device: torch.device) -> Tensor:
+def inputs(images: Tensor, indices: Tensor, *, augment: Augment | None, device: torch.device) -> Tensor:
+    """Return images on a device in channels_last, transformed at random, still uint8."""
     batch = images[indices]
     if augment is not None:
         batch = augment(batch)

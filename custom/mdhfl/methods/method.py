@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Loss = Callable[["Tensor", "Tensor"], "Tensor"]  # (B, C) logits and (B,) labels or (B, C) rows -> scalar
+MutualLoss = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]  # own logits, labels, the other's logits -> scalar
 
 
 class Trainer(Protocol):
@@ -103,10 +104,10 @@ class Learner(Protocol):
         """Return whether the site's IT wants something not to be said."""
 
     def weights(self) -> Weights:
-        """Return the network as one vector."""
+        """Return the network, or its proxy if the method has one, as one vector."""
 
     def adopt(self, merged: Merged) -> None:
-        """Replace the network's weights. Raises ValueError if they are another network's."""
+        """Replace the weights of the network, or of its proxy. Raises ValueError if they are another network's."""
 
     def swarm(self, *, encrypted: bool) -> Any:
         """Return this site's part in the experiment's swarm, see `mdhfl.swarm.member.Swarm`."""
@@ -187,6 +188,14 @@ class Method(ABC):
     def trains_twin(self) -> bool:
         """Return whether each site also trains a twin that learns from nobody, to tell what sharing brings."""
         return False
+
+    def proxy_bundle(self) -> str | None:
+        """Return the built-in bundle of a second network, common to all sites, that is shared instead of the first."""
+        return None
+
+    def proxy_losses(self, learner: Learner) -> "tuple[MutualLoss, MutualLoss]":
+        """Return the losses of a site's network and of its proxy, which train together."""
+        raise NotImplementedError(f"{type(self).__name__} has a proxy and no losses for it")
 
     def average_decay(self) -> float:
         """Return the decay per step of the averaged weights that answer; 0 for none."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.learning.model import ShouldStop, never
+from mdhfl.learning.model import Model, ShouldStop, never
 from mdhfl.methods import Method
 from mdhfl.methods.method import Loss
 from mdhfl.metrics import smallest_counts
@@ -145,16 +145,16 @@ class SiteRound:
     def weights(self) -> Weights:
         learning = self.request.action in ("warm_up", "learn", "adopt")
         return Weights(
-            values=self.opened.model.vector(),
-            layout=self.opened.model.layout,
-            bundle=self.opened.model.bundle.name,
+            values=self.opened.shared.vector(),
+            layout=self.opened.shared.layout,
+            bundle=self.opened.shared.bundle.name,
             images=len(self.opened.private.training.labels),
             site=self.site,
             round=self.request.round if learning or self.last is None else self.last.round,
         )
 
     def adopt(self, merged: Merged) -> None:
-        self.opened.model.load_vector(merged.values, layout=merged.layout, whose=f"site {self.site!r}")
+        self.opened.shared.load_vector(merged.values, layout=merged.layout, whose=f"site {self.site!r}")
 
     def swarm(self, *, encrypted: bool) -> Swarm:
         return self.open_swarm(encrypted)
@@ -163,6 +163,8 @@ class SiteRound:
 
     def _train(self, *, epochs: int, phase: str) -> float | None:
         opened = self.opened
+        if opened.proxy is not None:
+            return self._train_with(opened.proxy, epochs=epochs, phase=phase)
         how: dict[str, Any] = {
             "images_per_epoch": len(opened.private.training.labels),
             "loss": self.method.local_loss(self),
@@ -177,6 +179,22 @@ class SiteRound:
             penalty = self.method.penalty(opened.model.network)
             return opened.model.fit(
                 opened.training.images, opened.training.labels, companion=self.companion, penalty=penalty, **how
+            )
+
+    def _train_with(self, proxy: Model, *, epochs: int, phase: str) -> float | None:
+        from mdhfl.learning.mutual import fit_mutually
+
+        with timed(self.seconds, "train"):
+            return fit_mutually(
+                self.opened.model,
+                proxy,
+                images=self.opened.training.images,
+                labels=self.opened.training.labels,
+                losses=self.method.proxy_losses(self),
+                epochs=epochs,
+                seed=self._seed(phase),
+                transforms_seed=self._seed(f"{phase} transforms"),
+                should_stop=self.should_stop,
             )
 
     def _settle(self) -> None:

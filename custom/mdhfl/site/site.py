@@ -140,15 +140,14 @@ class Site:
         return work.swarm
 
     def _keep(self, work: _Work, request: Request, answer: Answer) -> Progress:
-        score, twin = answer.validation.macro_f1 if answer.validation else 0.0, work.opened.twin
+        score = answer.validation.macro_f1 if answer.validation else 0.0
         progress = Progress(
             answer=answer,
-            model=work.opened.model.state(),
-            twin=None if twin is None else twin.state(),
+            models={name: model.state() for name, model in work.opened.models().items()},
             best_score=max(score, work.progress.best_score if work.progress else -1.0),
         )
         if answer.best:
-            best = self._checkpoint(work, request, progress.model, scores=answer.validation)
+            best = self._checkpoint(work, request, progress.models["model"], scores=answer.validation)
             save_tensors(work.opened.folder / "best.pt", best)
         save_progress(work.opened.folder / "state.pt", progress)
         return progress
@@ -156,11 +155,12 @@ class Site:
     def _finish(self, work: _Work, request: Request) -> Answer:
         progress, folder = work.progress, work.opened.folder
         if progress is not None:
-            last = self._checkpoint(work, request, progress.model, scores=progress.answer.validation)
+            last = self._checkpoint(work, request, progress.models["model"], scores=progress.answer.validation)
             save_tensors(folder / "last.pt", last)
-            if progress.twin is not None and progress.answer.control is not None:
+            if "twin" in progress.models and progress.answer.control is not None:
                 scores = progress.answer.control.validation
-                save_tensors(folder / "alone.pt", self._checkpoint(work, request, progress.twin, scores=scores))
+                alone = self._checkpoint(work, request, progress.models["twin"], scores=scores)
+                save_tensors(folder / "alone.pt", alone)
         return Answer(site=self.settings.site, round=request.round)
 
     def _checkpoint(
@@ -208,9 +208,8 @@ class Site:
         opened = open_site(self.settings, request, method, surroundings=self.surroundings)
         progress = load_progress(state_path(self.settings, request))
         if progress is not None:
-            opened.model.restore(progress.model)
-            if opened.twin is not None and progress.twin is not None:
-                opened.twin.restore(progress.twin)
+            for name, model in opened.models().items():
+                model.restore(progress.models[name])
         return _Work(experiment=request.experiment, method=method, opened=opened, progress=progress)
 
     def _method(self, request: Request) -> Method:

@@ -18,16 +18,15 @@ class Progress:
 
     Attributes:
         answer: what it answered last, its round included.
-        model: the model's state, see `Model.state`.
-        twin: that of the twin that trains alone, None without one.
+        models: the state of each of the site's models by name, see `Model.state`: "model", and, where the method has
+            one, "twin" or "proxy".
         best_score: macro-F1 on the validation part of its best round so far.
         stopped: why it trains no more; empty while it does.
     """
 
     answer: Answer
-    model: Mapping[str, Any]
+    models: Mapping[str, Mapping[str, Any]]
     best_score: float
-    twin: Mapping[str, Any] | None = None
     stopped: str = ""
 
 
@@ -37,8 +36,7 @@ def save_progress(path: Path, progress: Progress) -> None:
     save_tensors(
         path,
         {
-            "model": _plain(progress.model),
-            "twin": None if progress.twin is None else _plain(progress.twin),
+            "models": {name: _plain(state) for name, state in progress.models.items()},
             "best_score": progress.best_score,
             "stopped": progress.stopped,
             "answer": answer,
@@ -54,8 +52,7 @@ def load_progress(path: Path) -> Progress | None:
     values = load_tensors(path)
     return Progress(
         answer=Answer.from_wire(unpack(values["answer"], [array.numpy() for array in values["arrays"]])),
-        model=values["model"],
-        twin=values["twin"],
+        models=values["models"],
         best_score=values["best_score"],
         stopped=values["stopped"],
     )

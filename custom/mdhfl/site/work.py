@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mdhfl.learning.bundle import built_in_bundles
 from mdhfl.learning.cache import ImageCache
 from mdhfl.learning.images import Part, PrivateSet, image_size_of, load_private_set, load_public_set
 from mdhfl.learning.model import Model
@@ -48,6 +49,7 @@ class Opened:
         public: (N, 3, S, S) uint8, the public images.
         folder: of its state in this experiment.
         twin: a model from the same start that learns from nobody, if the method wants one to compare with.
+        proxy: a second model, of the same bundle at every site, if the method shares one instead.
     """
 
     settings: SiteSettings
@@ -57,6 +59,17 @@ class Opened:
     public: "Tensor"
     folder: Path
     twin: Model | None = None
+    proxy: Model | None = None
+
+    @property
+    def shared(self) -> Model:
+        """The model whose weights a method shares."""
+        return self.proxy or self.model
+
+    def models(self) -> dict[str, Model]:
+        """Return all models by name: those whose state is kept."""
+        found = {"model": self.model, "twin": self.twin, "proxy": self.proxy}
+        return {name: model for name, model in found.items() if model is not None}
 
     def public_in_own_stain(self) -> "Tensor":
         """Return the public images in the stain of the site's own training images; computed once."""
@@ -89,23 +102,23 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
     Raises:
         ValueError: bundle, data or public set are not what the request is about.
     """
-    subject = request.subject
-    seed = method.initial_seed(
-        common=seed_from(request.seed, "initial weights"), own=seed_of(settings, request, "initial weights")
-    )
+    subject, common = request.subject, seed_from(request.seed, "initial weights")
+    seed = method.initial_seed(common=common, own=seed_of(settings, request, "initial weights"))
+
+    size = image_size_of(settings.data)
 
     def opened() -> Model:
         return Model.open(
             settings.bundle,
             num_classes=len(subject.classes),
-            image_size=image_size_of(settings.data),
+            image_size=size,
             device=settings.device,
             seed=seed,
             averaging=method.average_decay(),
             weights=settings.weights,
         )
 
-    model = opened()
+    model, proxy = opened(), method.proxy_bundle()
     how = model.how_to_read(cache=surroundings.cache)
     private = load_private_set(settings.data, **how)
     if private.classes != subject.classes:
@@ -123,7 +136,16 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
         public=public,
         folder=state_path(settings, request).parent,
         twin=opened() if method.trains_twin() else None,
+        proxy=_open_proxy(proxy, model, settings=settings, seed=common) if proxy else None,
     )
+
+
+def _open_proxy(bundle: str, model: Model, *, settings: SiteSettings, seed: int) -> Model:
+    """Return the second network: a built-in bundle, since no job may name code, from the same start at every site."""
+    if bundle not in built_in_bundles():
+        raise ValueError(f"site {settings.site!r}: a proxy must be a built-in bundle, got {bundle!r}")
+    classes, size = model.num_classes, model.image_size
+    return Model.open(bundle, num_classes=classes, image_size=size, device=settings.device, seed=seed)
 
 
 def state_path(settings: SiteSettings, request: Request) -> Path:
