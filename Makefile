@@ -22,13 +22,13 @@ $(READY): requirements.txt pyproject.toml
 	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --editable '.[dev]'
 	@touch $@
 
-demo: $(READY) ## prepare drawn cells, run MDH-FL on 4 sites in FLARE's simulator and local-only beside it, write a report
+demo: $(READY) ## prepare drawn cells, run MDH-FL+ on 4 sites in FLARE's simulator and local training beside it, write a report
 	rm -rf $(DEMO)/run $(DEMO)/local $(DEMO)/report
 	$(BIN)/mdhfl prepare synthetic --name demo --sites 4 --per-site 200 --public synthetic --public-count 128 \
 	  --classes eosinophil,erythroblast,lymphocyte_typical,monocyte,neutrophil_segmented \
-	  --noise symmetric --noise-rate 0.2 --seed 0 --out $(DEMO)/fed
-	$(BIN)/mdhfl run mdhfl --federation $(DEMO)/fed --rounds 5 --set ce_weight=1.0 --out $(DEMO)/run
-	$(BIN)/mdhfl run local --federation $(DEMO)/fed --engine inprocess --rounds 5 --out $(DEMO)/local
+	  --split dirichlet --noise symmetric --noise-rate 0.2 --seed 0 --out $(DEMO)/fed
+	$(BIN)/mdhfl run mdhfl_plus --federation $(DEMO)/fed --rounds 5 --out $(DEMO)/run
+	$(BIN)/mdhfl run local_plus --federation $(DEMO)/fed --engine inprocess --rounds 5 --out $(DEMO)/local
 	$(BIN)/mdhfl report $(DEMO)/run $(DEMO)/local --out $(DEMO)/report
 
 test: $(READY) browser ## the whole test suite, in two processes
