@@ -22,6 +22,7 @@ from mdhfl.methods.method import Learner
 from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.competence import ClassTeaching, class_teacher, class_weighted_sum
+from mdhfl.sharing.coupling import coupled_teachings
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.teaching import Teaching
@@ -43,6 +44,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     own_statistics: bool = parameter(True, "whether public images have batch statistics of their own")
     competence_epochs: int = parameter(4, "epochs of each fold that estimates competences; 0: all alike", at_least=0)
     competence_power: float = parameter(1.0, "to which competences are raised; above 1: experts speak more", at_least=0)
+    coupled: bool = parameter(False, "whether the teacher fits the sites' comparisons of classes, instead of a mean")
     include_own: bool = parameter(True, "whether a site's own answers stay in its teacher")
     control: bool = parameter(False, "whether each site trains a twin alone beside, to tell what sharing brings it")
     patience: float = parameter(0.0, "share of the last answers in what a site shares", at_least=0, at_most=0.99)
@@ -70,7 +72,10 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     def combine(self, shared: Mapping[str, Any], *, sites: Sequence[str]) -> Mapping[str, Lesson]:
         if len(shared) < 2 or not self.align_weight:
             return {}
-        return dict.fromkeys(sites, class_weighted_sum(shared, power=self.competence_power))
+        power = self.competence_power
+        if self.coupled:
+            return coupled_teachings(shared, sites=sites, include_own=self.include_own, power=power)
+        return dict.fromkeys(sites, class_weighted_sum(shared, power=power))
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         raise TypeError("MDH-FL+ teaches class by class, see `learn`")
@@ -82,7 +87,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
             lesson,
             own=_knowledge(learner),
             site=learner.site,
-            include_own=self.include_own,
+            include_own=self.include_own or self.coupled,  # a coupled teacher comes without them already
             power=self.competence_power,
         )
         if teacher is None:

@@ -66,8 +66,7 @@ def class_weighted_sum(knowledge: Mapping[str, Knowledge], *, power: float = 1.0
     """
     sites = sorted(knowledge)
     told = [knowledge[site].competences for site in sites]
-    known = [competences for competences in told if competences is not None]
-    assumed = float(np.mean(known)) if known else 1.0
+    assumed = assumed_competence(knowledge)
     first = knowledge[sites[0]].values
     values = np.zeros(first.shape, dtype=np.float64)
     total = np.zeros(first.shape[1], dtype=np.float64)
@@ -82,6 +81,13 @@ def class_weighted_sum(knowledge: Mapping[str, Knowledge], *, power: float = 1.0
         assumed=assumed,
         round=knowledge[sites[0]].round,
     )
+
+
+def assumed_competence(knowledge: Mapping[str, Knowledge]) -> float:
+    """Return the mean over sites and classes of what sites said: the competence of those that did not."""
+    said = (knowledge[site].competences for site in sorted(knowledge))
+    known = [competences for competences in said if competences is not None]
+    return float(np.mean(known)) if known else 1.0
 
 
 def class_weights(
