@@ -17,9 +17,7 @@ from mdhfl.sharing.messages import Answer, Request
 
 def controller_hearing(sent: dict[str, Shareable], monkeypatch: pytest.MonkeyPatch) -> FederationController:
     """Return a controller whose broadcast gives each site's result back at once."""
-    controller = FederationController(
-        experiment=EXPERIMENT.to_json(), round_timeout=1, results="unused", server_config="unused"
-    )
+    controller = FederationController(experiment=EXPERIMENT.to_json(), round_timeout=1)
 
     def broadcast(*, task: Task, fl_ctx: Any, targets: list[str], min_responses: int) -> None:
         for name in targets:

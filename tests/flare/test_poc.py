@@ -3,9 +3,9 @@
 Follows docs/operator.md step by step. Own folders, own port, own job store; everything is stopped at the end.
 """
 
+import contextlib
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 import yaml
 from fakes.simulated import new_run, numbers_of
@@ -58,12 +59,24 @@ def project(port: int) -> dict:
     }
 
 
-def allow_our_classes(kit: Path, *, storage: Path) -> None:
-    """What each site's IT does: copy the default policy and add "mdhfl." to it. The test also moves the job store."""
-    text = (kit / "local" / "resources.json.default").read_text()
-    resources = json.loads(text.replace("/tmp/nvflare", str(storage)))
-    resources["class_allow_list"].append("mdhfl.")
-    (kit / "local" / "resources.json").write_text(json.dumps(resources, indent=2))
+def own_storage(kit: Path, *, storage: Path) -> None:
+    """Move the job store: POC servers of one machine would share it."""
+    path = kit / "local" / "resources.json.default"
+    path.write_text(path.read_text().replace("/tmp/nvflare", str(storage)))
+
+
+def left_behind(kits: Path, *, seconds: float) -> list[psutil.Process]:
+    """Wait until no process of the kits is left; kill and return those that stay."""
+    deadline = time.monotonic() + seconds
+    while True:
+        running = [one for one in psutil.process_iter(["cmdline"]) if str(kits) in " ".join(one.info["cmdline"] or ())]
+        if not running or time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    for process in running:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    return running
 
 
 @pytest.fixture
@@ -77,6 +90,10 @@ def poc(tmp_path: Path, federation: Path) -> Iterator[Path]:
     }
     (tmp_path / "project.yml").write_text(yaml.safe_dump(project(free_port())))
 
+    def mdhfl(*arguments: str) -> None:
+        done = subprocess.run(["mdhfl", *arguments], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     def nvflare(*arguments: str) -> None:
         done = subprocess.run(["nvflare", "poc", *arguments], env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
@@ -84,23 +101,20 @@ def poc(tmp_path: Path, federation: Path) -> Iterator[Path]:
     nvflare("prepare", "-i", str(tmp_path / "project.yml"), "--force")
     kits = tmp_path / "poc" / "example_project" / "prod_00"
     for name in ("server", *BUNDLES):
-        allow_our_classes(kits / name, storage=tmp_path / "storage")
+        own_storage(kits / name, storage=tmp_path / "storage")
+    mdhfl("server-kit", "--out", str(kits / "server"))
     for site, bundle in BUNDLES.items():
-        settings = {
-            "version": 1, "site": site, "bundle": bundle, "data": str(federation / "sites" / site),
-            "public": str(federation / "public"), "state": str(tmp_path / "state" / site),
-            "device": "cpu", "threads": 1,
-        }  # fmt: skip
-        (kits / site / "local" / "site.json").write_text(json.dumps(settings))
-    for site in BUNDLES:  # what docs/site.md tells a site that wants to enforce the filter whatever a job says
-        text = (Path(__file__).resolve().parents[2] / "docs" / "site.md").read_text(encoding="utf-8")
-        (policy,) = (block for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) if "scopes" in block)
-        (kits / site / "local" / "privacy.json").write_text(policy)
+        mdhfl(
+            "site-kit", "--out", str(kits / site), "--site", site, "--bundle", bundle,
+            "--data", str(federation / "sites" / site), "--public", str(federation / "public"),
+            "--state", str(tmp_path / "state" / site),
+        )  # fmt: skip
     nvflare("start", "-ex", ADMIN)
     try:
         yield kits
     finally:
-        nvflare("stop")
+        nvflare("stop", "--no-wait")  # its own waiting sometimes gives up on a server that is gone already
+        assert not left_behind(kits, seconds=60), "processes of the kits are still running"
 
 
 def submit_and_wait(kits: Path, job: Path, *, seconds: float = 300) -> str:
@@ -144,3 +158,41 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
     run_in_process(tmp_path / "one", experiment=expected)
     assert numbers_of(read_rows(results / "results.jsonl")) == numbers_of(read_rows(tmp_path / "one" / "results.jsonl"))
     assert (tmp_path / "state" / "site-2" / "trial" / "best.pt").is_file()
+
+
+def test_a_submitted_job_cannot_run_what_a_site_does_not_allow(tmp_path: Path, federation: Path, poc: Path) -> None:
+    """Each attack ends as an error, and leaves no trace: code in a bundle, in `custom`, a killer, another site.json."""
+    experiment = experiment_on(RECIPES["mdhfl"], federation=federation, identity="attack", seed=0, rounds=1, pairs=())
+    trace = tmp_path / "trace"
+    code = f"$open({str(trace)!r}, 'w').write('ran')"
+    evil = {"network_def": code, **dict.fromkeys(("optimizer", "batch_size", "deterministic_transforms"), code)}
+    load = {"path": "mdhfl.learning.bundle.load_bundle", "args": {"num_classes": 3, "image_size": 32}}
+    attacks: dict[str, dict] = {
+        "a bundle": {**load, "args": {**load["args"], "name_or_path": "{JOB_CONFIG_DIR}/evil"}},
+        "a killer": {"path": "mdhfl.flare.simulator.kill_simulator", "args": {"pid": os.getpid()}},
+        "a log streamer": {"path": "nvflare.app_common.logging.job_log_streamer.JobLogStreamer", "args": {}},
+        "a shell": {"path": "subprocess.run", "args": {"args": ["touch", str(trace)]}},
+    }
+    for name, component in attacks.items():
+        job = export_job(experiment, name="mdhfl", out=tmp_path / "jobs" / name.replace(" ", "-"), round_timeout=60.0)
+        path = next(job.rglob("config_fed_client.json"))
+        config = json.loads(path.read_text())
+        config["components"].append({"id": "attack", **component})
+        path.write_text(json.dumps(config))
+        (path.parent / "evil" / "configs").mkdir(parents=True)
+        (path.parent / "evil" / "configs" / "train.yaml").write_text(
+            yaml.safe_dump({**evil, "intensity_transform": code})
+        )
+        assert submit_and_wait(poc, job) != "FINISHED:COMPLETED", name
+    job = export_job(experiment, name="mdhfl", out=tmp_path / "jobs" / "settings", round_timeout=60.0)
+    path = next(job.rglob("config_fed_client.json"))
+    config = json.loads(path.read_text())
+    config["executors"][0]["executor"]["args"] = {"site_config": "{JOB_CONFIG_DIR}/site.json"}
+    path.write_text(json.dumps(config))
+    assert submit_and_wait(poc, job) != "FINISHED:COMPLETED"
+    job = export_job(experiment, name="mdhfl", out=tmp_path / "jobs" / "code", round_timeout=60.0)
+    custom = next(job.rglob("config_fed_client.json")).parents[1] / "custom"
+    custom.mkdir()
+    (custom / "evil.py").write_text(f"open({str(trace)!r}, 'w').write('ran')\n")
+    assert submit_and_wait(poc, job) != "FINISHED:COMPLETED"
+    assert not trace.exists()

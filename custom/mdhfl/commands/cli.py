@@ -23,6 +23,16 @@ COMMANDS = {
         "export_bundle_command",
         "Share a site's model as a MONAI bundle.",
     ),
+    "site-kit": (
+        "mdhfl.commands.kits",
+        "site_kit_command",
+        "Write a site's settings and policies into its FLARE startup kit.",
+    ),
+    "server-kit": (
+        "mdhfl.commands.kits",
+        "server_kit_command",
+        "Write the server's policies into its FLARE startup kit.",
+    ),
 }
 
 
@@ -55,7 +65,7 @@ def group(debug: bool) -> None:
     \b
     A first run, from nothing to a report:
       mdhfl prepare synthetic --out fed/
-      mdhfl run mdhfl --federation fed/ --rounds 5 --out runs/a
+      mdhfl run mdhfl_plus --federation fed/ --rounds 5 --out runs/a
       mdhfl report runs/a --out report/
     """
 

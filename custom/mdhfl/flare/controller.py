@@ -17,6 +17,7 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic_dxo
 
+from mdhfl.flare import places
 from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
@@ -37,22 +38,16 @@ class JobAborted(RuntimeError):
 class FederationController(Controller):
     """Runs one experiment. Every argument is stored under its own name, because FLARE exports jobs by reflection."""
 
-    def __init__(self, *, experiment: dict, round_timeout: float, results: str, server_config: str) -> None:
-        """Take the experiment as plain values.
+    def __init__(self, *, experiment: dict, round_timeout: float) -> None:
+        """Take the experiment as plain values. Where results and settings lie, `places` says, not the job.
 
         Args:
             experiment: as `Experiment.to_json` gives it; submitting a job with the same id continues it.
             round_timeout: seconds after which a round closes without the sites that have not answered.
-            results: folder of the results; {workspace} and {experiment} are filled in. It must outlive the job:
-                FLARE deletes the job's own run folder.
-            server_config: path of server.json, needed by methods whose server trains and by methods from elsewhere;
-                filled in as `results`.
         """
         super().__init__()
         self.experiment = experiment
         self.round_timeout = round_timeout
-        self.results = results
-        self.server_config = server_config
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Say what is about to run."""
@@ -71,10 +66,11 @@ class FederationController(Controller):
             self.system_panic(str(error), fl_ctx)
 
     def _run(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
-        server_config = self._fill_in(self.server_config, fl_ctx)
+        workspace = Path(fl_ctx.get_engine().get_workspace().get_root_dir())
+        server_config = places.server_settings(workspace)
         trusted = read_server_settings(server_config).methods if server_config.is_file() else ()
         experiment = Experiment.from_json(self.experiment, trusted=trusted)
-        folder = self._fill_in(self.results, fl_ctx)
+        folder = places.results(workspace, experiment=experiment.id)
         results = Results(folder, experiment=experiment)
         last = results.resume()
         if last is not None:
@@ -160,10 +156,6 @@ class FederationController(Controller):
                     global_step=row["round"],
                 )
                 send_analytic_dxo(self, dxo, fl_ctx, event_type=ANALYTIC_EVENT_TYPE, fire_fed_event=False)
-
-    def _fill_in(self, path: str, fl_ctx: FLContext) -> Path:
-        workspace = fl_ctx.get_engine().get_workspace().get_root_dir()
-        return Path(path.format(workspace=workspace, experiment=self.experiment["id"]))
 
 
 def _read(client_task: ClientTask, request: Request) -> Answer:

@@ -13,6 +13,7 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 
+from mdhfl.flare import places
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.settings import read_site_settings
 from mdhfl.site.site import Site
@@ -53,14 +54,9 @@ class FlarePeers:
 class SiteExecutor(Executor):
     """Answers the server's requests with what `site.json` describes. The job never names an architecture."""
 
-    def __init__(self, *, site_config: str) -> None:
-        """Take the path of this site's settings.
-
-        Args:
-            site_config: path of site.json; {workspace} (the folder of the site's startup kit) and {site} are filled in.
-        """
+    def __init__(self) -> None:
+        """Take nothing from the job: a site's settings lie where `places.site_settings` says."""
         super().__init__()
-        self.site_config = site_config
         self._site: Site | None = None
         self._opening = threading.Lock()
 
@@ -103,7 +99,7 @@ class SiteExecutor(Executor):
         with self._opening:
             if self._site is None:
                 engine = fl_ctx.get_engine()
-                path = Path(self.site_config.format(workspace=engine.get_workspace().get_root_dir(), site=name))
+                path = places.site_settings(Path(engine.get_workspace().get_root_dir()), site=name)
                 settings = read_site_settings(path)
                 if settings.site != name:
                     raise ValueError(f"{path}: expected the settings of site {name!r}, got those of {settings.site!r}")

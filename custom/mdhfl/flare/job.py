@@ -1,6 +1,6 @@
 """An experiment as a FLARE job: one app for all sites, with nothing in it but configuration.
 
-The code is installed at the sites (their `local/resources.json` must allow the classes of "mdhfl."), not shipped.
+The code is installed at the sites, whose policy allows its classes by name (`policy.py`); a job ships none.
 """
 
 import warnings
@@ -22,33 +22,18 @@ from mdhfl.rounds.experiment import Experiment
 TASKS = ["warm_up", "learn", "adopt", "merge", "finish"]
 TASK_REQUEST_INTERVAL = 0.3  # seconds between a site's questions for work; FLARE's default of 2 costs 4 s per round
 ROUND_TIMEOUT = 3600.0  # seconds
-SITE_CONFIG = "{workspace}/local/site.json"
-SERVER_CONFIG = "{workspace}/local/server.json"
-RESULTS = "{workspace}/experiments/{experiment}"
 
 
 class FederationRecipe(FlareRecipe):
     """Run with `recipe.run(env)` in FLARE's SimEnv, PocEnv or ProdEnv; write the folder with `recipe.export(dir)`."""
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        experiment: Experiment,
-        round_timeout: float = ROUND_TIMEOUT,
-        results: str = RESULTS,
-        site_config: str = SITE_CONFIG,
-        server_config: str = SERVER_CONFIG,
-    ) -> None:
+    def __init__(self, *, name: str, experiment: Experiment, round_timeout: float = ROUND_TIMEOUT) -> None:
         """Compose the job.
 
         Args:
             name: of the job.
             experiment: what to run.
             round_timeout: seconds after which a round closes.
-            results: the server's folder of results; see FederationController.
-            site_config: path of a site's site.json; see SiteExecutor.
-            server_config: path of the server's server.json; see FederationController.
 
         Raises:
             ValueError: no federation can run the method.
@@ -57,17 +42,10 @@ class FederationRecipe(FlareRecipe):
         answers_with = experiment.method.answers_with
         job = FedJob(name=name, min_clients=experiment.min_sites)
         job.set_app_packages(["mdhfl"])
-        job.to_server(
-            FederationController(
-                experiment=experiment.to_json(),
-                round_timeout=round_timeout,
-                results=results,
-                server_config=server_config,
-            )
-        )
+        job.to_server(FederationController(experiment=experiment.to_json(), round_timeout=round_timeout))
         job.to_server(TBAnalyticsReceiver(events=[ANALYTIC_EVENT_TYPE]), id="tensorboard")
         job.to_server({"server": {"task_request_interval": TASK_REQUEST_INTERVAL}})
-        job.to_clients(SiteExecutor(site_config=site_config), tasks=TASKS)
+        job.to_clients(SiteExecutor(), tasks=TASKS)
         only = OnlyAnswers(may_leave=[] if answers_with is None else [answers_with.kind])
         job.to_clients(only, filter_type=FilterType.TASK_RESULT, tasks=["*"])
         super().__init__(job)

@@ -9,6 +9,8 @@ import os
 import sys
 from pathlib import Path
 
+from mdhfl.flare.places import simulated
+from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES
 from mdhfl.runs.folder import read_run, server_settings_path
 from mdhfl.server.settings import read_server_settings
 
@@ -44,18 +46,12 @@ def simulate(folder: Path, *, round_timeout: float = 3600.0) -> None:
     folder = folder.resolve()
     trusted = read_server_settings(server_settings_path(folder)).methods
     experiment, _ = read_run(folder, trusted=trusted)
-    recipe = FederationRecipe(
-        name="mdhfl",
-        experiment=experiment,
-        round_timeout=round_timeout,
-        results=str(folder),
-        site_config=str(folder / "sites" / "{site}" / "site.json"),
-        server_config=str(server_settings_path(folder)),
-    )
+    recipe = FederationRecipe(name="mdhfl", experiment=experiment, round_timeout=round_timeout)
     workspace = folder / "flare"
     _allow_our_classes(workspace / "mdhfl")
     sites = list(experiment.sites)
-    recipe.run(SimEnv(clients=sites, num_threads=len(sites), workspace_root=str(workspace)))
+    with simulated(folder):
+        recipe.run(SimEnv(clients=sites, num_threads=len(sites), workspace_root=str(workspace)))
 
 
 def kill_simulator(pid: int) -> None:
@@ -76,11 +72,9 @@ def kill_simulator(pid: int) -> None:
 
 
 def _allow_our_classes(workspace: Path) -> None:
-    from nvflare.app_common.default_component_policy import DEFAULT_CLASS_ALLOW_LIST
-
     local = workspace / "local"
     local.mkdir(parents=True, exist_ok=True)
-    policy = {"format_version": 2, "class_allow_list": [*DEFAULT_CLASS_ALLOW_LIST, "mdhfl."]}
+    policy = {"format_version": 2, "class_allow_list": [*SITE_CLASSES, *SERVER_CLASSES]}
     (local / "resources.json").write_text(json.dumps(policy, indent=2), encoding="utf-8")
 
 

@@ -1,0 +1,111 @@
+"""`mdhfl site-kit`, `mdhfl server-kit`: what IT puts into a FLARE startup kit, written in one go and explained."""
+
+import json
+from pathlib import Path
+
+import click
+
+from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES, write_policy
+from mdhfl.site.settings import SiteSettings, read_site_settings
+
+KIT = click.Path(path_type=Path, exists=True, file_okay=False)
+PLACE = click.Path(path_type=Path)
+
+SITE_PAGE = """# What this kit allows
+
+Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit starts.
+
+* `site.json`: network ({bundle}), images, public set and state of this site. It may share: {may_share}. No job can change
+  this file, or name another.
+* `resources.json`: a job may name {classes} classes, and nothing else of mdhfl, MONAI or FLARE. Logs are not streamed.
+* `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
+  files of this kit.
+* `privacy.json`: whatever a job says, only answers of the asked form leave.
+"""
+
+SERVER_PAGE = """# What this kit allows
+
+Written by `mdhfl server-kit`. FLARE reads these files when the kit starts.
+
+* `resources.json`: a job may name {classes} classes, and nothing else of mdhfl or FLARE.
+* `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
+  files of this kit.
+
+Results are kept in `experiments/<id>`, which no job can move.
+"""
+
+
+@click.command(name="site-kit", short_help="Write a site's settings and policies into its FLARE startup kit.")
+@click.option("--out", "kit", type=KIT, required=True, help="The startup kit: the folder with `startup` and `local`.")
+@click.option("--site", required=True, help="The site's name in the kit.")
+@click.option("--data", type=PLACE, required=True, help="The site's folder from `mdhfl prepare`.")
+@click.option("--public", type=PLACE, required=True, help="The folder of the public set.")
+@click.option("--state", type=PLACE, required=True, help="Where models and progress are kept; must outlive jobs.")
+@click.option("--bundle", required=True, help="A built-in bundle's name, or the path of your own (a bundle is code).")
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="CPU threads.")
+@click.option(
+    "--may-share",
+    default="knowledge",
+    show_default=True,
+    help="What may leave beside scores: knowledge, weights, encrypted_weights; several with commas.",
+)
+def site_kit_command(
+    kit: Path,
+    *,
+    site: str,
+    data: Path,
+    public: Path,
+    state: Path,
+    bundle: str,
+    device: str,
+    threads: int,
+    may_share: str,
+) -> None:
+    """Write site.json, resources.json, authorization.json and privacy.json, and a page that explains each.
+
+    \b
+    Example:
+      mdhfl site-kit --out kits/site-1 --site site-1 --bundle resnet10 --device cuda:0 \\
+            --data /srv/mdhfl/site-1 --public /srv/mdhfl/public --state /srv/mdhfl/state
+    """
+    shares = tuple(name.strip() for name in may_share.split(",") if name.strip())
+    settings = SiteSettings(
+        site=site,
+        bundle=str(Path(bundle).resolve()) if "/" in bundle else bundle,
+        data=data.resolve(),
+        public=public.resolve(),
+        state=state.resolve(),
+        device=device,
+        threads=threads,
+        may_share=shares,
+    )
+    local = kit / "local"
+    leaves = [name for name in shares if name in ("knowledge", "weights")]  # encrypted weights go to peers only
+    written = write_policy(local, classes=SITE_CLASSES, may_leave=leaves)
+    (local / "site.json").write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
+    read_site_settings(local / "site.json")
+    page = SITE_PAGE.format(
+        site=site, bundle=bundle, may_share=", ".join(shares) or "nothing", classes=len(SITE_CLASSES)
+    )
+    _finish(local, page, [*written, local / "site.json"])
+    click.echo(f"next: mdhfl check {local / 'site.json'}")
+
+
+@click.command(name="server-kit", short_help="Write the server's policies into its FLARE startup kit.")
+@click.option("--out", "kit", type=KIT, required=True, help="The startup kit: the folder with `startup` and `local`.")
+def server_kit_command(kit: Path) -> None:
+    """Write resources.json and authorization.json, and a page that explains each.
+
+    \b
+    Example:
+      mdhfl server-kit --out kits/server
+    """
+    written = write_policy(kit / "local", classes=SERVER_CLASSES, may_leave=None)
+    _finish(kit / "local", SERVER_PAGE.format(classes=len(SERVER_CLASSES)), written)
+
+
+def _finish(local: Path, page: str, written: list[Path]) -> None:
+    (local / "mdhfl.md").write_text(page, encoding="utf-8")
+    for path in [*written, local / "mdhfl.md"]:
+        click.echo(f"written: {path}")

@@ -1,0 +1,54 @@
+"""Where server and sites find their settings and keep results: places that no job can name.
+
+In a startup kit they lie in `local`, which belongs to the kit's owner. A simulated run has them in its own folder, and
+says so through the environment of the processes that it starts; a job cannot set that.
+"""
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mdhfl.runs.folder import server_settings_path, site_settings_path
+
+RUN = "MDHFL_RUN"  # environment variable: the folder of the simulated run that this process belongs to
+PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def site_settings(workspace: Path, *, site: str) -> Path:
+    """Return the path of a site's site.json."""
+    return site_settings_path(Path(os.environ[RUN]), site) if RUN in os.environ else workspace / "local" / "site.json"
+
+
+def server_settings(workspace: Path) -> Path:
+    """Return the path of the server's server.json, which need not exist."""
+    return server_settings_path(Path(os.environ[RUN])) if RUN in os.environ else workspace / "local" / "server.json"
+
+
+def results(workspace: Path, *, experiment: str) -> Path:
+    """Return the server's folder for an experiment's results; it outlives the job, whose own folder FLARE deletes.
+
+    Raises:
+        ValueError: the experiment's id is not a plain name; a job must not choose a folder at the server.
+    """
+    if not PLAIN.fullmatch(experiment):
+        raise ValueError(
+            f"experiment {experiment[:100]!r}: expected letters, digits, dots, hyphens and underscores, beginning with "
+            "a letter or digit"
+        )
+    return Path(os.environ[RUN]) if RUN in os.environ else workspace / "experiments" / experiment
+
+
+@contextmanager
+def simulated(run: Path) -> Iterator[None]:
+    """Let every process that is started meanwhile belong to a simulated run."""
+    before = os.environ.get(RUN)
+    os.environ[RUN] = str(run)
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[RUN]
+        else:
+            os.environ[RUN] = before

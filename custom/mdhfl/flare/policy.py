@@ -1,0 +1,92 @@
+"""What a job may do at a site and at the server, as files for the `local` folder of a FLARE startup kit.
+
+FLARE builds whatever class a job names, if the kit's owner allows it. We allow the few that our jobs consist of, by
+their full names: everything else of mdhfl, MONAI and FLARE stays out of a job's reach.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+SITE_CLASSES = ("mdhfl.flare.executor.SiteExecutor", "mdhfl.flare.filters.OnlyAnswers")
+SERVER_CLASSES = (
+    "mdhfl.flare.controller.FederationController",
+    "nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver",
+)
+LOG_STREAMERS = ("SiteLogStreamer", "JobLogStreamer")
+# Whoever administrates may start, stop and look at jobs; nobody may bring code, or read files of a kit.
+NOBODY = {"byoc": "none", "shell_commands": "none", "server-predeployed-flwr": "none"}
+PERMISSIONS = {
+    "project_admin": {
+        **dict.fromkeys(("submit_job", "clone_job", "manage_job", "download_job", "view", "operate"), "any"),
+        **NOBODY,
+    },
+    "org_admin": {
+        **{"submit_job": "none", "clone_job": "none", "manage_job": "o:submitter", "download_job": "o:submitter"},
+        **{"view": "any", "operate": "o:site"},
+        **NOBODY,
+    },
+    "lead": {
+        **{"submit_job": "any", "clone_job": "n:submitter", "manage_job": "n:submitter"},
+        **{"download_job": "n:submitter", "view": "any", "operate": "o:site"},
+        **NOBODY,
+    },
+    "member": {"view": "any"},
+}
+
+
+def write_policy(local: Path, *, classes: Sequence[str], may_leave: Sequence[str] | None) -> list[Path]:
+    """Write resources.json, authorization.json and, for a site, privacy.json into a kit's `local` folder.
+
+    Args:
+        local: the folder; it holds FLARE's resources.json.default.
+        classes: that a job may name, by their full names.
+        may_leave: kinds of share that may leave a site, see `OnlyAnswers`; None for a server.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        ValueError: the folder is not that of a startup kit.
+    """
+    files: dict[str, Any] = {
+        "resources.json": resources(local, classes=classes),
+        "authorization.json": {"format_version": "1.0", "permissions": PERMISSIONS},
+    }
+    if may_leave is not None:
+        files["privacy.json"] = privacy(may_leave)
+    for name, content in files.items():
+        (local / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return [local / name for name in files]
+
+
+def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
+    """Return a kit's resources: FLARE's, but for the classes that a job may name, and without streaming of logs.
+
+    Raises:
+        ValueError: there is no resources.json.default, or it is not JSON.
+    """
+    path = local / "resources.json.default"
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path}: expected the resources of a FLARE startup kit ({error}); give the kit's folder, the one with "
+            "`startup` and `local`"
+        ) from error
+    components = [one for one in found.get("components", []) if one["path"].rpartition(".")[2] not in LOG_STREAMERS]
+    return {
+        **found,
+        "class_list_enforcement_mode": "enforce",
+        "class_allow_list": list(classes),
+        "allow_log_streaming": False,
+        "components": components,
+    }
+
+
+def privacy(may_leave: Sequence[str]) -> dict[str, Any]:
+    """Return a site's privacy policy: one scope, in which only answers leave, whatever a job says."""
+    only = {"name": "OnlyAnswers", "path": SITE_CLASSES[1], "args": {"may_leave": list(may_leave)}}
+    scope = {"name": "only-answers", "task_result_filters": [only]}
+    return {"scopes": [scope], "default_scope": scope["name"]}
