@@ -20,7 +20,8 @@ def typed_lines(document: Path) -> Iterator[str]:
     """Every line in a fenced block without a language, its comment cut off."""
     for language, block in re.findall(r"```(\w*)\n(.*?)```", document.read_text(encoding="utf-8"), re.DOTALL):
         if not language:
-            yield from (line.split("  #")[0].strip() for line in block.splitlines() if line.strip())
+            lines = block.replace("\\\n", " ").splitlines()  # a line that goes on in the next is one
+            yield from (line.split("  #")[0].strip() for line in lines if line.strip())
 
 
 def options_of(command: click.Command) -> set[str]:

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -119,6 +120,23 @@ def poc(tmp_path: Path, federation: Path) -> Iterator[Path]:
 
 def submit_and_wait(kits: Path, job: Path, *, seconds: float = 300) -> str:
     """Submit a job as an administrator does and return its final status."""
+    deadline = time.monotonic() + seconds
+    with session_of(kits, seconds=seconds) as session:
+        while len(session.get_system_info().client_info) < len(BUNDLES):
+            assert time.monotonic() < deadline, "the sites did not register"
+            time.sleep(0.5)
+        identity = session.submit_job(str(job))
+        while True:
+            status = str(session.get_job_meta(identity)["status"])
+            if status.startswith("FINISHED"):
+                return status
+            assert time.monotonic() < deadline, f"job is still {status}"
+            time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def session_of(kits: Path, *, seconds: float = 60) -> Iterator[Any]:
+    """Give an administrator's session with the POC server."""
     from nvflare.fuel.flare_api.flare_api import new_secure_session
 
     deadline = time.monotonic() + seconds
@@ -130,16 +148,7 @@ def submit_and_wait(kits: Path, job: Path, *, seconds: float = 300) -> str:
             assert time.monotonic() < deadline, "no session with the POC server"
             time.sleep(1)
     try:
-        while len(session.get_system_info().client_info) < len(BUNDLES):
-            assert time.monotonic() < deadline, "the sites did not register"
-            time.sleep(0.5)
-        identity = session.submit_job(str(job))
-        while True:
-            status = str(session.get_job_meta(identity)["status"])
-            if status.startswith("FINISHED"):
-                return status
-            assert time.monotonic() < deadline, f"job is still {status}"
-            time.sleep(0.5)
+        yield session
     finally:
         session.close()
 
@@ -184,6 +193,9 @@ def test_a_submitted_job_cannot_run_what_a_site_does_not_allow(tmp_path: Path, f
             yaml.safe_dump({**evil, "intensity_transform": code})
         )
         assert submit_and_wait(poc, job) != "FINISHED:COMPLETED", name
+        logs = "".join(path.read_text(errors="replace") for path in poc.rglob("log.txt"))
+        assert f"Component '{component['path']}'" in logs, name
+        assert "is not in allow_list" in logs
     job = export_job(experiment, name="mdhfl", out=tmp_path / "jobs" / "settings", round_timeout=60.0)
     path = next(job.rglob("config_fed_client.json"))
     config = json.loads(path.read_text())
@@ -196,3 +208,7 @@ def test_a_submitted_job_cannot_run_what_a_site_does_not_allow(tmp_path: Path, f
     (custom / "evil.py").write_text(f"open({str(trace)!r}, 'w').write('ran')\n")
     assert submit_and_wait(poc, job) != "FINISHED:COMPLETED"
     assert not trace.exists()
+    with session_of(poc) as session:
+        for read in (session.cat_target, session.tail_target, session.ls_target):
+            with pytest.raises(Exception, match=r"(?i)authoriz|permission|denied"):
+                read("site-1", None, "local/site.json")

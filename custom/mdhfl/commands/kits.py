@@ -15,8 +15,8 @@ SITE_PAGE = """# What this kit allows
 
 Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit starts.
 
-* `site.json`: network ({bundle}), images, public set and state of this site. It may share: {may_share}. No job can change
-  this file, or name another.
+* `site.json`: network ({bundle}), images, public set and state of this site. It may share: {may_share}. No job can
+  change this file, or name another.
 * `resources.json`: a job may name {classes} classes, and nothing else of mdhfl, MONAI or FLARE. Logs are not streamed.
 * `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
   files of this kit.

@@ -1,0 +1,100 @@
+"""`mdhfl site-kit` and `mdhfl server-kit`: what they allow, and that no job can choose a place."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from mdhfl.commands.kits import server_kit_command, site_kit_command
+from mdhfl.flare import places
+from mdhfl.flare.executor import SiteExecutor
+from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES
+from mdhfl.site.settings import read_site_settings
+
+DEFAULT = {
+    "format_version": 2,
+    "class_list_enforcement_mode": "warn",
+    "class_allow_list": ["*"],
+    "allow_log_streaming": True,
+    "client": {"retry_timeout": 30},
+    "components": [
+        {"id": "resource_manager", "path": "nvflare.app_common.resource_managers.x.GPUResourceManager", "args": {}},
+        {"id": "site_log_streamer", "path": "nvflare.app_common.logging.site_log_streamer.SiteLogStreamer"},
+    ],
+}
+
+
+@pytest.fixture
+def kit(tmp_path: Path) -> Path:
+    (tmp_path / "kit" / "local").mkdir(parents=True)
+    (tmp_path / "kit" / "local" / "resources.json.default").write_text(json.dumps(DEFAULT))
+    return tmp_path / "kit"
+
+
+def read(kit: Path, name: str) -> dict:
+    return dict(json.loads((kit / "local" / name).read_text()))
+
+
+def site_kit(kit: Path, *more: str) -> str:
+    arguments = ["--out", str(kit), "--site", "site-1", "--bundle", "resnet10", "--data", "d", "--public", "p"]
+    done = CliRunner().invoke(site_kit_command, [*arguments, "--state", "s", *more])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_a_site_allows_two_classes_no_code_no_streams_and_no_shell(kit: Path) -> None:
+    output = site_kit(kit)
+    resources = read(kit, "resources.json")
+    assert resources["class_allow_list"] == list(SITE_CLASSES)
+    assert resources["class_list_enforcement_mode"] == "enforce"
+    assert resources["allow_log_streaming"] is False
+    assert [one["id"] for one in resources["components"]] == ["resource_manager"]
+    assert resources["client"] == DEFAULT["client"]
+    permissions = read(kit, "authorization.json")["permissions"]
+    for role in ("project_admin", "org_admin", "lead"):
+        assert permissions[role]["byoc"] == permissions[role]["shell_commands"] == "none"
+    scope = read(kit, "privacy.json")["scopes"][0]
+    assert scope["task_result_filters"][0]["args"] == {"may_leave": ["knowledge"]}
+    assert read(kit, "privacy.json")["default_scope"] == scope["name"]
+    settings = read_site_settings(kit / "local" / "site.json")
+    assert (settings.bundle, settings.may_share, settings.data) == ("resnet10", ("knowledge",), Path("d").resolve())
+    for name in ("site.json", "resources.json", "authorization.json", "privacy.json", "mdhfl.md"):
+        assert str(kit / "local" / name) in output
+
+
+def test_a_site_may_share_more_and_the_filter_follows(kit: Path) -> None:
+    site_kit(kit, "--may-share", "knowledge, weights,encrypted_weights")
+    assert read_site_settings(kit / "local" / "site.json").may_share == ("knowledge", "weights", "encrypted_weights")
+    filters = read(kit, "privacy.json")["scopes"][0]["task_result_filters"]
+    assert filters[0]["args"] == {"may_leave": ["knowledge", "weights"]}  # encrypted ones go to peers only
+
+
+def test_the_server_allows_its_own_classes(kit: Path) -> None:
+    done = CliRunner().invoke(server_kit_command, ["--out", str(kit)])
+    assert done.exit_code == 0, done.output
+    assert read(kit, "resources.json")["class_allow_list"] == list(SERVER_CLASSES)
+    assert read(kit, "authorization.json")["permissions"]["lead"]["byoc"] == "none"
+    assert not (kit / "local" / "privacy.json").exists()
+
+
+def test_a_folder_that_is_no_kit_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    done = CliRunner().invoke(server_kit_command, ["--out", str(tmp_path)])
+    assert "expected the resources of a FLARE startup kit" in str(done.exception)
+    assert "`startup` and `local`" in str(done.exception)
+
+
+def test_no_job_chooses_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(places.RUN, raising=False)
+    assert places.site_settings(tmp_path, site="a") == tmp_path / "local" / "site.json"
+    assert places.server_settings(tmp_path) == tmp_path / "local" / "server.json"
+    assert places.results(tmp_path, experiment="trial-1") == tmp_path / "experiments" / "trial-1"
+    for identity in ("../../etc", "a/b", ".hidden", "", "a" * 101):
+        with pytest.raises(ValueError, match="expected letters, digits, dots"):
+            places.results(tmp_path, experiment=identity)
+    with pytest.raises(TypeError):
+        SiteExecutor(site_config="mine.json")  # type: ignore[call-arg]
+    with places.simulated(tmp_path / "run"):
+        assert places.site_settings(tmp_path, site="a") == tmp_path / "run" / "sites" / "a" / "site.json"
+        assert places.results(tmp_path, experiment="trial-1") == tmp_path / "run"
+    assert places.site_settings(tmp_path, site="a") == tmp_path / "local" / "site.json"
