@@ -1,7 +1,7 @@
 """Write the comparisons' tables and figures again from their committed scores: `python -m experiments.tables`.
 
 Reads `results.csv` and `sites.csv` of `experiments/results/<name>` and writes what `mdhfl compare` writes: `table.md`,
-and `figure.svg`, which stays out of git; `docs/figures` keeps those that the documents show.
+and the figures, which stay out of git; `docs/figures` keeps those that the documents show.
 """
 
 import csv
@@ -10,10 +10,15 @@ from pathlib import Path
 
 from experiments.document import RESULTS, ROOT
 from mdhfl.comparison.compare import write_tables
+from mdhfl.comparison.curves import write_curves
 from mdhfl.comparison.grid import Cell, read_comparison
 from mdhfl.comparison.table import COLUMNS, OWN, Found
 
-SHOWN = ("headline", "noise_grid")
+SHOWN = {  # figure of a comparison -> its name in docs/figures
+    "headline/figure.svg": "headline.svg",
+    "headline/rounds.svg": "headline_rounds.svg",
+    "noise_grid/figure.svg": "noise_grid.svg",
+}
 FIGURES = ROOT / "docs" / "figures"
 
 Run = tuple[str, ...]  # federation, noise, method, seed
@@ -25,8 +30,10 @@ def main() -> None:
     for folder in sorted(RESULTS.iterdir()):
         comparison = read_comparison(ROOT / "experiments" / f"{folder.name}.yaml")
         write_tables(folder, comparison.question, runs_of(folder))
-    for name in SHOWN:
-        shutil.copy(RESULTS / name / "figure.svg", FIGURES / f"{name}.svg")
+        if (folder / "rounds.csv").is_file():
+            write_curves(read_rows(folder / "rounds.csv"), folder)
+    for name, figure in SHOWN.items():
+        shutil.copy(RESULTS / name, FIGURES / figure)
 
 
 def runs_of(folder: Path) -> list[Found]:

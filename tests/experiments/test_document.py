@@ -88,14 +88,14 @@ def test_every_result_has_its_experiment_its_figure_and_its_scores() -> None:
     for folder in RESULTS.iterdir():
         assert (ROOT / "experiments" / f"{folder.name}.yaml").is_file()
         files = {path.name for path in folder.iterdir()}
-        assert files - {"figure.svg"} == {"table.md", "results.csv", "sites.csv"}
+        assert files - {"figure.svg", "rounds.svg", "rounds.csv"} == {"table.md", "results.csv", "sites.csv"}
         assert f"--out experiments/results/{folder.name}\n" in text
 
 
 def test_every_figure_of_the_results_is_kept() -> None:
     figures = re.findall(r"\]\((\S+\.svg)\)", results_page())
-    assert [ROOT / "docs" / figure for figure in figures] == [FIGURES / f"{name}.svg" for name in SHOWN]
-    assert all((FIGURES / f"{name}.svg").is_file() for name in SHOWN)
+    assert [ROOT / "docs" / figure for figure in figures] == [FIGURES / name for name in SHOWN.values()]
+    assert all((FIGURES / name).is_file() for name in SHOWN.values())
 
 
 @pytest.mark.parametrize("folder", sorted(RESULTS.iterdir()), ids=lambda folder: folder.name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mdhfl.comparison.curves import SCORE, curve_of, write_curves
 from mdhfl.comparison.figure import draw
 from mdhfl.comparison.grid import Cell, read_comparison
 from mdhfl.comparison.runs import Workplace, default_threads, finished, run_all
@@ -45,7 +46,7 @@ def compare(
     table_only: bool = False,
     progress: bool = False,
 ) -> Compared:
-    """Run what a comparison still lacks, and write table.md, results.csv, sites.csv and figure.svg.
+    """Run what a comparison still lacks, and write its tables, CSV files and figures (docs/rivals.md).
 
     Args:
         file: the comparison, see `mdhfl compare --help`.
@@ -70,7 +71,15 @@ def compare(
     records = {cell: finished(cell, place) for cell in comparison.cells}
     found = tuple(Found(cell=cell, record=record) for cell, record in records.items() if record is not None)
     tables = write_tables(Path(out), comparison.question, found) if found else ""
+    if found:
+        write_curves([row for one in found for row in _curve(one.cell, place)], Path(out))
     return Compared(found=found, asked=len(comparison.cells), failures=failures, tables=tables)
+
+
+def _curve(cell: Cell, place: Workplace) -> list[dict[str, Any]]:
+    """Return a row per round."""
+    asked = {"federation": cell.federation, "noise": cell.noise, "method": cell.method, "seed": cell.seed}
+    return [{**asked, "round": number, SCORE: value} for number, value in enumerate(curve_of(place.run(cell)))]
 
 
 def write_tables(out: Path, question: str, found: Sequence[Found]) -> str:
