@@ -55,7 +55,7 @@ def test_control_is_for_methods_that_have_one(
     tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The twin of `mdhfl_plus` by a flag; a method without one says so before anything is written."""
-    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--control")) == 1
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--control")) == 2
     assert "control" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
     arguments = run_arguments(federation, tmp_path / "b", "--rounds", 1, "--control", "--set", "views=1")

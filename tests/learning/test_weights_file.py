@@ -94,7 +94,7 @@ def test_a_site_starts_from_the_weights_that_its_settings_name(tmp_path: Path, f
     assert settings.to_json()["weights"] == str(weights.resolve())
     run_in_process(tmp_path / "run", experiment=experiment)
     ends = {
-        site: torch.load(tmp_path / "run" / "sites" / site / experiment.id / "state.pt", weights_only=True)["model"]
+        site: torch.load(tmp_path / "run" / "sites" / site / experiment.id / "last.pt", weights_only=True)["model"]
         for site in (first, second)
     }
     name = next(name for name in given if "conv" in name or name.endswith("0.weight"))

@@ -64,7 +64,7 @@ def test_alignment_moves_the_site_towards_its_teacher(tmp_path: Path, federation
     """Everything else equal, a site that listens ends nearer to the other's answers than one that does not."""
     experiment = new_run(tmp_path / "a", federation, changes={"local_epochs": 0, "align_epochs": 3})
     before, after, _ = learn_twice(tmp_path / "a", experiment, restart=False)
-    assert knowledge_of(after)[:, 0].mean() > knowledge_of(before)[:, 0].mean() + 0.05
+    assert knowledge_of(after)[:, 0].mean() > knowledge_of(before)[:, 0].mean() + 0.02
 
 
 def test_a_repeated_request_is_answered_from_the_state_without_training(tmp_path: Path, federation: Path) -> None:

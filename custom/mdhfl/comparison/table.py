@@ -69,10 +69,10 @@ class Found:
         return float(np.mean(scores)) if scores else math.nan
 
     def site_scores(self, metric: str) -> dict[str, float]:
-        """Return each site's score in percent."""
+        """Return each site's score in percent, with the three decimals that the CSV files keep."""
         sites = self.record["summary"]["sites"] if metric.startswith(OWN) else self.record["on_all"]
         name = metric.removeprefix(OWN)
-        return {site: 100 * scores[name] for site, scores in sites.items() if scores.get(name) is not None}
+        return {site: round(100 * scores[name], 3) for site, scores in sites.items() if scores.get(name) is not None}
 
 
 def rows_of(found: Sequence[Found]) -> list[dict[str, Any]]:
