@@ -97,7 +97,10 @@ def started(call: list[str]) -> subprocess.Popen:
 def wait_for(name: str, work: Path, process: subprocess.Popen) -> None:
     """Wait until a file of this name is written somewhere below a folder."""
     deadline = time.monotonic() + 240
-    while not list(work.rglob(name)) and time.monotonic() < deadline and process.poll() is None:
+    while time.monotonic() < deadline and process.poll() is None:
+        with contextlib.suppress(FileNotFoundError):  # folders come and go while it prepares
+            if list(work.rglob(name)):
+                return
         time.sleep(0.1)
 
 
