@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
 
-from mdhfl.comparison.table import COLUMNS, MAIN, mean_and_spread
+from mdhfl.comparison.columns import COLUMNS, MAIN
+from mdhfl.comparison.table import mean_and_spread
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"

@@ -9,10 +9,11 @@ import shutil
 from pathlib import Path
 
 from experiments.document import RESULTS, ROOT
+from mdhfl.comparison.columns import COLUMNS, OWN
 from mdhfl.comparison.compare import write_tables
 from mdhfl.comparison.curves import write_curves
 from mdhfl.comparison.grid import Cell, read_comparison
-from mdhfl.comparison.table import COLUMNS, OWN, Found
+from mdhfl.comparison.table import Found
 
 SHOWN = {  # figure of a comparison -> its name in docs/figures
     "headline/figure.svg": "headline.svg",

@@ -22,9 +22,9 @@ from experiments.document import (
     scores,
 )
 from experiments.tables import FIGURES, SHOWN, runs_of
+from mdhfl.comparison.columns import COLUMNS
 from mdhfl.comparison.compare import write_tables
 from mdhfl.comparison.grid import read_comparison
-from mdhfl.comparison.table import COLUMNS
 
 COMPARISONS = sorted(path.parent.name for path in RESULTS.glob("*/table.md"))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mdhfl.comparison.table import COLUMNS, MAIN, Found
+from mdhfl.comparison.columns import COLUMNS, MAIN
+from mdhfl.comparison.table import Found
 
 # Okabe and Ito's colours, which colour-blind readers can tell apart: "Color Universal Design", 2008.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
