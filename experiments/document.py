@@ -54,7 +54,12 @@ def documents() -> dict[Path, str]:
 
 def scores(name: str) -> list[dict[str, str]]:
     """Return the rows of a comparison's CSV."""
-    with (RESULTS / name / "results.csv").open(encoding="utf-8", newline="") as file:
+    return read_rows(RESULTS / name / "results.csv")
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a CSV file."""
+    with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from experiments.document import ROOT, replaced, table
+from experiments.document import ROOT, read_rows, replaced, table
 from mdhfl.learning.bundle import load_bundle
 from mdhfl.learning.images import PrivateSet, load_private_set
 from mdhfl.learning.model import Model
@@ -50,6 +50,8 @@ def main(data: Path, work: Path) -> None:
 
 def measure(bundle: str, network: str, data: Path) -> dict[str, Any]:
     """Train one network from scratch and score it on the clean test images."""
+    from torch.nn.functional import cross_entropy
+
     model = opened(bundle, network)
     private: PrivateSet = load_private_set(data, **model.how_to_read())
     row: dict[str, Any] = {"bundle": bundle, "network": network, "parameters": model.bundle.parameters}
@@ -78,19 +80,9 @@ def opened(bundle: str, network: str) -> Model:
     return replace(model, bundle=loaded)
 
 
-def cross_entropy(logits: Any, labels: Any) -> Any:
-    """Return the loss of a batch."""
-    import torch
-
-    return torch.nn.functional.cross_entropy(logits, labels)
-
-
 def rows() -> list[dict[str, str]]:
     """Return what was measured."""
-    if not FOUND.exists():
-        return []
-    with FOUND.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_rows(FOUND) if FOUND.exists() else []
 
 
 def append(row: dict[str, Any]) -> None:

@@ -4,11 +4,10 @@ Reads `results.csv` and `sites.csv` of `experiments/results/<name>` and writes w
 and the figures, which stay out of git; `docs/figures` keeps those that the documents show.
 """
 
-import csv
 import shutil
 from pathlib import Path
 
-from experiments.document import RESULTS, ROOT
+from experiments.document import RESULTS, ROOT, read_rows
 from mdhfl.comparison.columns import COLUMNS, OWN
 from mdhfl.comparison.compare import write_tables
 from mdhfl.comparison.curves import write_curves
@@ -46,12 +45,6 @@ def runs_of(folder: Path) -> list[Found]:
     cells = read_comparison(ROOT / "experiments" / f"{folder.name}.yaml").cells
     asked = {cell: (cell.federation, cell.noise, cell.method, str(cell.seed)) for cell in cells}
     return [_found(cell, runs[run], sites[run]) for cell, run in asked.items() if run in runs]
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a CSV file."""
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _run(row: Row) -> Run:

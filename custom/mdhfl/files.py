@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -104,3 +105,17 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             f"{path}: cannot be written ({error}); what was there before is kept. Free disk space or fix the "
             "folder's permissions, then resume"
         ) from error
+
+
+def plain_name(name: str, *, what: str) -> str:
+    """Return a name that may become a folder's: whoever sends it must not choose a place.
+
+    Raises:
+        ValueError: it has something else than letters, digits, dots, hyphens and underscores, or is too long.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name):
+        raise ValueError(
+            f"{what} {name[:100]!r}: expected letters, digits, dots, hyphens and underscores, beginning with a "
+            "letter or digit"
+        )
+    return name

@@ -83,6 +83,30 @@ def test_the_readmes_table_is_part_of_the_whole_one() -> None:
         assert readme[title] == [whole[method][0] for method in README_METHODS]
 
 
+def test_the_gains_in_the_prose_follow_from_the_scores() -> None:
+    """MDH-FL+ less the strongest local training, by federation: in the README's sentence, and in the results."""
+    rows = scores(HEADLINE)
+
+    def gain(federation: str, column: str) -> float:
+        mean_of = {
+            method: mean(
+                float(row[column]) for row in rows if (row["federation"], row["method"]) == (federation, method)
+            )
+            for method in ("MDH-FL+", "local, balanced and averaged")
+        }
+        return mean_of["MDH-FL+"] - mean_of["local, balanced and averaged"]
+
+    some, hardly, same = (gain(name, "macro_f1") for name in ("Dirichlet 0.5", "Dirichlet 0.1", "IID"))
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"gain {some:.0f} points of macro-F1 over the strongest training alone" in readme
+    assert f"in common {hardly:.0f}, and sites with the same classes {same:.0f}," in readme
+    own = [gain(name, "own_macro_f1") for name in ("Dirichlet 0.5", "Dirichlet 0.1", "IID")]
+    assert f"macro-F1 {own[0]:+.0f}, {own[1]:+.0f} and {own[2]:+.0f} points" in readme
+    page = " ".join(results_page().split())
+    assert f"by {some:.1f}, {hardly:.1f} and {same:.1f} points of macro-F1 on the test images of all sites" in page
+    assert f"by {own[0]:.1f}, {own[1]:.1f} and {own[2]:.1f} on the sites' own" in page
+
+
 def test_every_result_has_its_experiment_its_figure_and_its_scores() -> None:
     text = results_page()
     for folder in RESULTS.iterdir():

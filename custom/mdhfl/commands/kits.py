@@ -81,7 +81,7 @@ def site_kit_command(
         may_share=shares,
     )
     local = kit / "local"
-    leaves = [name for name in shares if name in ("knowledge", "weights")]  # encrypted weights go to peers only
+    leaves = [name for name in shares if name != "encrypted_weights"]  # those go to peers only
     written = write_policy(local, classes=SITE_CLASSES, may_leave=leaves)
     (local / "site.json").write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
     read_site_settings(local / "site.json")

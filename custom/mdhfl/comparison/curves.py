@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mdhfl.comparison.figure import COLOURS
+from mdhfl.comparison.figure import COLOURS, pyplot
 from mdhfl.metrics import SCORES
 from mdhfl.server.results import read_rows
 
@@ -35,12 +35,7 @@ def write_curves(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
 
 def draw_curves(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Write an SVG: the mean over seeds by round, a line a method."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "mdhfl"  # the same figure has the same bytes
-    from matplotlib import pyplot as plt
-
+    plt = pyplot()
     panels = list(dict.fromkeys((row["federation"], row["noise"]) for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
     figure, axes = plt.subplots(1, len(panels), figsize=(2.9 * len(panels) + 2.3, 2.9), squeeze=False, sharey=True)

@@ -5,6 +5,7 @@ Where there is one kind of noise only, the federations are the groups of a singl
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,14 +16,20 @@ from mdhfl.comparison.table import Found
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#000000")
 
 
-def draw(found: Sequence[Found], path: Path, *, metric: str = MAIN) -> None:
-    """Write an SVG with means over seeds and, as whiskers, the lowest and the highest seed."""
+def pyplot() -> Any:
+    """Return matplotlib's pyplot, set to write SVG; the same figure has the same bytes."""
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "mdhfl"  # the same figure has the same bytes
+    matplotlib.rcParams["svg.hashsalt"] = "mdhfl"
     from matplotlib import pyplot as plt
 
+    return plt
+
+
+def draw(found: Sequence[Found], path: Path, *, metric: str = MAIN) -> None:
+    """Write an SVG with means over seeds and, as whiskers, the lowest and the highest seed."""
+    plt = pyplot()
     panels = _panels(found)
     methods = list(dict.fromkeys(one.cell.method for one in found))
     bars = max(len(groups) for groups in panels.values()) * len(methods)

@@ -107,19 +107,31 @@ def _reason(future: "Future[Any]") -> str:
 @contextlib.contextmanager
 def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     """Give a pool; when this process is stopped (Ctrl-C, SIGTERM) kill the pool's: every finished round is on disk."""
-    if current_thread() is main_thread():
-        signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     pool = ProcessPoolExecutor(
         max_workers=workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
     )
+    with _sigterm_ends_the_program():
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in active_children():
+                process.kill()
+            raise
+        pool.shutdown()
+
+
+@contextlib.contextmanager
+def _sigterm_ends_the_program() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit meanwhile; only the main thread may decide that."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in active_children():
-            process.kill()
-        raise
-    pool.shutdown()
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _start_worker(threads: int) -> None:

@@ -177,7 +177,7 @@ def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, number
 def _least_harm(run_folder: Path, *, site: str) -> tuple[str, str]:
     """Return which model to take, and why if it is not the best on validation."""
     control = next((row["control"] for row in _rows_of(run_folder, site=site)[-1:] if row.get("control")), None)
-    if control is None or control["high"] >= 0:
+    if control is None or not control["harmed"]:
         return "best", ""
     points = "{difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f})".format(**control)
     return "alone", f"sharing changed the macro-F1 on this site's validation images by {points}"

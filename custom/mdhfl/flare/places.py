@@ -5,15 +5,14 @@ says so through the environment of the processes that it starts; a job cannot se
 """
 
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from mdhfl.files import plain_name
 from mdhfl.runs.folder import server_settings_path, site_settings_path
 
 RUN = "MDHFL_RUN"  # environment variable: the folder of the simulated run that this process belongs to
-PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def site_settings(workspace: Path, *, site: str) -> Path:
@@ -32,12 +31,8 @@ def results(workspace: Path, *, experiment: str) -> Path:
     Raises:
         ValueError: the experiment's id is not a plain name; a job must not choose a folder at the server.
     """
-    if not PLAIN.fullmatch(experiment):
-        raise ValueError(
-            f"experiment {experiment[:100]!r}: expected letters, digits, dots, hyphens and underscores, beginning with "
-            "a letter or digit"
-        )
-    return Path(os.environ[RUN]) if RUN in os.environ else workspace / "experiments" / experiment
+    name = plain_name(experiment, what="experiment")
+    return Path(os.environ[RUN]) if RUN in os.environ else workspace / "experiments" / name
 
 
 @contextmanager

@@ -151,10 +151,7 @@ class Model:
 
         from mdhfl.learning.training import fit
 
-        transforms = None if transforms_seed is None else self.bundle.random_transforms
-        if transforms is not None and transforms_seed is not None:
-            transforms.set_random_state(seed=transforms_seed % 2**32)
-        torch.manual_seed(seed)  # dropout
+        augment = self.begin(seed=seed, transforms_seed=transforms_seed)
         return fit(
             self.network,
             optimizer=self.bundle.optimizer,
@@ -164,7 +161,7 @@ class Model:
             epochs=epochs,
             batch_size=self.bundle.batch_size,
             intensity=self.bundle.intensity_transform,
-            augment=None if transforms is None else transforms.batch,
+            augment=augment,
             generator=torch.Generator().manual_seed(seed),
             penalty=penalty,
             images_per_epoch=images_per_epoch,
@@ -173,6 +170,17 @@ class Model:
             keep_statistics=keep_statistics,
             should_stop=should_stop,
         )
+
+    def begin(self, *, seed: int, transforms_seed: int | None) -> "Callable[[Tensor], Tensor] | None":
+        """Seed torch's generator, for dropout, and the bundle's random transforms; return what transforms a batch."""
+        import torch
+
+        torch.manual_seed(seed)
+        transforms = self.bundle.random_transforms
+        if transforms is None or transforms_seed is None:
+            return None
+        transforms.set_random_state(seed=transforms_seed % 2**32)
+        return transforms.batch
 
     def settle(self, images: "Tensor") -> None:
         """Let the averaged network measure its statistics on a site's own images, if there is an averaged network.

@@ -43,12 +43,7 @@ def fit_mutually(
         TrainingDiverged: a loss is not finite; the networks must not be used any more.
         Aborted: `should_stop` said so.
     """
-    transforms = first.bundle.random_transforms
-    if transforms is not None:
-        transforms.set_random_state(seed=transforms_seed % 2**32)
-    augment = None if transforms is None else transforms.batch
-    torch.manual_seed(seed)  # dropout
-    models = (first, second)
+    augment, models = first.begin(seed=seed, transforms_seed=transforms_seed), (first, second)
     for model in models:
         model.network.train()
     device = next(first.network.parameters()).device

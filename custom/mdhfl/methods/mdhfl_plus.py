@@ -126,12 +126,12 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         return (self.patience * last.values + (1 - self.patience) * values).astype(np.float32)
 
     def _competences(self, learner: Learner) -> NDArray[np.float32] | None:
-        """Estimate them once, before the first round; then say the same."""
+        """Estimate them once, before the first round; then say the same, as long as the site's IT allows it."""
+        if not self.competence_epochs or learner.withholds("competences"):
+            return None
         last = _knowledge(learner)
         if last is not None:
             return last.competences
-        if not self.competence_epochs or learner.withholds("competences"):
-            return None
         return learner.competences(epochs=self.competence_epochs, loss=self.local_loss(learner))
 
 

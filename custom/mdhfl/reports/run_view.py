@@ -223,8 +223,7 @@ def control_rows(run: Run) -> list[dict[str, Any]]:
             rows.append(
                 {
                     "site": site,
-                    **{name: control[name] for name in ("difference", "low", "high")},
-                    "harmed": control["high"] < 0,
+                    **{name: control[name] for name in ("difference", "low", "high", "harmed")},
                     "helped": control["low"] > 0,
                     "sharing": ours["macro_f1"],
                     "alone": alone["macro_f1"],

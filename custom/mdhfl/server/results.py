@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mdhfl.files import write_atomically, write_json
 from mdhfl.metrics import HEADLINES, SCORES, scores_from
@@ -126,12 +127,11 @@ def _row(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) 
     row: dict[str, Any] = {"round": answer.round, "site": answer.site, "status": "ok", "reason": None}
     if answer.refusal or answer.confusion is None or answer.validation is None or answer.about is None:
         return {**row, "status": "refused", "reason": answer.refusal}
-    scores = scores_from(answer.confusion, ece=answer.test_ece)
     return {
         **row,
         "losses": asdict(answer.losses),
         "validation": asdict(answer.validation),
-        "test": {name: getattr(scores, name) for name in (*SCORES, "recall", "confusion")},
+        "test": _test(answer.confusion, ece=answer.test_ece),
         "divergence": dict(divergences) if divergences is not None else None,
         "seconds": dict(answer.cost.seconds),
         "bytes": {
@@ -146,12 +146,16 @@ def _row(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) 
 
 def _control(control: Control) -> dict[str, Any]:
     """Return how a site's twin does, and what sharing brought, as in a row."""
-    scores = scores_from(control.confusion, ece=control.test_ece)
     return {
         "validation": asdict(control.validation),
-        "test": {name: getattr(scores, name) for name in (*SCORES, "recall", "confusion")},
-        **{name: getattr(control, name) for name in ("difference", "low", "high")},
+        "test": _test(control.confusion, ece=control.test_ece),
+        **{name: getattr(control, name) for name in ("difference", "low", "high", "harmed")},
     }
+
+
+def _test(confusion: NDArray[np.unsignedinteger], *, ece: float) -> dict[str, Any]:
+    scores = scores_from(confusion, ece=ece)
+    return {name: getattr(scores, name) for name in (*SCORES, "recall", "confusion")}
 
 
 def _divergences(knowledge: Mapping[str, Knowledge]) -> dict[str, dict[str, float]]:

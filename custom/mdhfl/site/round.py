@@ -39,6 +39,7 @@ class SiteRound:
         open_swarm: gives the site's part in the experiment's swarm.
         should_stop: asked between two batches.
         seconds: by phase, so far.
+        withheld: what was asked for and not said.
     """
 
     opened: Opened
@@ -48,6 +49,7 @@ class SiteRound:
     open_swarm: Callable[[bool], Swarm]
     should_stop: ShouldStop = never
     seconds: dict[str, float] = field(default_factory=dict)
+    withheld: set[str] = field(default_factory=set)
     companion: "Companion | None" = None
 
     @property
@@ -140,7 +142,10 @@ class SiteRound:
         return competences_of(answers, training.labels.numpy(), classes=len(self.opened.private.classes))
 
     def withholds(self, what: str) -> bool:
-        return what in self.opened.settings.withhold
+        if what not in self.opened.settings.withhold:
+            return False
+        self.withheld.add(what)
+        return True
 
     def weights(self) -> Weights:
         learning = self.request.action in ("warm_up", "learn", "adopt")
@@ -236,7 +241,7 @@ class SiteRound:
             training_images=len(private.training.labels),
             missing_classes=private.missing_classes,
             layout=self.opened.model.layout,
-            withheld=self.opened.settings.withhold,
+            withheld=tuple(sorted(self.withheld)),
         )
 
     def _seed(self, purpose: str) -> int:

@@ -147,7 +147,7 @@ class Site:
             best_score=max(score, work.progress.best_score if work.progress else -1.0),
         )
         if answer.best:
-            best = self._checkpoint(work, request, progress.models["model"], scores=answer.validation)
+            best = self._checkpoint(work, request, progress, name="model", scores=answer.validation)
             save_tensors(work.opened.folder / "best.pt", best)
         save_progress(work.opened.folder / "state.pt", progress)
         return progress
@@ -155,23 +155,22 @@ class Site:
     def _finish(self, work: _Work, request: Request) -> Answer:
         progress, folder = work.progress, work.opened.folder
         if progress is not None:
-            last = self._checkpoint(work, request, progress.models["model"], scores=progress.answer.validation)
+            last = self._checkpoint(work, request, progress, name="model", scores=progress.answer.validation)
             save_tensors(folder / "last.pt", last)
             if "twin" in progress.models and progress.answer.control is not None:
                 scores = progress.answer.control.validation
-                alone = self._checkpoint(work, request, progress.models["twin"], scores=scores)
+                alone = self._checkpoint(work, request, progress, name="twin", scores=scores)
                 save_tensors(folder / "alone.pt", alone)
         return Answer(site=self.settings.site, round=request.round)
 
     def _checkpoint(
-        self, work: _Work, request: Request, state: Mapping[str, Any], *, scores: Validation | None
+        self, work: _Work, request: Request, progress: Progress, *, name: str, scores: Validation | None
     ) -> dict[str, Any]:
         """Return what is exported: the answering network, and what is added to its logits for the site's own mix."""
-        number = work.progress.answer.round if request.action == "finish" and work.progress else request.round
         return {
-            "model": dict(answering(state)),
+            "model": dict(answering(progress.models[name])),
             "prior": work.method.own_prior(self._round(work, request)),
-            "round": number,
+            "round": progress.answer.round,
             "scores": dict(vars(scores)) if scores else {},
         }
 

@@ -1,12 +1,12 @@
 """What a site holds in memory while it works on one experiment, built from its settings and restored from its disk."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mdhfl.files import plain_name
 from mdhfl.learning.bundle import built_in_bundles
 from mdhfl.learning.cache import ImageCache
 from mdhfl.learning.images import Part, PrivateSet, image_size_of, load_private_set, load_public_set
@@ -154,12 +154,8 @@ def state_path(settings: SiteSettings, request: Request) -> Path:
     Raises:
         ValueError: the experiment's id is not a plain name; a server must not choose a folder at a site.
     """
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", request.experiment):
-        raise ValueError(
-            f"site {settings.site!r}: experiment {request.experiment!r}: expected letters, digits, dots, hyphens and "
-            "underscores, beginning with a letter or digit"
-        )
-    return settings.state / request.experiment / "state.pt"
+    name = plain_name(request.experiment, what=f"site {settings.site!r}: experiment")
+    return settings.state / name / "state.pt"
 
 
 def seed_of(settings: SiteSettings, request: Request, purpose: str) -> int:
