@@ -37,6 +37,7 @@ def test_the_twin_is_the_local_baseline_and_disturbs_nobody(tmp_path: Path, thre
         assert control["difference"] == pytest.approx(gain, abs=1e-9)
         assert control["low"] <= control["difference"] + 1e-9
         assert control["difference"] <= control["high"] + 1e-9
+        assert control["harmed"] == (control["high"] < 0)
         names = ("round", "site", "losses", "validation", "test", "divergence", "best")
         assert {name: row[name] for name in names} == {name: shared[name] for name in names}
 
@@ -70,7 +71,7 @@ def with_gain(folder: Path, **gain: float) -> None:
     """Let the last row of site-1 tell another gain."""
     rows = read_rows(folder / "results.jsonl")
     last = [row for row in rows if row["site"] == "site-1"][-1]
-    last["control"].update(gain)
+    last["control"].update(gain, harmed=gain["high"] < 0)
     (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
