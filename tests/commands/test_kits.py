@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from mdhfl.commands.kits import server_kit_command, site_kit_command
 from mdhfl.flare import places
 from mdhfl.flare.executor import SiteExecutor
-from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES
+from mdhfl.flare.policy import LAUNCHERS, SERVER_CLASSES, SITE_CLASSES
 from mdhfl.site.settings import read_site_settings
 
 DEFAULT = {
@@ -20,6 +20,7 @@ DEFAULT = {
     "client": {"retry_timeout": 30},
     "components": [
         {"id": "resource_manager", "path": "nvflare.app_common.resource_managers.x.GPUResourceManager", "args": {}},
+        {"id": "process_launcher", "path": next(iter(LAUNCHERS)), "args": {}},
         {"id": "site_log_streamer", "path": "nvflare.app_common.logging.site_log_streamer.SiteLogStreamer"},
     ],
 }
@@ -49,7 +50,8 @@ def test_a_site_allows_two_classes_no_code_no_streams_and_no_shell(kit: Path) ->
     assert resources["class_allow_list"] == list(SITE_CLASSES)
     assert resources["class_list_enforcement_mode"] == "enforce"
     assert resources["allow_log_streaming"] is False
-    assert [one["id"] for one in resources["components"]] == ["resource_manager"]
+    assert [one["id"] for one in resources["components"]] == ["resource_manager", "process_launcher"]
+    assert resources["components"][1]["path"] == "mdhfl.flare.launchers.SiteJobs"
     assert resources["client"] == DEFAULT["client"]
     permissions = read(kit, "authorization.json")["permissions"]
     for role in ("project_admin", "org_admin", "lead"):
@@ -82,6 +84,14 @@ def test_a_folder_that_is_no_kit_is_refused_with_the_way_out(tmp_path: Path) -> 
     done = CliRunner().invoke(server_kit_command, ["--out", str(tmp_path)])
     assert "expected the resources of a FLARE startup kit" in str(done.exception)
     assert "`startup` and `local`" in str(done.exception)
+
+
+def test_a_kit_that_starts_jobs_elsewhere_is_refused(kit: Path) -> None:
+    """In containers or by another launcher, our check of the job would be passed by."""
+    path = kit / "local" / "resources.json.default"
+    path.write_text(path.read_text().replace(next(iter(LAUNCHERS)), "nvflare.app_opt.job_launcher.docker_launcher.X"))
+    done = CliRunner().invoke(server_kit_command, ["--out", str(kit)])
+    assert "expected one of FLARE's launchers of processes" in str(done.exception)
 
 
 def test_no_job_chooses_a_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

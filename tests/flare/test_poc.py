@@ -4,15 +4,17 @@ Follows docs/operator.md step by step. Own folders, own port, own job store; eve
 """
 
 import contextlib
+import http.server
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import psutil
 import pytest
@@ -169,46 +171,68 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
     assert (tmp_path / "state" / "site-2" / "trial" / "best.pt").is_file()
 
 
+class Listener(http.server.BaseHTTPRequestHandler):
+    """Notes that somebody has asked."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(404)
+
+
 def test_a_submitted_job_cannot_run_what_a_site_does_not_allow(tmp_path: Path, federation: Path, poc: Path) -> None:
-    """Each attack ends as an error, and leaves no trace: code in a bundle, in `custom`, a killer, another site.json."""
+    """No attack is started or leaves a trace: code in a bundle or in `custom`, a killer, includes, other settings."""
     experiment = experiment_on(RECIPES["mdhfl"], federation=federation, identity="attack", seed=0, rounds=1, pairs=())
     trace = tmp_path / "trace"
     code = f"$open({str(trace)!r}, 'w').write('ran')"
     evil = {"network_def": code, **dict.fromkeys(("optimizer", "batch_size", "deterministic_transforms"), code)}
     load = {"path": "mdhfl.learning.bundle.load_bundle", "args": {"num_classes": 3, "image_size": 32}}
-    attacks: dict[str, dict] = {
-        "a bundle": {**load, "args": {**load["args"], "name_or_path": "{JOB_CONFIG_DIR}/evil"}},
-        "a killer": {"path": "mdhfl.flare.simulator.kill_simulator", "args": {"pid": os.getpid()}},
-        "a log streamer": {"path": "nvflare.app_common.logging.job_log_streamer.JobLogStreamer", "args": {}},
-        "a shell": {"path": "subprocess.run", "args": {"args": ["touch", str(trace)]}},
+    listener = http.server.HTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=listener.serve_forever, daemon=True).start()
+
+    def add(component: dict) -> Callable[[dict, Path], None]:
+        return lambda config, app: config["components"].append({"id": "attack", **component})
+
+    def bring(name: str, text: str) -> Callable[[dict, Path], None]:
+        def write(config: dict, app: Path) -> None:
+            (app / name).parent.mkdir(parents=True, exist_ok=True)
+            (app / name).write_text(text)
+
+        return write
+
+    include = f'include url("http://127.0.0.1:{listener.server_port}/hocon")'
+    other_settings = {"site_config": "{JOB_CONFIG_DIR}/site.json"}
+    attacks: dict[str, Callable[[dict, Path], None]] = {
+        "a bundle": bring("config/evil/configs/train.yaml", yaml.safe_dump({**evil, "intensity_transform": code})),
+        "its loader": add({**load, "args": {**load["args"], "name_or_path": "{JOB_CONFIG_DIR}/evil"}}),
+        "a killer": add({"path": "mdhfl.flare.simulator.kill_simulator", "args": {"pid": os.getpid()}}),
+        "a log streamer": add({"path": "nvflare.app_common.logging.job_log_streamer.JobLogStreamer", "args": {}}),
+        "a shell": add({"path": "subprocess.run", "args": {"args": ["touch", str(trace)]}}),
+        "settings": lambda config, app: config["executors"][0]["executor"].update(args=other_settings),
+        "an include": bring("config/config_fed_client.conf", include),
+        "code": bring("custom/evil.py", f"open({str(trace)!r}, 'w').write('ran')\n"),
     }
-    for name, component in attacks.items():
-        job = export_job(experiment, name="mdhfl", out=tmp_path / "jobs" / name.replace(" ", "-"), round_timeout=60.0)
-        path = next(job.rglob("config_fed_client.json"))
-        config = json.loads(path.read_text())
-        config["components"].append({"id": "attack", **component})
-        path.write_text(json.dumps(config))
-        (path.parent / "evil" / "configs").mkdir(parents=True)
-        (path.parent / "evil" / "configs" / "train.yaml").write_text(
-            yaml.safe_dump({**evil, "intensity_transform": code})
-        )
-        assert submit_and_wait(poc, job) != "FINISHED:COMPLETED", name
-        logs = "".join(path.read_text(errors="replace") for path in poc.rglob("log.txt"))
-        assert f"Component '{component['path']}'" in logs, name
-        assert "is not in allow_list" in logs
-    job = export_job(experiment, name="mdhfl", out=tmp_path / "jobs" / "settings", round_timeout=60.0)
-    path = next(job.rglob("config_fed_client.json"))
-    config = json.loads(path.read_text())
-    config["executors"][0]["executor"]["args"] = {"site_config": "{JOB_CONFIG_DIR}/site.json"}
-    path.write_text(json.dumps(config))
-    assert submit_and_wait(poc, job) != "FINISHED:COMPLETED"
-    job = export_job(experiment, name="mdhfl", out=tmp_path / "jobs" / "code", round_timeout=60.0)
-    custom = next(job.rglob("config_fed_client.json")).parents[1] / "custom"
-    custom.mkdir()
-    (custom / "evil.py").write_text(f"open({str(trace)!r}, 'w').write('ran')\n")
-    assert submit_and_wait(poc, job) != "FINISHED:COMPLETED"
+    try:
+        for name, attack in attacks.items():
+            job = export_job(experiment, name="mdhfl", out=tmp_path / "jobs" / name.replace(" ", "-"))
+            path = next(job.rglob("config_fed_client.json"))
+            config = json.loads(path.read_text())
+            attack(config, path.parents[1])
+            path.write_text(json.dumps(config))
+            before = refusals(poc)
+            assert submit_and_wait(poc, job) != "FINISHED:COMPLETED", name
+            assert refusals(poc) > before or name == "code", name  # FLARE itself refuses code
+    finally:
+        listener.shutdown()
     assert not trace.exists()
+    assert not Listener.asked
     with session_of(poc) as session:
         for read in (session.cat_target, session.tail_target, session.ls_target):
             with pytest.raises(Exception, match=r"(?i)authoriz|permission|denied"):
                 read("site-1", None, "local/site.json")
+
+
+def refusals(kits: Path) -> int:
+    """Count how often a site or the server would not start a job."""
+    return sum(path.read_text(errors="replace").count("ValueError: job: ") for path in kits.glob("*/log.txt"))

@@ -1,7 +1,8 @@
 """What a job may do at a site and at the server, as files for the `local` folder of a FLARE startup kit.
 
 FLARE builds whatever class a job names, if the kit's owner allows it. We allow the few that our jobs consist of, by
-their full names: everything else of mdhfl, MONAI and FLARE stays out of a job's reach.
+their full names: everything else of mdhfl, MONAI and FLARE stays out of a job's reach. Before that, the kit's launcher
+looks at the job's form (`launchers.py`).
 """
 
 import json
@@ -14,6 +15,11 @@ SERVER_CLASSES = (
     "mdhfl.flare.controller.FederationController",
     "nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver",
 )
+FLARES = "nvflare.app_common.job_launcher"
+LAUNCHERS = {  # FLARE's -> ours, which start our jobs alone
+    f"{FLARES}.client_process_launcher.ClientProcessJobLauncher": "mdhfl.flare.launchers.SiteJobs",
+    f"{FLARES}.server_process_launcher.ServerProcessJobLauncher": "mdhfl.flare.launchers.ServerJobs",
+}
 LOG_STREAMERS = ("SiteLogStreamer", "JobLogStreamer")
 # Whoever administrates may start, stop and look at jobs; nobody may bring code, or read files of a kit.
 NOBODY = {"byoc": "none", "shell_commands": "none", "server-predeployed-flwr": "none"}
@@ -62,10 +68,10 @@ def write_policy(local: Path, *, classes: Sequence[str], may_leave: Sequence[str
 
 
 def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
-    """Return a kit's resources: FLARE's, but for the classes that a job may name, and without streaming of logs.
+    """Return a kit's resources: FLARE's, but for the classes that a job may name, its launcher, and streams of logs.
 
     Raises:
-        ValueError: there is no resources.json.default, or it is not JSON.
+        ValueError: there is no resources.json.default, it is not JSON, or jobs are not launched as processes.
     """
     path = local / "resources.json.default"
     try:
@@ -75,7 +81,14 @@ def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
             f"{path}: expected the resources of a FLARE startup kit ({error}); give the kit's folder, the one with "
             "`startup` and `local`"
         ) from error
-    components = [one for one in found.get("components", []) if one["path"].rpartition(".")[2] not in LOG_STREAMERS]
+    kept = [one for one in found.get("components", []) if one["path"].rpartition(".")[2] not in LOG_STREAMERS]
+    components = [{**one, "path": LAUNCHERS.get(one["path"], one["path"])} for one in kept]
+    launchers = {one["path"] for one in components if "launcher" in one["path"]}
+    if not launchers or not launchers <= set(LAUNCHERS.values()):
+        raise ValueError(
+            f"{path}: expected one of FLARE's launchers of processes, {' or '.join(LAUNCHERS)}, got "
+            f"{', '.join(sorted(launchers)) or 'none'}; mdhfl starts its jobs with no other"
+        )
     return {
         **found,
         "class_list_enforcement_mode": "enforce",
