@@ -23,6 +23,11 @@ COMMANDS = {
         "export_bundle_command",
         "Share a site's model as a MONAI bundle.",
     ),
+    "consortium": (
+        "mdhfl.commands.consortium",
+        "consortium_command",
+        "Name who takes part; FLARE makes a startup kit for each.",
+    ),
     "site-kit": (
         "mdhfl.commands.kits",
         "site_kit_command",
