@@ -13,7 +13,8 @@ import yaml
 from PIL import Image
 
 from mdhfl.files import shipped_folder
-from mdhfl.learning.bundle import BundleError, built_in_bundles, find_bundle, load_bundle, verify_bundle
+from mdhfl.learning.bundle import BundleError, built_in_bundles, find_bundle, load_bundle
+from mdhfl.learning.bundle_check import verify_bundle
 
 
 def own_bundle(path: Path, **changes: object) -> Path:

@@ -47,7 +47,7 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
         found = [_problems_of_site(read_site_settings(site_settings_path(path, site))) for site in experiment.sites]
         return "run", [problem for problems in found for problem in problems]
     if (path / "configs").is_dir():
-        from mdhfl.learning.bundle import verify_bundle
+        from mdhfl.learning.bundle_check import verify_bundle
 
         return "bundle", verify_bundle(path, num_classes=classes, image_size=image_size)
     if path.is_file() and path.suffix == ".json":
@@ -58,7 +58,7 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
 
 
 def _problems_of_site(settings: SiteSettings) -> list[str]:
-    from mdhfl.learning.bundle import verify_bundle
+    from mdhfl.learning.bundle_check import verify_bundle
     from mdhfl.learning.images import classes_of, image_size_of
     from mdhfl.preprocessing.folder.verify import verify_site_data
 

@@ -23,6 +23,11 @@ COMMANDS = {
         "export_bundle_command",
         "Share a site's model as a MONAI bundle.",
     ),
+    "new-bundle": (
+        "mdhfl.commands.new_bundle",
+        "new_bundle_command",
+        "Make a bundle of an architecture from MONAI, torchvision or your own package.",
+    ),
     "consortium": (
         "mdhfl.commands.consortium",
         "consortium_command",

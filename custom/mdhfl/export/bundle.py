@@ -11,7 +11,8 @@ from typing import Any
 
 from mdhfl.export.card import licence_note, model_card
 from mdhfl.export.facts import WHICH, Facts, gather_facts
-from mdhfl.learning.bundle import BundleError, find_bundle, first_line
+from mdhfl.learning.bundle import BundleError, find_bundle, first_line, train_config
+from mdhfl.learning.own_code import own_code
 from mdhfl.learning.weights_file import load_weights
 
 CONFIGS = (".yaml", ".yml", ".json", ".conf")
@@ -77,9 +78,10 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
             shutil.copy(path, draft / "configs" / path.name)
     _copy_code(draft, bundle)
     values = {"num_classes": len(facts.classes), "image_size": facts.image_size}
-    for name, own in (("train.yaml", {}), ("inference.yaml", {"crop": facts.crop, "prior": facts.prior})):
-        path = draft / "configs" / name
-        path.write_text(_with_values(path.read_text(encoding="utf-8"), {**values, **own}), encoding="utf-8")
+    train = train_config(draft)
+    for path, own in ((train, {}), (draft / "configs" / "inference.yaml", {"crop": facts.crop, "prior": facts.prior})):
+        if path is not None:
+            path.write_text(_with_values(path, {**values, **own}), encoding="utf-8")
     path = draft / "configs" / "metadata.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     path.write_text(json.dumps(_metadata(before, facts, name=draft.name), indent=2) + "\n", encoding="utf-8")
@@ -93,8 +95,11 @@ def _copy_code(draft: Path, bundle: Path) -> None:
         shutil.copytree(bundle / "scripts", draft / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def _with_values(text: str, values: Mapping[str, Any]) -> str:
-    """Set top-level values in a YAML text, its comments untouched."""
+def _with_values(path: Path, values: Mapping[str, Any]) -> str:
+    """Return a configuration's text with other top-level values; YAML's comments stay."""
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".json":
+        return json.dumps({**json.loads(text), **values}, indent=2) + "\n"
     for key, value in values.items():
         line = f"{key}: {json.dumps(value)}"
         text, found = re.subn(rf"(?m)^{key}:[^#\n]*?(?=\s*(#|$))", line, text, count=1)
@@ -165,8 +170,9 @@ def _write_weights(draft: Path, facts: Facts) -> None:
     torch.save(dict(facts.model), model)
     parser = ConfigParser()
     try:
-        parser.read_config(str(draft / "configs" / "inference.yaml"))
-        network = parser.get_parsed_content("network_def")
+        with own_code(draft):
+            parser.read_config(str(draft / "configs" / "inference.yaml"))
+            network = parser.get_parsed_content("network_def")
     except Exception as error:  # a bundle is code: it raises what it likes
         raise BundleError(
             f"bundle {facts.bundle}: configs/inference.yaml: network_def cannot be built ({first_line(error)})"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mdhfl.files import shipped_folder
+from mdhfl.learning.own_code import own_code
 
 if TYPE_CHECKING:
     import torch
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from mdhfl.learning.transforms import PlainTransforms
 
 TRAIN_CONFIG = Path("configs") / "train.yaml"
+TRAIN_CONFIGS = (TRAIN_CONFIG, TRAIN_CONFIG.with_suffix(".yml"), TRAIN_CONFIG.with_suffix(".json"))  # first counts
 METADATA = Path("configs") / "metadata.json"
 REQUIRED = ("network_def", "optimizer", "batch_size", "deterministic_transforms", "intensity_transform")
 
@@ -70,13 +72,18 @@ def find_bundle(name_or_path: str | Path) -> Path:
     if str(name_or_path) in names:
         return shipped_folder("bundles") / str(name_or_path)
     path = Path(name_or_path)
-    if not (path / TRAIN_CONFIG).is_file():
-        what = f"{path} has no {TRAIN_CONFIG}" if path.is_dir() else f"no bundle {str(name_or_path)!r}"
+    if train_config(path) is None:
+        what = f"{path} has no {TRAIN_CONFIG} or .json" if path.is_dir() else f"no bundle {str(name_or_path)!r}"
         raise BundleError(
-            f"{what}: expected one of {', '.join(names)}, or the path of a folder with {TRAIN_CONFIG}; to make one, "
-            f"copy {shipped_folder('bundles') / names[0]} and change its network_def"
+            f"{what}: expected one of {', '.join(names)}, or the path of a folder with {TRAIN_CONFIG}; "
+            "`mdhfl new-bundle` makes one"
         )
     return path.resolve()
+
+
+def train_config(folder: Path) -> Path | None:
+    """Return the path of a bundle's training configuration, None if it has none."""
+    return next((folder / name for name in TRAIN_CONFIGS if (folder / name).is_file()), None)
 
 
 def load_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int) -> LoadedBundle:
@@ -90,9 +97,14 @@ def load_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int) 
     Raises:
         BundleError: the bundle is missing, incomplete, gives another number of classes, or cannot take the size.
     """
+    folder = find_bundle(name_or_path)
+    with own_code(folder):
+        return _load(folder, num_classes=num_classes, image_size=image_size)
+
+
+def _load(folder: Path, *, num_classes: int, image_size: int) -> LoadedBundle:
     from mdhfl.learning.transforms import PlainTransforms, TransformError
 
-    folder = find_bundle(name_or_path)
     parser = _read_config(folder)
     parser["num_classes"], parser["image_size"] = num_classes, image_size
     parser["device"], parser["network"] = "$torch.device('cpu')", "$@network_def"
@@ -122,15 +134,6 @@ def load_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int) 
         random_transforms=augment,
         intensity_transform=elementwise,
     )
-
-
-def verify_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int) -> list[str]:
-    """Return what is wrong with a bundle, in words; nothing if it can be used."""
-    try:
-        load_bundle(name_or_path, num_classes=num_classes, image_size=image_size)
-    except BundleError as error:
-        return [str(error)]
-    return []
 
 
 def architecture_of(folder: Path) -> str:
@@ -171,7 +174,7 @@ def first_line(error: BaseException) -> str:
 
 
 def _place(folder: Path) -> str:
-    return f"bundle {folder.name}: {folder / TRAIN_CONFIG}"
+    return f"bundle {folder.name}: {train_config(folder)}"
 
 
 def _read_config(folder: Path) -> "ConfigParser":
@@ -179,7 +182,7 @@ def _read_config(folder: Path) -> "ConfigParser":
 
     parser = ConfigParser()
     try:
-        parser.read_config(str(folder / TRAIN_CONFIG))
+        parser.read_config(str(train_config(folder)))
     except Exception as error:  # whatever the YAML reader raises
         raise BundleError(f"{_place(folder)}: not a MONAI configuration ({first_line(error)})") from error
     missing = [key for key in REQUIRED if key not in parser]
@@ -226,6 +229,11 @@ def _check_network(
     """Show the network two black images; it keeps its state and torch's generator its own."""
     import torch
 
+    if lazy := [name for name, one in network.named_parameters() if isinstance(one, torch.nn.UninitializedParameter)]:
+        raise BundleError(
+            f"bundle {folder.name}: network_def: expected layers of known size, got lazy ones ({', '.join(lazy[:3])}); "
+            "give the number of inputs, which @image_size decides"
+        )
     network.eval()
     try:
         with torch.inference_mode():

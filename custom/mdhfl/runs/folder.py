@@ -79,6 +79,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         min_sites=options.min_sites,
     )
     bundles = _bundles(experiment.sites, options)
+    _check_own_bundles(bundles, federation)
     validation = federation.get("server", {}).get("validation", 0)
     _check_method(experiment.method, options, bundles=bundles, validation=validation)
     for site, bundle in bundles.items():
@@ -164,6 +165,16 @@ def _bundles(sites: Sequence[str], options: RunOptions) -> dict[str, str]:
     for bundle in options.bundles:
         find_bundle(bundle)
     return {site: options.bundles[i % len(options.bundles)] for i, site in enumerate(sites)}
+
+
+def _check_own_bundles(bundles: Mapping[str, str], federation: Mapping[str, Any]) -> None:
+    """Try the bundles that are not ours, before a run stops half-way or learns from what it is not served."""
+    for bundle in sorted(set(bundles.values()) - set(built_in_bundles())):
+        from mdhfl.learning.bundle_check import verify_bundle
+
+        how = {"num_classes": len(federation["classes"]), "image_size": federation["image_size"]}
+        if problems := verify_bundle(bundle, **how):
+            raise ValueError("; ".join(problems))
 
 
 def _check_method(method: Method, options: RunOptions, *, bundles: Mapping[str, str], validation: int) -> None:
