@@ -11,7 +11,7 @@ from typing import Any
 
 from mdhfl.export.card import licence_note, model_card
 from mdhfl.export.facts import WHICH, Facts, gather_facts
-from mdhfl.learning.bundle import BundleError, find_bundle, first_line, train_config
+from mdhfl.learning.bundle import TRAIN_CONFIG, BundleError, find_bundle, first_line, train_config
 from mdhfl.learning.own_code import own_code
 from mdhfl.learning.weights_file import load_weights
 
@@ -78,10 +78,9 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
             shutil.copy(path, draft / "configs" / path.name)
     _copy_code(draft, bundle)
     values = {"num_classes": len(facts.classes), "image_size": facts.image_size}
-    train = train_config(draft)
+    train = train_config(draft) or draft / TRAIN_CONFIG  # the copy of one that was loaded
     for path, own in ((train, {}), (draft / "configs" / "inference.yaml", {"crop": facts.crop, "prior": facts.prior})):
-        if path is not None:
-            path.write_text(_with_values(path, {**values, **own}), encoding="utf-8")
+        path.write_text(_with_values(path, {**values, **own}), encoding="utf-8")
     path = draft / "configs" / "metadata.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     path.write_text(json.dumps(_metadata(before, facts, name=draft.name), indent=2) + "\n", encoding="utf-8")
