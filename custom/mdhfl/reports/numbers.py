@@ -1,7 +1,5 @@
 """The report's numbers as flat rows (CSV) and as one JSON object. Pure."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -100,15 +98,6 @@ def report_data(
         }
     )
     return plain
-
-
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of the same keys as CSV with a header."""
-    target = io.StringIO(newline="")
-    writer = csv.DictWriter(target, fieldnames=list(rows[0]) if rows else ["run"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return target.getvalue()
 
 
 def _run_columns(run: Run) -> dict[str, Any]:
