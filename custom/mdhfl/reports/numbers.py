@@ -69,7 +69,7 @@ def report_data(
             "written_with": {"mdhfl": __version__},
             "runs": [
                 {
-                    "folder": str(run.folder),
+                    "folder": run.place,
                     "finished": run.finished,
                     "notes": run.notes,
                     "experiment": run.experiment,
@@ -79,10 +79,10 @@ def report_data(
                 }
                 for run in runs
             ],
-            "groups": [{"label": g.label, "seeds": g.seeds, "runs": [str(r.folder) for r in g.runs]} for g in groups],
+            "groups": [{"label": g.label, "seeds": g.seeds, "runs": [r.place for r in g.runs]} for g in groups],
             "comparisons": [
                 {
-                    "federation": each.federation,
+                    "federation": federations[each.federation].place,
                     "sharing": each.sharing.label,
                     "alone": each.alone.label,
                     "verdict": each.verdict,
@@ -91,7 +91,7 @@ def report_data(
                 for each in comparisons
             ],
             "federations": [
-                {"folder": f.folder, "card": f.card, "sites": f.sites, "public": f.public, "notes": f.notes}
+                {"folder": f.place, "card": f.card, "sites": f.sites, "public": f.public, "notes": f.notes}
                 for f in federations.values()
             ],
             "figures": figures,
@@ -102,8 +102,8 @@ def report_data(
 
 def _run_columns(run: Run) -> dict[str, Any]:
     return {
-        "run": str(run.folder),
-        "federation": run.federation,
+        "run": run.place,
+        "federation": run.federation_place,
         "method": run.method,
         "parameters": json.dumps(run.experiment.get("parameters", {}), sort_keys=True),
         "engine": run.engine,

@@ -30,7 +30,7 @@ def to_csv(rows: Sequence[Mapping[str, Any]], *, columns: Sequence[str] = ()) ->
     names = list(columns or (rows[0] if rows else ()))
     writer.writerow([cell(name) for name in names])
     writer.writerows([cell(row[name]) for name in names] for row in rows)
-    return target.getvalue()
+    return target.getvalue() if names else ""
 
 
 def read_csv(path: Path) -> list[dict[str, str]]:
