@@ -18,7 +18,7 @@ PLACE = re.compile(  # an absolute path of at least two parts, of POSIX or Windo
     rf"|(?<![\w./\\])~[\w.-]*/+{_PART}(?:/+{_PART})*/*"
     rf"|(?<![\w\\])(?:[A-Za-z]:[/\\]+|\\\\){_PART}(?:/+{_PART})*/*"
 )
-MARKDOWN = re.compile(r"[\\`*\[\]<>~&$@]|(?<!\w)_|_(?!\w)|^[#+=-]|:(?=//)|(?<=www)\.")
+MARKDOWN = re.compile(r"[\\`*\[\]<>~&$@]|(?<![^\W_])_|_(?![^\W_])|^[#+=-]|:(?=//)|(?<=www)\.")
 
 
 def readable(text: str, *, keep: str = "\n") -> str:
