@@ -5,7 +5,6 @@ between `<!-- name -->` and `<!-- /name -->` in the documents: docs/results.md g
 of the scores in one `results.csv`.
 """
 
-import csv
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from statistics import mean
 
 from mdhfl.comparison.columns import COLUMNS, MAIN
 from mdhfl.comparison.table import mean_and_spread
+from mdhfl.showing.sheets import read_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
@@ -54,13 +54,7 @@ def documents() -> dict[Path, str]:
 
 def scores(name: str) -> list[dict[str, str]]:
     """Return the rows of a comparison's CSV."""
-    return read_rows(RESULTS / name / "results.csv")
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Return the rows of a CSV file."""
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return read_csv(RESULTS / name / "results.csv")
 
 
 def readme_table(rows: Sequence[dict[str, str]]) -> str:

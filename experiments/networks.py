@@ -4,19 +4,19 @@ Every network is trained on the pooled, clean images of one federation (Acevedo_
 `experiments/networks.csv` as they come, what is there is not measured again, and docs/results.md shows them.
 """
 
-import csv
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
-from experiments.document import ROOT, read_rows, replaced, table
+from experiments.document import ROOT, replaced, table
 from mdhfl.learning.bundle import load_bundle
 from mdhfl.learning.images import PrivateSet, load_private_set
 from mdhfl.learning.model import Model
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.prepare import prepare
+from mdhfl.showing.sheets import read_csv, to_csv
 
 FOUND, PAGE = ROOT / "experiments" / "networks.csv", ROOT / "docs" / "results.md"
 BUNDLES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
@@ -82,17 +82,12 @@ def opened(bundle: str, network: str) -> Model:
 
 def rows() -> list[dict[str, str]]:
     """Return what was measured."""
-    return read_rows(FOUND) if FOUND.exists() else []
+    return read_csv(FOUND) if FOUND.exists() else []
 
 
 def append(row: dict[str, Any]) -> None:
     """Write one more row."""
-    first = not FOUND.exists()
-    with FOUND.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=COLUMNS, lineterminator="\n")
-        if first:
-            writer.writeheader()
-        writer.writerow(row)
+    FOUND.write_text(to_csv([*rows(), row], columns=COLUMNS), encoding="utf-8", newline="")
 
 
 if __name__ == "__main__":

@@ -7,12 +7,13 @@ and the figures, which stay out of git; `docs/figures` keeps those that the docu
 import shutil
 from pathlib import Path
 
-from experiments.document import RESULTS, ROOT, read_rows
+from experiments.document import RESULTS, ROOT
 from mdhfl.comparison.columns import COLUMNS, OWN
 from mdhfl.comparison.compare import write_tables
 from mdhfl.comparison.curves import write_curves
 from mdhfl.comparison.grid import Cell, read_comparison
 from mdhfl.comparison.table import Found
+from mdhfl.showing.sheets import read_csv
 
 SHOWN = {  # figure of a comparison -> its name in docs/figures
     "headline/figure.svg": "headline.svg",
@@ -31,16 +32,16 @@ def main() -> None:
         comparison = read_comparison(ROOT / "experiments" / f"{folder.name}.yaml")
         write_tables(folder, comparison.question, runs_of(folder))
         if (folder / "rounds.csv").is_file():
-            write_curves(read_rows(folder / "rounds.csv"), folder)
+            write_curves(read_csv(folder / "rounds.csv"), folder)
     for name, figure in SHOWN.items():
         shutil.copy(RESULTS / name, FIGURES / figure)
 
 
 def runs_of(folder: Path) -> list[Found]:
     """Return the runs of a comparison in its order, as its CSV files tell them."""
-    runs = {_run(row): row for row in read_rows(folder / "results.csv")}
+    runs = {_run(row): row for row in read_csv(folder / "results.csv")}
     sites: dict[Run, dict[str, Row]] = {}
-    for row in read_rows(folder / "sites.csv"):
+    for row in read_csv(folder / "sites.csv"):
         sites.setdefault(_run(row), {})[row["site"]] = row
     cells = read_comparison(ROOT / "experiments" / f"{folder.name}.yaml").cells
     asked = {cell: (cell.federation, cell.noise, cell.method, str(cell.seed)) for cell in cells}

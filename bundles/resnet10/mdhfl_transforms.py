@@ -1,9 +1,12 @@
 """Any image as the model has seen it in training: 8-bit RGB, the centre square, scaled with Lanczos' filter.
 
+And what is found in it as text that is safe in a CSV file.
+
 Ships with the bundle and needs nothing but MONAI, NumPy and Pillow. MONAI finds it because `monai.bundle run` puts the
 bundle's folder on Python's path.
 """
 
+import re
 from collections.abc import Hashable, Mapping
 from typing import Any
 
@@ -107,3 +110,9 @@ class LanczosResized(MapTransform):
         pixels = numpy.ascontiguousarray(convert_to_numpy(image).transpose(1, 2, 0))
         resized = Image.fromarray(pixels).resize((self.size, self.size), Image.Resampling.LANCZOS)
         return torch.from_numpy(numpy.array(resized).transpose(2, 0, 1).copy())
+
+
+def csv_text(text: str) -> str:
+    """Return a text that a spreadsheet shows: an apostrophe before a formula, escapes for what cannot be seen."""
+    visible = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return re.sub(r"(^|;)([\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])", r"\1'\2", visible)

@@ -21,7 +21,8 @@ LINE = 160
 def write_compact(path: Path, content: Json) -> None:
     """Write JSON with one line per image or row, in a fixed layout, so that equal content is equal bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_layout(content, indent=0) + "\n", encoding="utf-8")
+    text = _layout(content, indent=0) + "\n"
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")  # of a lone surrogate: JSON's own escape
 
 
 def write_site(site: PlacedSite, *, folder: Path, seed: int) -> Json:

@@ -125,12 +125,14 @@ def fingerprint(raw: Path | None) -> str:
     if raw.is_dir():
         for name in FolderFiles(raw).names:
             status = (raw / name).lstat()
-            hasher.update(f"{name}\n{status.st_size}\n{status.st_mtime_ns}\n".encode())
+            hasher.update(f"{name}\n{status.st_size}\n{status.st_mtime_ns}\n".encode(errors="backslashreplace"))
     elif zipfile.is_zipfile(raw):
         hasher.update(f"{raw.stat().st_size}\n".encode())
         with zipfile.ZipFile(raw) as archive:
             for member in archive.infolist():
-                hasher.update(f"{member.filename}\n{member.file_size}\n{member.CRC}\n".encode())
+                hasher.update(
+                    f"{member.filename}\n{member.file_size}\n{member.CRC}\n".encode(errors="backslashreplace")
+                )
     elif raw.is_file():
         with raw.open("rb") as file:
             while block := file.read(1 << 20):

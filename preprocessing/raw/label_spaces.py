@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mdhfl.files import read_json, shipped_folder
+from mdhfl.showing.texts import one_line
 
 AUTO = "auto"
 NAMES = "names"  # the map for sources without one of their own: folders, manifests
@@ -57,7 +58,7 @@ def found_label_space(codes: Iterable[str]) -> LabelSpace:
     Raises:
         ValueError: fewer than two classes.
     """
-    names = {code: code.strip().replace("/", "_") for code in set(codes)}
+    names = {code: one_line(code.strip().replace("/", "_")) for code in set(codes)}
     classes = tuple(sorted(set(names.values())))
     if len(classes) < 2:
         raise ValueError(f"label space auto: found the classes {list(classes)}, a federation needs at least 2")
@@ -127,6 +128,8 @@ def _plain(code: str) -> str:
 def _check(space: LabelSpace, path: Path) -> None:
     if len(space.classes) < 2 or len(set(space.classes)) != len(space.classes):
         raise ValueError(f"label space {path}: expected at least 2 classes, each once, got {list(space.classes)}")
+    if hidden := [name for name in space.classes if one_line(name) != name]:
+        raise ValueError(f"label space {path}: class {hidden[0]!r}: expected visible characters; give it another name")
     for source, codes in space.maps.items():
         strangers = sorted({name for name in codes.values() if name is not None and name not in space.classes})
         if strangers:

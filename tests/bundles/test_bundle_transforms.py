@@ -8,7 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from fakes.hostile import WORST, formulas_in, hidden_in, texts
 from fakes.strange_images import write_strange_images
+from hypothesis import example, given, settings
 from PIL import Image
 
 from mdhfl.files import shipped_folder
@@ -71,4 +73,13 @@ def test_the_module_needs_only_what_a_monai_bundle_has() -> None:
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
     named = {alias.name for node in imports for alias in node.names}
     named |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in named} <= {"PIL", "collections", "monai", "numpy", "torch", "typing"}
+    assert {name.split(".")[0] for name in named} <= {"PIL", "collections", "monai", "numpy", "re", "torch", "typing"}
+
+
+@given(texts())
+@example(WORST)
+@example("x;=1 ;'@a")
+@settings(deadline=None)
+def test_texts_are_safe_in_a_csv_file(transforms: ModuleType, text: str) -> None:
+    assert not formulas_in([[part] for part in transforms.csv_text(text).split(";")])
+    assert not hidden_in(transforms.csv_text(text))

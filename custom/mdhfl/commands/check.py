@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mdhfl.runs.folder import read_federation, read_run, site_settings_path
+from mdhfl.showing.terminal import say
 from mdhfl.site.settings import SiteSettings, read_site_settings
 
 
@@ -26,10 +27,10 @@ def check_command(path: Path, classes: int, image_size: int) -> None:
     """
     what, problems = problems_of(path, classes=classes, image_size=image_size)
     for problem in problems:
-        click.echo(f"problem: {problem}", err=True)
+        say(f"problem: {problem}", error=True)
     if problems:
         raise ValueError(f"{path}: {what} with {len(problems)} problem{'s' if len(problems) > 1 else ''}")
-    click.echo(f"{path}: {what}, all is well")
+    say(f"{path}: {what}, all is well")
 
 
 def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list[str]]:

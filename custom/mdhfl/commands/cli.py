@@ -1,11 +1,13 @@
 """The `mdhfl` command."""
 
+import io
 import os
 import sys
 
 import click
 
 from mdhfl import __version__
+from mdhfl.showing.terminal import say, say_exception
 
 COMMANDS = {
     "prepare": ("mdhfl.commands.prepare", "prepare_command", "Turn raw images into a federation folder."),
@@ -82,6 +84,7 @@ def group(debug: bool) -> None:
 
 def one_line_errors(command: click.Command) -> None:
     """Run a command; a user's mistake becomes one line and exit code 2, with --debug or MDHFL_DEBUG a traceback."""
+    sys.excepthook = say_exception
     debug = "--debug" in sys.argv or bool(os.environ.get("MDHFL_DEBUG"))
     try:
         command.main(standalone_mode=False)
@@ -90,16 +93,23 @@ def one_line_errors(command: click.Command) -> None:
     except click.Abort:
         sys.exit("interrupted")
     except click.UsageError as error:
-        error.show()
+        _say_usage(error)
         sys.exit(2)
     except click.ClickException as error:
-        click.echo(f"Error: {error.format_message()}", err=True)
+        say(f"Error: {error.format_message()}", error=True)
         sys.exit(1)
     except (ValueError, OSError, RuntimeError) as error:
         if debug:
             raise
-        click.echo(f"Error: {error}", err=True)
+        say(f"Error: {error}", error=True)
         sys.exit(2 if isinstance(error, (ValueError, OSError)) else 1)
+
+
+def _say_usage(error: click.UsageError) -> None:
+    text = io.StringIO()
+    error.show(file=text)
+    for line in text.getvalue().splitlines():
+        say(line, error=True)
 
 
 def main() -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from mdhfl.showing.terminal import say
+
 HELP = """Run every method on every federation, noise and seed that FILE names, and write the table.
 
 Runs what is missing. After an interruption, rerun the same command to continue: a finished run is never repeated, not
@@ -48,10 +50,10 @@ def compare_command(
     file: Path, *, out: Path, data: Path, work: Path, workers: int | None, device: str, table_only: bool
 ) -> None:
     """See HELP."""
-    from rich.console import Console
     from rich.markdown import Markdown
 
     from mdhfl.comparison.compare import compare
+    from mdhfl.showing.console import open_console
 
     try:
         done = compare(
@@ -62,11 +64,11 @@ def compare_command(
         raise click.ClickException(message) from None
     if done.found:
         question, first, *_ = done.tables.split("\n\n**")
-        Console().print(Markdown(f"{question}\n\n**{first}"))
+        open_console().print(Markdown(f"{question}\n\n**{first}", hyperlinks=False))
     for reason in dict.fromkeys(done.failures.values()):
         failed = [cell for cell, why in done.failures.items() if why == reason]
         where = f"{failed[0].federation}, {failed[0].noise}, seed {failed[0].seed}"
-        click.echo(f"failed: {', '.join(cell.method for cell in failed)} on {where}: {reason}", err=True)
-    click.echo(f"{len(done.found)} of {done.asked} runs finished; results: {out}")
+        say(f"failed: {', '.join(cell.method for cell in failed)} on {where}: {reason}", error=True)
+    say(f"{len(done.found)} of {done.asked} runs finished; results: {out}")
     if done.failures or not done.found:
         raise SystemExit(1)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from mdhfl.showing.terminal import say
+
 EXAMPLES = """
 \b
 Example:
@@ -35,4 +37,4 @@ def export_bundle_command(run: Path, site: str, out: Path, which: str | None) ->
     from mdhfl.export.bundle import export_bundle
 
     folder = export_bundle(run, site=site, out=out, which=which)
-    click.echo(f"bundle written: {folder}    read {folder / 'docs' / 'README.md'} before you share it")
+    say(f"bundle written: {folder}    read {folder / 'docs' / 'README.md'} before you share it")

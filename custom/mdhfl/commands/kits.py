@@ -6,6 +6,8 @@ from pathlib import Path
 import click
 
 from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES, write_policy
+from mdhfl.showing.terminal import say
+from mdhfl.showing.texts import markdown
 from mdhfl.site.settings import SiteSettings, read_site_settings
 
 KIT = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -88,10 +90,13 @@ def site_kit_command(
     (local / "site.json").write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
     read_site_settings(local / "site.json")
     page = SITE_PAGE.format(
-        site=site, bundle=bundle, may_share=", ".join(shares) or "nothing", classes=len(SITE_CLASSES)
+        site=markdown(site),
+        bundle=markdown(bundle),
+        may_share=markdown(", ".join(shares) or "nothing"),
+        classes=len(SITE_CLASSES),
     )
     _finish(local, page, [*written, local / "site.json"])
-    click.echo(f"next: mdhfl check {local / 'site.json'}")
+    say(f"next: mdhfl check {local / 'site.json'}")
 
 
 @click.command(name="server-kit", short_help="Write the server's policies into its FLARE startup kit.")
@@ -110,4 +115,4 @@ def server_kit_command(kit: Path) -> None:
 def _finish(local: Path, page: str, written: list[Path]) -> None:
     (local / "mdhfl.md").write_text(page, encoding="utf-8")
     for path in [*written, local / "mdhfl.md"]:
-        click.echo(f"written: {path}")
+        say(f"written: {path}")

@@ -3,13 +3,12 @@
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from mdhfl.jobs import RECIPES
 from mdhfl.methods.parameters import Parameter, parameters_of
 from mdhfl.runs.recipe import Recipe, recipe_of
+from mdhfl.showing.console import open_console
 
 ELSEWHERE = (
     "Learning rate, optimiser, batch size and augmentation belong to a site's bundle: configs/train.yaml there "
@@ -28,18 +27,16 @@ def methods_command(name: str | None) -> None:
       mdhfl methods mdhfl
       mdhfl methods my_package.my_method:MyMethod
     """
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, 140)
+    console = open_console(narrowest=140)
     if name is None:
         console.print(_overview())
         return
     recipe = recipe_of(name, recipes=RECIPES)
     method = recipe.method
-    console.print(Text(f"{recipe.name}: {recipe.summary}"))
-    console.print(Text(f"A site shares {method.shares or 'nothing'}. Source: {method.citation or 'this project'}."))
+    console.print(f"{recipe.name}: {recipe.summary}")
+    console.print(f"A site shares {method.shares or 'nothing'}. Source: {method.citation or 'this project'}.")
     console.print(_parameters(recipe))
-    console.print(Text(f"Rounds: {recipe.rounds} (--rounds). {ELSEWHERE}"))
+    console.print(f"Rounds: {recipe.rounds} (--rounds). {ELSEWHERE}")
 
 
 def parameter_lines(recipe: Recipe) -> list[tuple[str, str]]:
@@ -59,7 +56,7 @@ def _overview() -> Table:
     for column in ("recipe", "what it does", "a site shares"):
         table.add_column(column, overflow="fold")
     for recipe in RECIPES.values():
-        table.add_row(Text(recipe.name), Text(recipe.summary), Text(recipe.method.shares or "nothing"))
+        table.add_row(recipe.name, recipe.summary, recipe.method.shares or "nothing")
     return table
 
 

@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -16,6 +14,8 @@ from mdhfl.preprocessing.partition.noise import NOISE_KINDS
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.prepare import Prepared, prepare
 from mdhfl.preprocessing.sources import source_names
+from mdhfl.showing.console import InertConsole, open_console
+from mdhfl.showing.texts import one_line
 
 EXISTING = click.Path(exists=True, path_type=Path)
 NEW = click.Path(path_type=Path)
@@ -119,25 +119,29 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 def prepare_command(workers: int | None, **options: Any) -> None:
     """Run `prepare` with a progress bar and print what came out."""
     arguments = PrepareArguments(**options)
-    console = Console()
+    console = open_console()
     with Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
     ) as bars:
         prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers)
     print_summary(prepared, console=console)
 
 
-def print_summary(prepared: Prepared, *, console: Console) -> None:
+def print_summary(prepared: Prepared, *, console: InertConsole) -> None:
     """Print a class-by-site table, label noise as realised, and what was left out."""
     federation = prepared.federation
     cards = {site: read_json(prepared.folder / "sites" / site / "card.json") for site in federation["sites"]}
-    table = Table(title=f"{escape(federation['name'])}: images per site (training / validation / test)")
+    table = Table(title=f"{federation['name']}: images per site (training / validation / test)")
     table.add_column("class")
     for site in cards:
         table.add_column(site, justify="right")
     for name in federation["classes"]:
         counts = [card["counts"] for card in cards.values()]
-        table.add_row(escape(name), *(" / ".join(str(one[part].get(name, 0)) for part in one) for one in counts))
+        table.add_row(name, *(" / ".join(str(one[part].get(name, 0)) for part in one) for one in counts))
     table.add_section()
     sums = federation["sites"].values()
     table.add_row("all", *(" / ".join(str(one[part]) for part in ("training", "validation", "test")) for one in sums))
@@ -150,9 +154,9 @@ def print_summary(prepared: Prepared, *, console: Console) -> None:
         f"{dropped} outside the label space, {federation.get('unused', 0)} not needed"
     )
     for note in federation.get("notes", []):
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {one_line(note)}")
     done = "up to date" if prepared.up_to_date else f"written in {prepared.seconds:.1f} s"
-    console.print(f"[green]{done}[/]: {escape(str(prepared.folder))}; see its overview folder")
+    console.print(f"{done}: {one_line(prepared.folder)}; see its overview folder")
 
 
 def _bar_updater(bars: Progress) -> Callable[[str, int, int], None]:

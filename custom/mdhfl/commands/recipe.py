@@ -9,6 +9,7 @@ from mdhfl.commands.cli import one_line_errors
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import read_federation
 from mdhfl.runs.recipe import Recipe, parse_changes
+from mdhfl.showing.terminal import say
 
 
 def main(recipe: Recipe) -> None:
@@ -61,7 +62,7 @@ def _command(recipe: Recipe) -> click.Command:
                 recipe, federation=federation, identity=identity, seed=seed, rounds=rounds, pairs=pairs
             )
             folder = export_job(asked, name=recipe.name, out=export_dir, round_timeout=round_timeout)
-            click.echo(f"job written: {folder}    next: nvflare job submit -j {folder}")
+            say(f"job written: {folder}    next: nvflare job submit -j {folder}")
             return
         if out is None:
             raise ValueError("--out: expected a folder for the results (or --export to write the job instead)")

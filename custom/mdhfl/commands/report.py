@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from mdhfl.showing.terminal import say
+
 EXAMPLES = """
 \b
 One run:
@@ -33,4 +35,4 @@ def report_command(runs: tuple[Path, ...], out: Path) -> None:
     summaries = [read_report_run(run).summary for run in runs]
     page = write_report(runs, out=out)
     print_scores(summaries)
-    click.echo(f"report: {page}")
+    say(f"report: {page}")

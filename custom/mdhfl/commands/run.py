@@ -9,6 +9,7 @@ import click
 from mdhfl.reports.terminal import print_scores
 from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions, modules_of, resume_run
 from mdhfl.runs.recipe import parse_changes, recipe_of
+from mdhfl.showing.terminal import say
 
 HELP = """Run a recipe on a federation and print the scores on the clean test images.
 
@@ -106,4 +107,4 @@ def run_command(recipe_name: str, *, out: Path, engine: str, rounds: int | None,
             f"--federation {chosen['federation']} --out {out} --resume"
         ) from None
     print_scores([finished.summary])
-    click.echo(f"results: {out}    next: mdhfl report {out} --out report/")
+    say(f"results: {out}    next: mdhfl report {out} --out report/")

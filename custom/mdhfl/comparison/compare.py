@@ -10,7 +10,10 @@ from mdhfl.comparison.curves import SCORE, curve_of, write_curves
 from mdhfl.comparison.figure import draw
 from mdhfl.comparison.grid import Cell, read_comparison
 from mdhfl.comparison.runs import Workplace, default_threads, finished, run_all
-from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of, to_csv
+from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of
+from mdhfl.showing.console import open_console
+from mdhfl.showing.sheets import to_csv
+from mdhfl.showing.texts import one_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +89,8 @@ def write_tables(out: Path, question: str, found: Sequence[Found]) -> str:
     """Write the tables, the CSVs and the figure of finished runs, and return the tables."""
     out.mkdir(parents=True, exist_ok=True)
     tables = markdown(question, found)
-    (out / "results.csv").write_text(to_csv(rows_of(found)), encoding="utf-8")
-    (out / "sites.csv").write_text(to_csv(site_rows_of(found)), encoding="utf-8")
+    (out / "results.csv").write_text(to_csv(rows_of(found)), encoding="utf-8", newline="")
+    (out / "sites.csv").write_text(to_csv(site_rows_of(found)), encoding="utf-8", newline="")
     (out / "table.md").write_text(tables, encoding="utf-8")
     draw(found, out / "figure.svg")
     return tables
@@ -98,7 +101,6 @@ def _run(cells: Sequence[Cell], *, place: Workplace, workers: int, progress: boo
     missing = [cell for cell in cells if finished(cell, place) is None]
     if not progress:
         return run_all(missing, place=place, workers=workers, on_result=_silent)
-    from rich.console import Console
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -108,15 +110,15 @@ def _run(cells: Sequence[Cell], *, place: Workplace, workers: int, progress: boo
         TimeRemainingColumn,
     )
 
-    text, bars = TextColumn("{task.description}"), BarColumn()
+    text, bars = TextColumn("{task.description}", markup=False), BarColumn()
     columns = (text, bars, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), speed_estimate_period=3600) as bar:
+    with Progress(*columns, console=open_console(error=True), speed_estimate_period=3600) as bar:
         task = bar.add_task(f"{len(cells) - len(missing)} runs were there", total=len(missing))
 
         def on_result(cell: Cell, record: Mapping[str, Any]) -> None:
             score = Found(cell=cell, record=record).score("macro_f1")
             what = f"{cell.method} on {cell.federation}, {cell.noise}, seed {cell.seed}"
-            bar.console.print(f"{what}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s", highlight=False)
+            bar.console.print(f"{one_line(what)}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s")
             bar.update(task, advance=1, description="comparing")
 
         return run_all(missing, place=place, workers=workers, on_result=on_result)

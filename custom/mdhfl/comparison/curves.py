@@ -1,6 +1,5 @@
 """Scores by round: whether training was long enough, and when methods part."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 from mdhfl.comparison.figure import COLOURS, pyplot
 from mdhfl.metrics import SCORES
 from mdhfl.server.results import read_rows
+from mdhfl.showing.sheets import to_csv
 
 SCORE = "macro_f1"  # on each site's own test images, the mean over sites, in per cent
 FIELDS = ("federation", "noise", "method", "seed", "round", SCORE)
@@ -26,10 +26,7 @@ def curve_of(run: Path) -> list[float]:
 
 def write_curves(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
     """Write rounds.csv, and rounds.svg with a panel a federation and noise; rows have FIELDS."""
-    with (out / "rounds.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    (out / "rounds.csv").write_text(to_csv(rows, columns=FIELDS), encoding="utf-8", newline="")
     draw_curves(rows, out / "rounds.svg")
 
 

@@ -22,6 +22,7 @@ def pyplot() -> Any:
 
     matplotlib.use("svg")
     matplotlib.rcParams["svg.hashsalt"] = "mdhfl"
+    matplotlib.rcParams["text.parse_math"] = False  # a "$" in a title is a dollar
     from matplotlib import pyplot as plt
 
     return plt

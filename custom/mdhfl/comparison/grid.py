@@ -17,6 +17,7 @@ from mdhfl.methods import Method, changed, name_of, parameters_of
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.runs.folder import BUILT_IN_BUNDLES
 from mdhfl.runs.recipe import Recipe, recipe_of
+from mdhfl.showing.texts import one_line
 
 NO_NOISE = {"none": {"noise": "none"}}
 BELOW_DATA = ("raw", "public_raw", "labels")  # arguments of `prepare` that are files of the data folder
@@ -119,9 +120,9 @@ def _cells(asked: Mapping[str, Any], *, what: str) -> Iterator[Cell]:
                     recipe = _recipe(chosen["recipe"], what=f"{what}: methods/{method}")
                     common = {k: v for k, v in asked.get("set", {}).items() if hasattr(recipe.method, k)}
                     yield Cell(
-                        federation=federation,
-                        noise=noise,
-                        method=method,
+                        federation=one_line(federation),
+                        noise=one_line(noise),
+                        method=one_line(method),
                         seed=seed,
                         arguments=arguments,
                         recipe=recipe,

@@ -1,7 +1,5 @@
 """What a comparison found: one row a run, tables of mean and spread over seeds, and paired differences."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ import numpy as np
 
 from mdhfl.comparison.columns import COLUMNS, MAIN, OWN
 from mdhfl.comparison.grid import Cell
+from mdhfl.showing.texts import markdown as markdown_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,30 +78,21 @@ def site_rows_of(found: Sequence[Found]) -> list[dict[str, Any]]:
     return rows
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows as CSV."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def markdown(question: str, found: Sequence[Found]) -> str:
     """Return all tables of a comparison."""
-    parts = [question]
+    parts = [markdown_of(question)]
     for federation in _in_order(one.cell.federation for one in found):
-        here = [one for one in found if one.cell.federation == federation]
+        here, title = [one for one in found if one.cell.federation == federation], markdown_of(federation)
         noises, columns = _axes(here)[1], columns_of(here)
         if len(noises) == 1:
-            parts.append(f"**{federation}, noise {noises[0]}: scores, %**\n\n{one_noise_table(here)}")
+            parts.append(f"**{title}, noise {markdown_of(noises[0])}: scores, %**\n\n{one_noise_table(here)}")
         else:
-            parts += [f"**{federation}: {COLUMNS[m].title}**\n\n{score_table(here, metric=m)}" for m in columns]
+            parts += [f"**{title}: {COLUMNS[m].title}**\n\n{score_table(here, metric=m)}" for m in columns]
         parts.append(
-            f"**{federation}: {COLUMNS[MAIN].title}: difference to the best other method** (points, with the 95 % "
+            f"**{title}: {COLUMNS[MAIN].title}: difference to the best other method** (points, with the 95 % "
             f"confidence interval over seeds)\n\n{difference_table(here, metric=MAIN)}"
         )
-        parts.append(f"**{federation}: cost**\n\n{cost_table(here)}")
+        parts.append(f"**{title}: cost**\n\n{cost_table(here)}")
     parts.append(notes(found))
     return "\n\n".join(parts) + "\n"
 
@@ -215,7 +205,7 @@ def notes(found: Sequence[Found]) -> str:
     for method in _in_order(one.cell.method for one in found):
         recipe = next(one.cell.recipe for one in found if one.cell.method == method)
         if differences := recipe.method.differences():
-            lines.append(f"* {method}: {'; '.join(differences)}.")
+            lines.append(f"* {markdown_of(method)}: {'; '.join(differences)}.")
     return "\n".join(lines if len(lines) > 2 else [lines[0].replace(" Unavoidable differences:", "")])
 
 
@@ -268,4 +258,6 @@ def _in_order(names: Any) -> list[str]:
 
 def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     rule = "|---|" + "---:|" * (len(head) - 1)
-    return "\n".join([f"| {' | '.join(head)} |", rule, *(f"| {' | '.join(line)} |" for line in lines)])
+    shown = [[markdown_of(name) for name in head], *([markdown_of(title), *cells] for title, *cells in lines)]
+    first, *others = [f"| {' | '.join(cells)} |" for cells in shown]
+    return "\n".join([first, rule, *others])

@@ -14,6 +14,7 @@ from mdhfl.export.facts import WHICH, Facts, gather_facts
 from mdhfl.learning.bundle import TRAIN_CONFIG, BundleError, find_bundle, first_line, train_config
 from mdhfl.learning.own_code import own_code
 from mdhfl.learning.weights_file import load_weights
+from mdhfl.showing.texts import shown, without_places
 
 CONFIGS = (".yaml", ".yml", ".json", ".conf")
 EVALUATED = "$@%"  # MONAI evaluates strings that begin so
@@ -54,6 +55,7 @@ def export_bundle(run_folder: Path, *, site: str, out: Path, which: str | None =
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as work:
         draft = Path(work) / out.name
         _write_configs(draft, bundle, facts)
+        _forget_places(draft / "configs")
         _write_weights(draft, facts)
         (draft / "docs").mkdir()
         (draft / "docs" / "README.md").write_text(model_card(facts, name=out.name), encoding="utf-8")
@@ -83,7 +85,30 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
         path.write_text(_with_values(path, {**values, **own}), encoding="utf-8")
     path = draft / "configs" / "metadata.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    path.write_text(json.dumps(_metadata(before, facts, name=draft.name), indent=2) + "\n", encoding="utf-8")
+    said = _not_evaluated(shown(_metadata(before, facts, name=draft.name)))
+    path.write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+
+
+def _not_evaluated(value: Any) -> Any:
+    """Return plain values with a space before each text that MONAI would evaluate."""
+    if isinstance(value, Mapping):
+        return {key: _not_evaluated(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [_not_evaluated(each) for each in value]
+    return f" {value}" if isinstance(value, str) and value.startswith(tuple(EVALUATED)) else value
+
+
+def _forget_places(configs: Path) -> None:
+    """Write the name alone where a configuration says an absolute path: it is of the machine that trained."""
+    for path in sorted(configs.iterdir()):
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        path.write_text("".join(map(_without_places, lines)), encoding="utf-8")
+
+
+def _without_places(line: str) -> str:
+    """Return a line without absolute paths; an expression, whose texts may be parts of paths, stays as it is."""
+    value, mark, comment = line.partition(" #")
+    return (value if "$" in value or "@" in value else without_places(value)) + mark + without_places(comment)
 
 
 def _copy_code(draft: Path, bundle: Path) -> None:

@@ -13,6 +13,7 @@ from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path, read_federation, read_run, site_settings_path
 from mdhfl.server.results import read_rows
+from mdhfl.showing.texts import one_line, shown
 from mdhfl.site.settings import read_site_settings
 
 WHICH = ("best", "last", "alone")
@@ -20,7 +21,7 @@ WHICH = ("best", "last", "alone")
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """All that an exported bundle says.
+    """All that an exported bundle says; its texts are `shown`.
 
     Attributes:
         site: whose model it is.
@@ -62,7 +63,7 @@ class Facts:
     parameters: int
     model: Mapping[str, Any]
     prior: tuple[float, ...] | None
-    classes: tuple[str, ...]
+    classes: Sequence[str]
     image_size: int
     crop: float | None
     scores: Mapping[str, float | None]
@@ -111,24 +112,24 @@ def gather_facts(run_folder: Path, *, site: str, which: str | None) -> Facts:
     checkpoint = load_tensors(path)
     scored = _test_scores(run_folder, said, site=site, number=int(checkpoint["round"]), alone=which == "alone")
     prior = checkpoint.get("prior")
-    federation = read_federation(Path(record["federation"]))
+    federation, roots = read_federation(Path(record["federation"])), (run_folder, Path(record["federation"]))
     card = _read_card(read_site_settings(site_settings_path(run_folder, site)).data / "card.json")
     return Facts(
-        site=site,
+        site=one_line(site),
         which=which,
         why=why,
         round=int(checkpoint["round"]),
         bundle=record["sites"][site]["bundle"],
-        architecture=str(said.get("architecture", record["sites"][site]["bundle"])),
+        architecture=shown(str(said.get("architecture") or Path(record["sites"][site]["bundle"]).name)),
         parameters=int(said.get("parameters", 0)),
         model=checkpoint["model"],
         prior=None if prior is None else tuple(prior.tolist()),
         scores={name: scored.get(name) for name in SCORES},
         recall=tuple(scored.get("recall") or [None] * len(experiment.classes)),
         engine=record["engine"],
-        versions=record.get("versions", {}),
-        **_of_experiment(experiment),
-        **_of_data(federation, card),
+        versions=shown(record.get("versions", {})),
+        **shown(_of_experiment(experiment), roots=roots),
+        **shown(_of_data(federation, card), roots=roots),
     )
 
 

@@ -18,6 +18,7 @@ from nvflare.apis.signal import Signal
 from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic_dxo
 
 from mdhfl.flare import places
+from mdhfl.flare.logs import PlainLog
 from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
@@ -27,6 +28,7 @@ from mdhfl.server.settings import read_server_settings
 from mdhfl.server.trainer import trainer_from
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.showing.texts import one_line
 
 TASK_CHECK_PERIOD = 0.1  # seconds
 
@@ -35,7 +37,7 @@ class JobAborted(RuntimeError):
     """FLARE wants the job to end; everything recorded is kept."""
 
 
-class FederationController(Controller):
+class FederationController(PlainLog, Controller):
     """Runs one experiment. Every argument is stored under its own name, because FLARE exports jobs by reflection."""
 
     def __init__(self, *, experiment: dict, round_timeout: float) -> None:
@@ -150,7 +152,7 @@ class FederationController(Controller):
             self.log_info(fl_ctx, f"round={row['round']} site={row['site']} {shown} seconds={row['seconds']}")
             for tag, value in scalars.items():
                 dxo = create_analytic_dxo(
-                    tag=f"{tag}/{row['site']}",
+                    tag=one_line(f"{tag}/{row['site']}"),
                     value=value,
                     data_type=AnalyticsDataType.SCALAR,
                     global_step=row["round"],

@@ -14,6 +14,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 
 from mdhfl.flare import places
+from mdhfl.flare.logs import PlainLog
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.settings import read_site_settings
 from mdhfl.site.site import Site
@@ -51,7 +52,7 @@ class FlarePeers:
         return data
 
 
-class SiteExecutor(Executor):
+class SiteExecutor(PlainLog, Executor):
     """Answers the server's requests with what `site.json` describes. The job never names an architecture."""
 
     def __init__(self) -> None:

@@ -5,11 +5,12 @@ from nvflare.apis.filter import Filter
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 
+from mdhfl.flare.logs import PlainLog
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer
 
 
-class OnlyAnswers(Filter):
+class OnlyAnswers(PlainLog, Filter):
     """Let an answer through that is well-formed and shares an allowed kind; hold back everything else.
 
     Put it into the job (as our jobs do) or, to enforce it whatever a job says, into the site's `local/privacy.json`.

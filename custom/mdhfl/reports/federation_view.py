@@ -8,6 +8,7 @@ import numpy as np
 from mdhfl.reports.figures import draw_heat_map, draw_stacked
 from mdhfl.reports.gallery import Gallery, Picture
 from mdhfl.reports.runs import Federation, number_or_none
+from mdhfl.showing.texts import shown
 
 MOST_SHEETS = 12
 MOST_NOISE_MAPS = 12
@@ -24,7 +25,6 @@ def federation_view(
     drawn = [] if not counts else [_draw_counts(federation, counts, gallery=gallery, prefix=prefix, colours=colours)]
     return {
         "name": federation.name,
-        "folder": federation.folder,
         "notes": notes,
         "found": bool(federation.card or federation.sites),
         "sites": list(federation.sites),
@@ -130,7 +130,7 @@ def _sheets(federation: Federation, *, gallery: Gallery, prefix: str, notes: lis
             name = f"{prefix}-overview-{path.stem}"
             sheet = gallery.add_sheet(path, name=name, alt=f"Overview picture {path.stem}", caption=path.stem)
         except (OSError, SyntaxError) as error:
-            notes.append(f"{path} cannot be shown: {error}.")
+            notes.append(shown(f"{path.name} cannot be shown: {error}."))
         else:
             sheets.append(sheet)
     if len(federation.overview) > MOST_SHEETS:

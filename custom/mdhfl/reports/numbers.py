@@ -1,7 +1,5 @@
 """The report's numbers as flat rows (CSV) and as one JSON object. Pure."""
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -71,7 +69,7 @@ def report_data(
             "written_with": {"mdhfl": __version__},
             "runs": [
                 {
-                    "folder": str(run.folder),
+                    "folder": run.place,
                     "finished": run.finished,
                     "notes": run.notes,
                     "experiment": run.experiment,
@@ -81,10 +79,10 @@ def report_data(
                 }
                 for run in runs
             ],
-            "groups": [{"label": g.label, "seeds": g.seeds, "runs": [str(r.folder) for r in g.runs]} for g in groups],
+            "groups": [{"label": g.label, "seeds": g.seeds, "runs": [r.place for r in g.runs]} for g in groups],
             "comparisons": [
                 {
-                    "federation": each.federation,
+                    "federation": federations[each.federation].place,
                     "sharing": each.sharing.label,
                     "alone": each.alone.label,
                     "verdict": each.verdict,
@@ -93,7 +91,7 @@ def report_data(
                 for each in comparisons
             ],
             "federations": [
-                {"folder": f.folder, "card": f.card, "sites": f.sites, "public": f.public, "notes": f.notes}
+                {"folder": f.place, "card": f.card, "sites": f.sites, "public": f.public, "notes": f.notes}
                 for f in federations.values()
             ],
             "figures": figures,
@@ -102,19 +100,10 @@ def report_data(
     return plain
 
 
-def to_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return rows of the same keys as CSV with a header."""
-    target = io.StringIO(newline="")
-    writer = csv.DictWriter(target, fieldnames=list(rows[0]) if rows else ["run"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return target.getvalue()
-
-
 def _run_columns(run: Run) -> dict[str, Any]:
     return {
-        "run": str(run.folder),
-        "federation": run.federation,
+        "run": run.place,
+        "federation": run.federation_place,
         "method": run.method,
         "parameters": json.dumps(run.experiment.get("parameters", {}), sort_keys=True),
         "engine": run.engine,

@@ -5,9 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from mdhfl.metrics import SCORES
 from mdhfl.reports.runs import number_or_none
+from mdhfl.showing.texts import readable
 
 TEMPLATES = Path(__file__).parent / "templates"
 UNKNOWN = "\N{EN DASH}"
@@ -39,11 +41,17 @@ def render_page(page: Mapping[str, Any]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
+        finalize=_visible,
     )
     environment.filters.update(
         {"score": score, "spread": spread, "signed": signed, "bytes": byte_count, "count": count, "seconds": seconds}
     )
     return environment.get_template("report.html.j2").render(page, explanations=EXPLANATIONS, unknown=UNKNOWN)
+
+
+def _visible(value: Any) -> Any:
+    """Return what the template is about to insert: a text without invisible characters, or markup of its own."""
+    return value if isinstance(value, Markup | jinja2.Undefined) else readable(str(value))
 
 
 def score(value: Any, digits: int = 3) -> str:
@@ -67,7 +75,7 @@ def signed(value: Any) -> str:
 def count(value: Any) -> str:
     """Write a whole number with thin spaces between thousands."""
     number = number_or_none(value)
-    return UNKNOWN if number is None else f"{number:,.0f}".replace(",", "\u202f")
+    return UNKNOWN if number is None else Markup(f"{number:,.0f}".replace(",", "\u202f"))
 
 
 def seconds(value: Any) -> str:

@@ -9,16 +9,20 @@ from typing import Any
 
 from mdhfl.files import read_json
 from mdhfl.server.results import summary_of
+from mdhfl.showing.texts import one_line, shown
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run folder.
+    """One run folder; its texts are `shown`, so that they can be put anywhere.
 
     Attributes:
         folder: where it lies.
+        place: its name among the runs of a report.
+        federation: the folder that it ran on.
+        federation_place: that folder's name among the federations of a report.
         experiment: the content of experiment.json.
         rows: the whole lines of results.jsonl, ordered by round.
         summary: as in summary.json; derived from the rows where that file is missing or older than the rows.
@@ -27,6 +31,9 @@ class Run:
     """
 
     folder: Path
+    place: str
+    federation: str
+    federation_place: str
     experiment: Mapping[str, Any]
     rows: tuple[Row, ...]
     summary: Mapping[str, Any]
@@ -52,10 +59,6 @@ class Run:
     @property
     def last_round(self) -> int:
         return max((int(row["round"]) for row in self.rows), default=0)
-
-    @property
-    def federation(self) -> str:
-        return str(self.experiment.get("federation", ""))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -104,10 +107,11 @@ class Run:
 
 @dataclass(frozen=True, kw_only=True)
 class Federation:
-    """What is left of a federation folder.
+    """What is left of a federation folder; its texts are `shown`.
 
     Attributes:
         folder: where the runs say it is.
+        place: its name among the federations of a report.
         card: the content of federation.json; empty if it is not there.
         sites: site -> the content of its card.json.
         public: the public set's card; empty if it is not there.
@@ -116,6 +120,7 @@ class Federation:
     """
 
     folder: str
+    place: str
     card: Mapping[str, Any] = field(default_factory=dict)
     sites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     public: Mapping[str, Any] = field(default_factory=dict)
@@ -124,7 +129,7 @@ class Federation:
 
     @property
     def name(self) -> str:
-        return str(self.card.get("name") or Path(self.folder).name or "unnamed")
+        return str(self.card.get("name") or self.place)
 
 
 def read_report_run(folder: Path) -> Run:
@@ -139,21 +144,32 @@ def read_report_run(folder: Path) -> Run:
             f"{folder}: expected a run folder (the --out of `mdhfl run`) with experiment.json and results.jsonl, "
             f"got {'a folder without experiment.json' if folder.is_dir() else 'no such folder'}"
         )
-    experiment = read_json(path)
+    asked_for = read_json(path)
+    federation = str(asked_for.get("federation", ""))
+    roots = (folder, Path(federation))
+    experiment = shown(asked_for, roots=roots)
     if "method" not in experiment:
         raise ValueError(f"{path}: expected the record of an experiment, got no 'method'; run the experiment again")
-    rows, truncated = _read_results(folder / "results.jsonl")
+    rows, truncated = _read_results(folder / "results.jsonl", roots=roots)
     asked = [str(site) for site in experiment.get("sites", ())]
     sites = tuple(dict.fromkeys([*asked, *(str(row["site"]) for row in rows)]))
     last = max((int(row["round"]) for row in rows), default=0)
     path = folder / "summary.json"
-    written = read_json(path) if path.is_file() else {}
+    written = shown(read_json(path), roots=roots) if path.is_file() else {}
     current = bool(written) and isinstance(written.get("sites"), Mapping) and int(written.get("rounds", last)) >= last
     summary = written if current else summary_of(rows, experiment=experiment, sites=sites, last_round=-1)
     finished = current and written.get("status", "finished") == "finished"
     notes = _notes(rows, experiment, last, truncated=truncated, finished=finished)
     return Run(
-        folder=folder, experiment=experiment, rows=tuple(rows), summary=summary, finished=finished, notes=tuple(notes)
+        folder=folder,
+        place=name_of(folder),
+        federation=federation,
+        federation_place=name_of(Path(federation)),
+        experiment=experiment,
+        rows=tuple(rows),
+        summary=summary,
+        finished=finished,
+        notes=tuple(notes),
     )
 
 
@@ -170,6 +186,22 @@ def _notes(
             "The last line of results.jsonl is cut off (the run was interrupted while writing); it is left out."
         )
     return notes
+
+
+def name_of(folder: Path, *, parts: int = 1) -> str:
+    """Return the last parts of a folder's path, which do not say where it lies on this machine."""
+    names = [part for part in folder.parts if part != folder.anchor]
+    return one_line("/".join(names[-parts:])) or "unnamed"
+
+
+def told_apart(folders: Sequence[Path]) -> dict[Path, str]:
+    """Return each folder's name, with as many of its parents as tell all of them apart."""
+    names: dict[Path, str] = {}
+    for parts in range(1, max(len(folder.parts) for folder in folders) + 1):
+        names = {folder: name_of(folder, parts=parts) for folder in folders}
+        if len(set(names.values())) == len(names):
+            break
+    return names
 
 
 def mean_of(values: Sequence[Any]) -> float | None:
@@ -196,10 +228,10 @@ def number_or_none(value: Any) -> float | None:
 def read_report_federation(folder: str) -> Federation:
     """Read the cards of a federation; what is missing is noted, not raised."""
     place = Path(folder)
+    name = name_of(place)
     if not folder or not place.is_dir():
-        return Federation(
-            folder=folder, notes=(f"The federation folder {folder or '(unknown)'} is not there (moved?).",)
-        )
+        missing = f"The federation folder {name if folder else '(unknown)'} is not there (moved?)."
+        return Federation(folder=folder, place=name, notes=(missing,))
     notes: list[str] = []
     card = _read_if_possible(place / "federation.json", notes)
     names = [str(site) for site in card.get("sites", ())]
@@ -208,24 +240,25 @@ def read_report_federation(folder: str) -> Federation:
     cards = {name: _read_if_possible(place / "sites" / name / "card.json", notes) for name in names}
     return Federation(
         folder=folder,
+        place=name,
         card=card,
         sites={name: content for name, content in cards.items() if content},
         public=_read_if_possible(place / "public" / "card.json", notes),
         overview=tuple(sorted((place / "overview").glob("*.png"))),
-        notes=tuple(notes),
+        notes=tuple(shown(note, roots=(place,)) for note in notes),
     )
 
 
 def _read_if_possible(path: Path, notes: list[str]) -> dict[str, Any]:
     try:
-        return read_json(path)
+        return dict(shown(read_json(path)))
     except (OSError, ValueError) as error:
         missing = isinstance(error, FileNotFoundError)
         notes.append(f"{path} is {'missing' if missing else 'unreadable: ' + str(error)}.")
         return {}
 
 
-def _read_results(path: Path) -> tuple[list[Row], bool]:
+def _read_results(path: Path, *, roots: Sequence[Path]) -> tuple[list[Row], bool]:
     """Return the rows by round (of a repeated one the later), and whether the end was cut off."""
     if not path.is_file():
         return [], False
@@ -235,7 +268,7 @@ def _read_results(path: Path) -> tuple[list[Row], bool]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = shown(json.loads(line), roots=roots)
             rows[int(row["round"]), str(row["site"])] = row
         except (ValueError, KeyError, TypeError) as error:
             if index == len(lines) - 1:

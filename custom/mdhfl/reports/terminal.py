@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -13,6 +12,8 @@ from mdhfl.methods import METHODS
 from mdhfl.metrics import SCORES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.progress import OnStep, Step
+from mdhfl.showing.console import open_console
+from mdhfl.showing.texts import one_line
 
 UNKNOWN = "\N{EN DASH}"
 
@@ -22,10 +23,7 @@ NARROWEST = 120  # characters: in a log file, where there is no terminal to fit,
 
 def print_scores(summaries: Sequence[Mapping[str, Any]]) -> None:
     """Print the table of some runs' scores to standard output."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, NARROWEST)
-    console.print(score_table(summaries))
+    open_console(narrowest=NARROWEST).print(score_table(summaries))
 
 
 def score_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
@@ -43,7 +41,7 @@ def score_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
         run = _run_name(summary)
         for site, values in summary.get("sites", {}).items():
             architecture = values.get("architecture") or values.get("bundle") or UNKNOWN
-            table.add_row(Text(run), Text(str(site)), Text(str(architecture)), *_numbers(values))
+            table.add_row(Text(run), Text(one_line(site)), Text(one_line(architecture)), *_numbers(values))
             run = ""
         mean = [Text(cell, style="bold") for cell in _numbers(summary.get("mean", {}))]
         table.add_row(Text(run), Text("mean", style="bold"), "", *mean, end_section=True)
@@ -57,7 +55,7 @@ def _run_name(summary: Mapping[str, Any]) -> str:
     parts = [marked, str(summary.get("engine", "?")), f"seed {summary.get('seed', '?')}"]
     if summary.get("status", "finished") != "finished":
         parts.append(f"unfinished (round {summary.get('rounds', '?')})")
-    return ", ".join(parts)
+    return one_line(", ".join(parts))
 
 
 def _numbers(values: Mapping[str, Any]) -> list[str]:
@@ -75,17 +73,17 @@ def progress_bar(experiment: Experiment) -> Iterator[OnStep]:
     """Show one bar over all answers on standard error, with what came last beside it."""
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=False) as bar:
+    with Progress(*columns, console=open_console(error=True), transient=False) as bar:
         task = bar.add_task("starting the sites", total=(experiment.last_round + 1) * len(experiment.sites))
 
         def on_step(step: Step) -> None:
             if step.refusal:
-                bar.console.print(Text(step.refusal, style="yellow"))
+                bar.console.print(one_line(step.refusal), style="yellow")
             if step.action not in ("merge", "finish"):
                 completed = max(bar.tasks[0].completed + 1, step.round * len(experiment.sites))
                 shown = f"round {step.round}/{experiment.last_round}, {step.site} answered"

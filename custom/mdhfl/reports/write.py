@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from mdhfl.reports.federation_view import federation_view
 from mdhfl.reports.figures import draw_bars, site_colours
 from mdhfl.reports.gallery import Gallery, Picture
 from mdhfl.reports.groups import MEAN, Comparison, Group, compare, group_runs, title_of
-from mdhfl.reports.numbers import report_data, score_rows, summary_rows, to_csv
+from mdhfl.reports.numbers import report_data, score_rows, summary_rows
 from mdhfl.reports.page import render_page
 from mdhfl.reports.run_view import (
     confusions,
@@ -23,7 +24,8 @@ from mdhfl.reports.run_view import (
     missing_classes,
     recall_rows,
 )
-from mdhfl.reports.runs import Federation, Run, read_report_federation, read_report_run
+from mdhfl.reports.runs import Federation, Run, read_report_federation, read_report_run, told_apart
+from mdhfl.showing.sheets import to_csv
 
 MOST_NAMED = 12  # sites named in a card at the top
 MOST_DETAILED = 6  # with more runs, details are shown for one seed of each group
@@ -47,8 +49,7 @@ def write_report(runs: Sequence[Path], *, out: Path) -> Path:
     if not runs:
         raise ValueError("expected at least one run folder (the --out of `mdhfl run`), got none")
     folders = list(dict.fromkeys(Path(folder).resolve() for folder in runs))
-    found = [read_report_run(folder) for folder in folders]
-    federations = {run.federation: read_report_federation(run.federation) for run in found}
+    found, federations = _read(folders)
     groups = group_runs(found)
     comparisons = compare(groups)
     gallery = Gallery()
@@ -59,10 +60,24 @@ def write_report(runs: Sequence[Path], *, out: Path) -> Path:
         (out / "figures" / name).write_bytes(content)
     data = report_data(found, federations, groups, comparisons, figures=list(gallery.files))
     (out / "report.json").write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    (out / "scores.csv").write_text(to_csv(score_rows(found)), encoding="utf-8", newline="")
+    scores = to_csv(score_rows(found)) or "run\n"
+    (out / "scores.csv").write_text(scores, encoding="utf-8", newline="")
     (out / "summary.csv").write_text(to_csv(summary_rows(found)), encoding="utf-8", newline="")
     (out / "report.html").write_text(render_page(page), encoding="utf-8")
     return out / "report.html"
+
+
+def _read(folders: Sequence[Path]) -> tuple[list[Run], dict[str, Federation]]:
+    """Read runs and federations, each with a name that tells it from the others."""
+    found = [read_report_run(folder) for folder in folders]
+    runs, federations = told_apart(folders), told_apart([Path(run.federation) for run in found])
+    return (
+        [replace(run, place=runs[run.folder], federation_place=federations[Path(run.federation)]) for run in found],
+        {
+            run.federation: replace(read_report_federation(run.federation), place=federations[Path(run.federation)])
+            for run in found
+        },
+    )
 
 
 def _page(
