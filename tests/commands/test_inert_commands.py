@@ -15,6 +15,7 @@ from fakes.small_federation import write_federation
 from PIL import Image
 
 from mdhfl.commands import cli
+from mdhfl.flare.policy import LAUNCHERS
 from mdhfl.server.results import read_rows
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.site import Site
@@ -87,7 +88,7 @@ def export(folder: Path) -> Arguments:
 def site_kit(folder: Path) -> Arguments:
     kit = folder / f"kit{NAME}"
     (kit / "local").mkdir(parents=True)
-    (kit / "local" / "resources.json.default").write_text("{}")
+    (kit / "local" / "resources.json.default").write_text(json.dumps({"components": [{"path": next(iter(LAUNCHERS))}]}))
     return ["site-kit", "--out", kit, "--site", NAME, "--data", "d", "--public", "p", "--state", "s", "--bundle", NAME]
 
 
@@ -103,6 +104,14 @@ def methods(folder: Path) -> Arguments:
     return ["methods", f"x.y:{NAME}"]
 
 
+def consortium(folder: Path) -> Arguments:
+    return ["consortium", "init", "--sites", NAME, "--out", folder / "c"]
+
+
+def new_bundle(folder: Path) -> Arguments:
+    return ["new-bundle", NAME, "--out", folder / "b"]
+
+
 def wrong_option(folder: Path) -> Arguments:
     return ["run", "mdhfl", "--federation", folder, "--out", folder / "a", "--rounds", f"{NAME}\n\x1b"]
 
@@ -113,7 +122,7 @@ def debug(folder: Path) -> Arguments:
 
 COMMANDS = {
     prepare: 0, check: 2, report: 0, compare: 2, export: 2, site_kit: 2, server_kit: 0, run: 2, methods: 2,
-    wrong_option: 2, debug: 2,
+    consortium: 2, new_bundle: 2, wrong_option: 2, debug: 2,
 }  # fmt: skip
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import click
 import yaml
 
+from mdhfl.showing.terminal import say
+
 IMPL = "nvflare.lighter.impl"
 ROOT_YEARS = 10
 
@@ -49,10 +51,10 @@ def init_command(*, sites: str, out: Path, name: str, server: str, port: int, ad
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     kits = out / "kits" / name / "prod_00"
-    click.echo(f"written: {path}")
-    click.echo(f"next: nvflare provision -p {path} -w {out / 'kits'}")
-    click.echo(f"then: mdhfl server-kit --out {kits / server}")
-    click.echo(f"each site's IT, with its kit ({kits}/<site>): mdhfl site-kit --help")
+    say(f"written: {path}")
+    say(f"next: nvflare provision -p {path} -w {out / 'kits'}")
+    say(f"then: mdhfl server-kit --out {kits / server}")
+    say(f"each site's IT, with its kit ({kits}/<site>): mdhfl site-kit --help")
 
 
 def project(*, name: str, sites: list[str], server: str, port: int, admin: str, lead: str) -> dict[str, Any]:

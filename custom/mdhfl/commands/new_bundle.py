@@ -14,6 +14,7 @@ import click
 import yaml
 
 from mdhfl.files import shipped_folder
+from mdhfl.showing.terminal import say
 
 MODEL = "resnet10"  # the built-in bundle whose transforms and loops it gets
 CONFIGS = ("train.yaml", "inference.yaml")
@@ -61,8 +62,8 @@ def new_bundle_command(
         if problems := verify_bundle(draft, num_classes=classes, image_size=image_size):
             raise ValueError(f"{'; '.join(problems)}. Not written; what the network takes can be given with --set")
         draft.rename(out)
-    click.echo(f"written: {out}")
-    click.echo(f"next: mdhfl check {out} --classes {classes} --image-size {image_size}")
+    say(f"written: {out}")
+    say(f"next: mdhfl check {out} --classes {classes} --image-size {image_size}")
 
 
 def network_def(architecture: str, *, module: str, given: Mapping[str, Any]) -> dict[str, Any]:
