@@ -1,13 +1,26 @@
 """The files of this package and of its users: found, read and checked, written whole or not at all."""
 
+import errno
+import io
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 PACKAGE = Path(__file__).resolve().parent
+
+
+SPECIAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # whatever else is no regular file
 
 
 class StateError(OSError):
@@ -27,6 +40,28 @@ def shipped_folder(name: str) -> Path:
         if candidate.is_dir():
             return candidate
     raise FileNotFoundError(f"no folder {name!r} beside or above {PACKAGE}: reinstall mdhfl")
+
+
+def kind_of(mode: int) -> str | None:
+    """Return what a file is, in words, by its mode; None: a regular file."""
+    return None if stat.S_ISREG(mode) else SPECIAL.get(stat.S_IFMT(mode), "not a regular file")
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file, or a link to one, for reading: a pipe would wait for ever, a device may never end.
+
+    Raises:
+        OSError: it is missing, cannot be opened, or is something else; its `strerror` says what.
+    """
+    _refuse_special(path, path.stat().st_mode)
+    never_wait = getattr(os, "O_NONBLOCK", 0)
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | never_wait))  # noqa: SIM115
+    try:
+        _refuse_special(path, os.fstat(file.fileno()).st_mode)  # it may have been exchanged meanwhile
+    except OSError:
+        file.close()
+        raise
+    return file
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -119,3 +154,9 @@ def plain_name(name: str, *, what: str) -> str:
             "letter or digit"
         )
     return name
+
+
+def _refuse_special(path: Path, mode: int) -> None:
+    kind = kind_of(mode)
+    if kind is not None:
+        raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
