@@ -9,6 +9,7 @@ from mdhfl.files import kind_of, open_regular
 from mdhfl.preprocessing.raw.limits import MAX_DEPTH, Limits, too_large
 from mdhfl.preprocessing.raw.names import EMPTY_FOLDER, TOO_DEEP, is_ignored
 from mdhfl.preprocessing.raw.records import Skip, UnreadableImageError
+from mdhfl.preprocessing.raw.sizes import check_number
 from mdhfl.preprocessing.raw.streams import read_whole
 
 
@@ -73,14 +74,9 @@ class FolderFiles:
                 self.skipped.append(Skip(name, kind))
             elif not is_ignored(name):
                 self.names.append(name)
-        self._check_number()
-        return folders
-
-    def _check_number(self) -> None:
         number = len(self.names) + len(self.skipped)
-        if number > self.limits.max_files:
-            text = too_large(number, limit=self.limits.max_files, unit="files", option="--max-files")
-            raise ValueError(f"raw data {self.folder}: {text}")
+        check_number(number, unit="files", where=self.folder, limits=self.limits)
+        return folders
 
 
 def _kind(entry: os.DirEntry[str]) -> str | None:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from mdhfl.preprocessing.raw.records import UnreadableImageError
-
 GIB = 1 << 30
 MAX_DEPTH = 32  # folders within each other
 MAX_TABLE = 128 << 20  # bytes of a CSV
@@ -63,29 +61,3 @@ def too_large(got: int, *, limit: int, unit: str, option: str = "") -> str:
     """
     way_out = f"; raise it with {option} if the file is honest" if option else ""
     return f"too large: the limit is {limit:,} {unit}, got {got:,}{way_out}"
-
-
-def check_pixels(pixels: int, *, limits: Limits) -> None:
-    """Refuse a picture with more pixels than allowed.
-
-    Raises:
-        UnreadableImageError: with the limit and the option that raises it.
-    """
-    if pixels > limits.max_pixels:
-        raise UnreadableImageError(too_large(pixels, limit=limits.max_pixels, unit="pixels", option="--max-pixels"))
-
-
-def check_samples(size: int, *, limits: Limits) -> None:
-    """Refuse a picture whose decoded samples take more bytes than allowed.
-
-    Raises:
-        UnreadableImageError: with the limit and the option that raises it.
-    """
-    if size > limits.samples:
-        text = too_large(size, limit=limits.samples, unit="bytes of samples", option="--max-pixels")
-        raise UnreadableImageError(text)
-
-
-def out_of_memory() -> UnreadableImageError:
-    """What is said of a picture that needs more memory than there is."""
-    return UnreadableImageError("too large: it needs more memory than a process that reads pictures may take")

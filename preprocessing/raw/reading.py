@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits, check_pixels, out_of_memory
+from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
 from mdhfl.preprocessing.raw.records import Pixels, UnreadableImageError
+from mdhfl.preprocessing.raw.sizes import check_pixels, out_of_memory
 from mdhfl.preprocessing.raw.tiff import first_page
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})

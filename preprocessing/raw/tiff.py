@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.preprocessing.raw.limits import Limits, check_pixels, check_samples, too_large
+from mdhfl.preprocessing.raw.limits import Limits, too_large
 from mdhfl.preprocessing.raw.records import UnreadableImageError
+from mdhfl.preprocessing.raw.sizes import check_pixels, check_samples
 
 if TYPE_CHECKING:
     import tifffile

@@ -15,6 +15,7 @@ from mdhfl.preprocessing.raw.streams import read_whole
 
 MEMBER = b"PK\x01\x02"  # begins each entry of a zip's list
 UNPACKABLE = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # of the others, Python unpacks a block without any bound
+OTHERS = {9: "deflate64", zipfile.ZIP_BZIP2: "bzip2", zipfile.ZIP_LZMA: "lzma"}
 DAMAGES = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OSError, EOFError, ValueError)
 
 
@@ -70,8 +71,13 @@ class ZipFiles:
         self.archive.close()
 
 
-def open_zip(path: Path, *, limits: Limits) -> zipfile.ZipFile:
+def open_zip(path: Path, *, limits: Limits, kind: str = "zip") -> zipfile.ZipFile:
     """Open a zip whose list of members, and what it claims of them, is within the limits.
+
+    Args:
+        path: of the file.
+        limits: for the number of members and what they take unpacked.
+        kind: what people call the file.
 
     Raises:
         ValueError: not a zip, or too large.
@@ -81,7 +87,7 @@ def open_zip(path: Path, *, limits: Limits) -> zipfile.ZipFile:
     except _TooManyMembersError:
         raise
     except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        raise ValueError(f"raw data {path}: not a readable zip ({error}); is the download complete?") from error
+        raise ValueError(f"raw data {path}: not a readable {kind} ({error}); is the download complete?") from error
     claimed = sum(member.file_size for member in archive.infolist())
     if claimed > limits.unpacked:
         archive.close()
@@ -99,8 +105,7 @@ def open_member(archive: zipfile.ZipFile, name: str) -> BinaryIO:
     try:
         kind = archive.getinfo(name).compress_type
         if kind not in UNPACKABLE:
-            way = zipfile.compressor_names.get(kind, f"method {kind}")
-            raise UnreadableImageError(f"cannot be unpacked: packed with {way}; pack the zip again with deflate")
+            raise UnreadableImageError(f"packed with {OTHERS.get(kind, f'method {kind}')}: pack the zip with deflate")
         return cast(BinaryIO, archive.open(name))
     except UnreadableImageError:
         raise
