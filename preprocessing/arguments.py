@@ -124,7 +124,7 @@ class PrepareArguments:
         return {name: path for name, path in named.items() if path is not None}
 
     def recorded(self) -> dict[str, Any]:
-        """The arguments as JSON values: those that change what is prepared, of the limits those that are not defaults."""
+        """The arguments as JSON values: those that change what is prepared; of the limits, those that were changed."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in NOT_RECORDED}
         raised = {name for name in LIMITS if values[name] != getattr(DEFAULTS, name)}
         return {name: _plain(value) for name, value in values.items() if name not in LIMITS or name in raised}
