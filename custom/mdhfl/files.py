@@ -6,6 +6,7 @@ import json
 import os
 import re
 import stat
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,12 @@ SPECIAL = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }  # whatever else is no regular file
+
+
+PREPARED_PIXELS = 4096**2  # of one image in a federation folder: `mdhfl prepare` makes no larger ones
+PREPARED_BYTES = 4 * PREPARED_PIXELS + (1 << 20)
+PNG_START = struct.Struct(">8s4s4sII")  # signature, length and name of the first chunk, width, height
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class StateError(OSError):
@@ -64,6 +71,23 @@ def open_regular(path: Path) -> io.BufferedReader:
     return file
 
 
+def check_prepared_image(path: Path) -> None:
+    """Check that an image of a federation folder is a PNG of a possible size, before a decoder sees it.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+        ValueError: it is no PNG, or too large.
+    """
+    with open_regular(path) as file:
+        length, start = os.fstat(file.fileno()).st_size, file.read(PNG_START.size)
+    if len(start) < PNG_START.size or not start.startswith(PNG_SIGNATURE):
+        raise ValueError("not a PNG")
+    _, _, _, width, height = PNG_START.unpack(start)
+    for got, limit, unit in ((length, PREPARED_BYTES, "bytes"), (width * height, PREPARED_PIXELS, "pixels")):
+        if got > limit:
+            raise ValueError(f"too large: the limit is {limit:,} {unit}, got {got:,}")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -73,7 +97,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(values).__name__}")
