@@ -49,8 +49,7 @@ class Volume:
         self._check_length(offset + math.prod(axes) * dtype.itemsize)
         self.slices = axes[2] if len(axes) == 3 else None
         self.padding = (0,) * (len(shape) - 3)
-        layout = (shape, dtype, offset, *header.get_slope_inter())
-        self.data = nibabel.arrayproxy.ArrayProxy(self.stream, layout)  # type: ignore[no-untyped-call]
+        self.data = nibabel.arrayproxy.ArrayProxy(self.stream, header)  # type: ignore[no-untyped-call]
 
     def read(self, place: int) -> NDArray[np.generic]:
         """(x, y), one slice; of a picture there is only the first. Cheap in ascending order."""

@@ -28,12 +28,12 @@ class StoredArray:
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
         self.stream = open_member(archive, f"{name}.npy")
         header = io.BytesIO(self.stream.read(HEADER))
-        version = np.lib.format.read_magic(header)
-        if version not in ((1, 0), (2, 0)):
-            raise ValueError(f"array {name}: version {version} of its header is not known")
-        first = version == (1, 0)
-        read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
-        self.shape, fortran, self.dtype = read(header)
+        try:
+            first = np.lib.format.read_magic(header) == (1, 0)
+            read = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+            self.shape, fortran, self.dtype = read(header)
+        except Exception as error:  # NumPy lets Python's own parser complain
+            raise ValueError(f"array {name}: its header cannot be read") from error
         self.start = header.tell()
         if self.dtype.kind not in KINDS or not self.shape or (fortran and len(self.shape) > 1):
             raise ValueError(f"array {name}: expected numbers in C order, got {self.dtype} of shape {self.shape}")

@@ -126,8 +126,8 @@ def image_size_of(folder: Path) -> int:
         DataError: there is no card, or it says what cannot be.
     """
     size = _read_json(folder / "card.json")["image_size"]
-    if not isinstance(size, int) or not 1 <= size**2 <= PREPARED_PIXELS:
-        most = math.isqrt(PREPARED_PIXELS)
+    most = math.isqrt(PREPARED_PIXELS)
+    if not isinstance(size, int) or not 1 <= size <= most:
         raise DataError(f"{folder / 'card.json'}: expected an image_size from 1 to {most}, got {str(size)[:40]}")
     return size
 
