@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 GIB = 1 << 30
 MAX_DEPTH = 32  # folders within each other
+MAX_CLASSES = 1000
+MAX_CLASS_NAME = 200  # characters
 MAX_TABLE = 128 << 20  # bytes of a CSV
 MAX_ROW = 1 << 20  # characters of one row of a CSV
 MAX_NAMES = 256 << 20  # bytes of a zip's list of members

@@ -10,17 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits, too_large
 from mdhfl.preprocessing.raw.records import Pixels, UnreadableImageError
 from mdhfl.preprocessing.raw.sizes import check_pixels, out_of_memory
-from mdhfl.preprocessing.raw.tiff import first_page
+from mdhfl.preprocessing.raw.tiff import TIFF_MAGIC, check_fields, first_page
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever the suffix says, no other decoder runs
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits, one channel
+JPEG_MAGIC, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
+MOST_SCANS = 500  # of a JPEG: each goes over the whole picture, however short it is; programs write some ten
 BLOCK = 1 << 20  # samples that are scaled at once
 BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # tags of a TIFF
-TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 def decode_rgb(data: bytes, *, limits: Limits = DEFAULTS) -> Pixels:
@@ -41,7 +42,10 @@ def decode_rgb(data: bytes, *, limits: Limits = DEFAULTS) -> Pixels:
     """
     if not data:
         raise UnreadableImageError("empty file (0 bytes)")
+    if data.startswith(JPEG_MAGIC) and (scans := data.count(JPEG_SCAN)) > MOST_SCANS:
+        raise UnreadableImageError(too_large(scans, limit=MOST_SCANS, unit="scans in a JPEG"))
     try:
+        check_fields(data)
         with warnings.catch_warnings(), _pillows_limit(limits.max_pixels):
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=FORMATS) as image:

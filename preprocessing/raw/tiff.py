@@ -1,6 +1,7 @@
 """The TIFFs that Pillow does not know, 16 bits in three channels for one: checked by their header, then decoded."""
 
 import io
+import struct
 import zlib
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ from mdhfl.preprocessing.raw.sizes import check_pixels, check_samples
 if TYPE_CHECKING:
     import tifffile
 
+TIFF_MAGIC = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+BYTES = (1, 2, 6, 7)  # types of a field that are kept as they are; of the others, each value becomes an object
+MOST_VALUES = 1_000_000  # in one field
 STORED, LZW, DEFLATE = (1,), (5,), (8, 32946)  # how a TIFF's segments may be packed
 BLOCK = 1 << 14  # packed bytes that are unpacked at once, to at most 1032 times as many
 SLACK = 1 << 16  # bytes that some programs write beyond a segment's end
@@ -39,6 +43,25 @@ def first_page(data: bytes, *, limits: Limits) -> NDArray[np.generic]:
         page = file.pages.first
         _check(page, data=data, limits=limits)
         return np.asarray(page.asarray(maxworkers=1))
+
+
+def check_fields(data: bytes) -> None:
+    """Refuse a TIFF whose first page has a field of too many numbers, before a decoder makes an object of each.
+
+    Raises:
+        UnreadableImageError: it has one.
+        struct.error: it is cut.
+    """
+    if not data.startswith(TIFF_MAGIC):
+        return
+    order, big = "<" if data.startswith(b"II") else ">", b"+" in data[2:4]
+    place = struct.unpack_from(f"{order}Q" if big else f"{order}I", data, 8 if big else 4)[0]
+    number = struct.unpack_from(f"{order}Q" if big else f"{order}H", data, place)[0]
+    entry = struct.Struct(f"{order}HHQQ" if big else f"{order}HHII")
+    start = place + (8 if big else 2)
+    for _, kind, values, _ in entry.iter_unpack(data[start : start + min(number, 1 << 16) * entry.size]):
+        if kind not in BYTES and values > MOST_VALUES:
+            raise UnreadableImageError(too_large(values, limit=MOST_VALUES, unit="numbers in a field of a TIFF"))
 
 
 def _check(page: "tifffile.TiffPage", *, data: bytes, limits: Limits) -> None:

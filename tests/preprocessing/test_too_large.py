@@ -2,6 +2,7 @@
 
 import bz2
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -175,3 +176,33 @@ def test_a_list_of_members_is_refused_before_it_is_taken_apart(tmp_path):
         assert "too large: the limit is" in said, said
         assert got in said
         assert grown < 150
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("big", [False, True])
+def test_a_tiff_with_millions_of_strips_is_refused(order, big):
+    strips = 2_000_000
+    fields = [
+        (256, 4, 1, 1),
+        (257, 4, 1, strips),
+        (258, 3, 1, 8),
+        (259, 3, 1, 1),
+        (262, 3, 1, 1),
+        (273, 4, strips, 500),
+    ]
+    start = b"II" if order == "<" else b"MM"
+    head = struct.pack(f"{order}HHHQQ", 43, 8, 0, 16, 6) if big else struct.pack(f"{order}HIH", 42, 8, 6)
+    kind = f"{order}HHQQ" if big else f"{order}HHII"
+    data = start + head + b"".join(struct.pack(kind, *field) for field in fields) + bytes(500 + 4 * strips)
+    with pytest.raises(UnreadableImageError, match="limit is 1,000,000 numbers in a field of a TIFF, got 2,000,000"):
+        decode_rgb(data)
+
+
+def test_a_jpeg_with_thousands_of_scans_is_refused():
+    buffer = io.BytesIO()
+    Image.fromarray(picture(0)).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    assert decode_rgb(data).shape == (20, 24, 3)
+    last = data[data.rindex(b"\xff\xda") : -2]
+    with pytest.raises(UnreadableImageError, match="too large: the limit is 500 scans in a JPEG, got 10,0"):
+        decode_rgb(data[:-2] + last * 10_000 + data[-2:])
