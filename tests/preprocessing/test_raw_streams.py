@@ -11,6 +11,7 @@ import pytest
 from fakes.bombs import MB, measured
 from fakes.raw_images import png, write_files, write_zip
 
+from mdhfl.preprocessing.raw import limits
 from mdhfl.preprocessing.raw.limits import MAX_ROW, MAX_TABLE, Limits
 from mdhfl.preprocessing.raw.manifest_table import labels_file, read_rows
 from mdhfl.preprocessing.raw.records import SourceOptions, UnreadableImageError
@@ -174,11 +175,16 @@ def test_what_follows_a_small_header_is_not_kept(tmp_path):
     grown, said = measured(OPEN, "nifti", nifti_folder(tmp_path / "raw", data), imports=IMPORTS)
     assert said == "[(4, 4, 3), (4, 4, 3)]"
     assert grown < 40
-    options = {"limits": Limits(max_unpacked=1)}
-    data = nifti_of((4, 4), data=bytes(1100 * MB))
-    with open_raw("nifti", nifti_folder(tmp_path / "long", data), **options) as source:
+
+
+def test_a_volume_that_goes_on_after_what_it_claims_is_read_up_to_the_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "GIB", MB)
+    folder = nifti_folder(tmp_path / "raw", nifti_of((4, 4), data=bytes(3 * MB)))
+    with open_raw("nifti", folder, limits=Limits(max_unpacked=3)) as source:
         (record,) = source.records()
-        with pytest.raises(UnreadableImageError, match=r"too large: the limit is 1,073,741,824 bytes unpacked"):
+        with pytest.raises(
+            UnreadableImageError, match=r"too large: the limit is 3,145,728 bytes unpacked, got 3,146,080"
+        ):
             source.read(record)
 
 
