@@ -3,17 +3,20 @@
 import sys
 from pathlib import Path
 
-STATM = Path("/proc/self/statm")  # its first number: pages that this process has mapped
+STATM = Path("/proc/self/statm")  # its sixth number: pages that this process may write to
 
 
 def limit_memory(growth: int) -> None:
-    """Let this process map at most `growth` bytes more than now; beyond, allocation fails. Linux only, else nothing."""
+    """Let this process take at most `growth` bytes more than now; beyond, allocation fails. Linux only, else nothing.
+
+    What counts is memory that it alone may write to, as RLIMIT_DATA does since Linux 4.7.
+    """
     if sys.platform != "linux" or not STATM.is_file():
         return
     import resource  # not on every system
 
-    mapped = int(STATM.read_text().split()[0]) * resource.getpagesize()
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = mapped + growth
+    taken = int(STATM.read_text().split()[5]) * resource.getpagesize()
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = taken + growth
     if hard == resource.RLIM_INFINITY or wanted < hard:
-        resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_DATA, (wanted, hard))

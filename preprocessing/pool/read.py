@@ -134,12 +134,14 @@ def _run(tasks: list[_Task], *, workers: int | None) -> Iterator[tuple[Path, _Ou
     """Do the tasks in processes of their own, also where it is one: what they may take is bounded."""
     if not tasks:
         return
+    raw_input = tasks[0].raw_input
+    memory = None if raw_input.raw is None else raw_input.options.limits.memory  # what is drawn comes from no file
     kind = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
     executor = ProcessPoolExecutor(
         worker_count(workers, tasks=len(tasks)),
         mp_context=multiprocessing.get_context(kind),
         initializer=_begin,
-        initargs=(tasks[0].raw_input.options.limits.memory,),
+        initargs=(memory,),
     )
     try:
         for future in as_completed([executor.submit(_finish, task) for task in tasks]):
@@ -194,7 +196,8 @@ def _picture(raw_input: RawInput, record: Record, *, label: int | None, packed: 
     )
 
 
-def _begin(memory: int) -> None:
-    """Make this process ready: Ctrl-C is for the one that started it and ends it; memory is bounded."""
+def _begin(memory: int | None) -> None:
+    """Make this process ready: Ctrl-C is for the one that started it and ends it; memory, in bytes, is bounded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    limit_memory(memory)
+    if memory is not None:
+        limit_memory(memory)
