@@ -11,6 +11,7 @@ from mdhfl.preprocessing.raw.limits import DEFAULTS, MAX_ROW, MAX_TABLE, Limits,
 from mdhfl.preprocessing.raw.records import Record, Skip
 from mdhfl.preprocessing.raw.sizes import check_number
 from mdhfl.preprocessing.raw.streams import read_whole
+from mdhfl.preprocessing.raw.zip_files import DAMAGES
 
 MANIFEST_NAME = "manifest.csv"
 ALIASES = {
@@ -107,6 +108,19 @@ def labels_file(path: Path) -> bytes:
         raise ValueError(
             f"labels {path}: {reason}; --labels names a CSV (file, class, optional group, split)"
         ) from error
+
+
+def table_in(files: RawFiles, name: str) -> bytes:
+    """The bytes of a manifest among the raw data, at most one more than a table may have.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    try:
+        with files.open(name) as stream:
+            return read_whole(stream, limit=MAX_TABLE + 1)
+    except DAMAGES as error:
+        raise ValueError(f"manifest {name}: cannot be read ({error})") from error
 
 
 def _rows_of(lines: "_Lines", *, delimiter: str, limits: Limits) -> list[dict[str, str]]:

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import FileSource, Listing
-from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, manifest_records, read_rows
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, manifest_records, read_rows, table_in
 from mdhfl.preprocessing.raw.records import SourceCard, SourceOptions
 
 CARD = SourceCard(
@@ -28,7 +28,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
             "source manifest: no manifest.csv (columns file, class, optional group, split) in the raw data; "
             "add one, give it with --labels, or use the source `folder` for one folder per class"
         )
-    rows = read_rows(files.read(name), where=name, limits=options.limits)
+    rows = read_rows(table_in(files, name), where=name, limits=options.limits)
     return manifest_records(rows, files=files, base=str(PurePosixPath(name).parent), where=name)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from mdhfl.preprocessing.raw.archive import RawFiles, open_files
-from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, part_name, read_rows
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, part_name, read_rows, table_in
 from mdhfl.preprocessing.raw.nifti_volume import Volume
 from mdhfl.preprocessing.raw.reading import array_rgb
 from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, UnreadableImageError
@@ -88,7 +88,7 @@ class OpenNifti:
         name = find_manifest(self.files)
         if name is None:
             raise ValueError("source nifti: no manifest.csv (columns file, class) in the raw data; or give --labels")
-        rows = read_rows(self.files.read(name), where=name, limits=self.options.limits)
+        rows = read_rows(table_in(self.files, name), where=name, limits=self.options.limits)
         return rows, str(PurePosixPath(name).parent), name
 
     def _keys(self, path: str, place: str) -> list[str]:

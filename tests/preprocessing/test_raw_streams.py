@@ -171,7 +171,7 @@ def test_a_volume_is_never_in_memory_as_a_whole(tmp_path):
 
 
 def test_what_follows_a_small_header_is_not_kept(tmp_path):
-    data = nifti_of((4, 4), data=bytes(300 * MB))
+    data = nifti_of((4, 4), data=bytes(150 * MB))
     grown, said = measured(OPEN, "nifti", nifti_folder(tmp_path / "raw", data), imports=IMPORTS)
     assert said == "[(4, 4, 3), (4, 4, 3)]"
     assert grown < 40
@@ -237,7 +237,7 @@ def test_a_table_without_an_end_is_refused(tmp_path):
     assert grown < 200
     raw = write_files(tmp_path / "raw", {"1.png": png(1), "manifest.csv": b""})
     with (raw / "manifest.csv").open("wb") as file:
-        file.truncate(MAX_TABLE + 1)
+        file.truncate(1 << 40)
     with open_raw("manifest", raw) as source, pytest.raises(ValueError, match=r"manifest.csv: too large: the limit is"):
         source.records()
 
