@@ -7,9 +7,11 @@ from typing import Any
 from mdhfl.preprocessing.partition.noise import NOISE_KINDS, find_matrix
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.raw.cropping import parse_crops
+from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
 from mdhfl.preprocessing.sources import source_names
 
 HOLDOUT = "holdout"
+LIMITS = tuple(field.name for field in fields(Limits))
 NOT_RECORDED = ("out", "overwrite")  # do not change what is prepared
 
 
@@ -44,6 +46,9 @@ class PrepareArguments:
         seed: random seed.
         name: name of the federation; None: the folder's.
         bad_limit: share of unreadable images of a source above which prepare stops.
+        max_pixels: most pixels of one picture; larger ones are left out.
+        max_unpacked: most GiB that an archive, or a packed volume, may take unpacked.
+        max_files: most files or pictures of one source.
         overwrite: replace a federation folder that was prepared with other arguments.
     """
 
@@ -73,6 +78,9 @@ class PrepareArguments:
     seed: int = 0
     name: str | None = None
     bad_limit: float = 0.1
+    max_pixels: int = DEFAULTS.max_pixels
+    max_unpacked: int = DEFAULTS.max_unpacked
+    max_files: int = DEFAULTS.max_files
     overwrite: bool = False
 
     def __post_init__(self) -> None:
@@ -91,6 +99,8 @@ class PrepareArguments:
         _check_range("bad_limit", self.bad_limit, low=0, high=1)
         _check_range("minimum", self.minimum, low=1, high=10**9)
         _check_range("server_validation", self.server_validation, low=0, high=10**9)
+        for name in LIMITS:
+            _check_range(name, getattr(self, name), low=1, high=10**12)
         for name in ("sites", "per_site", "public_count"):
             if getattr(self, name) is not None:
                 _check_range(name, getattr(self, name), low=1, high=10**9)
@@ -114,9 +124,14 @@ class PrepareArguments:
         return {name: path for name, path in named.items() if path is not None}
 
     def recorded(self) -> dict[str, Any]:
-        """The arguments as JSON values, without those that do not change what is prepared."""
+        """The arguments as JSON values: those that change what is prepared; of the limits, those that were changed."""
         values = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in NOT_RECORDED}
-        return {name: _plain(value) for name, value in values.items()}
+        raised = {name for name in LIMITS if values[name] != getattr(DEFAULTS, name)}
+        return {name: _plain(value) for name, value in values.items() if name not in LIMITS or name in raised}
+
+    def limits(self) -> Limits:
+        """How much raw data may take."""
+        return Limits(**{name: getattr(self, name) for name in LIMITS})
 
 
 def parse_also(text: str) -> tuple[str, Path]:

@@ -109,6 +109,7 @@ def _raw_input(
         origins=arguments.sites or 1,
         images=_drawn_images(arguments),
         labels=arguments.labels if origin != f"public {source}" else None,
+        limits=arguments.limits(),
     )
     crop = crops.get(source, crops.get(""))
     return RawInput(origin=origin, source=source, raw=raw, options=options, crop=crop, size=arguments.image_size)

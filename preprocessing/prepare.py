@@ -73,8 +73,9 @@ def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, wo
     full = with_defaults(arguments)
     space = fixed_label_space(full)
     inputs, public = private_inputs(full, space=space), public_input(full, space=space)
-    raw = {one.origin: fingerprint(one.raw) for one in [*inputs, *([public] if public else [])]}
-    raw.update({name: fingerprint(path) for name, path in full.files().items()})
+    limits = full.limits()
+    raw = {one.origin: fingerprint(one.raw, limits=limits) for one in [*inputs, *([public] if public else [])]}
+    raw.update({name: fingerprint(path, limits=limits) for name, path in full.files().items()})
     old = earlier_federation(full.out)
     if old is not None and _is_up_to_date(old, arguments=full, raw=raw):
         return Prepared(full.out, up_to_date=True, federation=old, seconds=time.perf_counter() - started)

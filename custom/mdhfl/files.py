@@ -1,13 +1,33 @@
 """The files of this package and of its users: found, read and checked, written whole or not at all."""
 
+import errno
+import io
 import json
 import os
 import re
+import stat
+import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 PACKAGE = Path(__file__).resolve().parent
+
+
+SPECIAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # whatever else is no regular file
+
+
+PREPARED_PIXELS = 4096**2  # of one image in a federation folder: `mdhfl prepare` makes no larger ones
+PREPARED_BYTES = 4 * PREPARED_PIXELS + (1 << 20)
+PNG_START = struct.Struct(">8s4s4sII")  # signature, length and name of the first chunk, width, height
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 class StateError(OSError):
@@ -29,6 +49,45 @@ def shipped_folder(name: str) -> Path:
     raise FileNotFoundError(f"no folder {name!r} beside or above {PACKAGE}: reinstall mdhfl")
 
 
+def kind_of(mode: int) -> str | None:
+    """Return what a file is, in words, by its mode; None: a regular file."""
+    return None if stat.S_ISREG(mode) else SPECIAL.get(stat.S_IFMT(mode), "not a regular file")
+
+
+def open_regular(path: Path) -> io.BufferedReader:
+    """Open a regular file, or a link to one, for reading: a pipe would wait for ever, a device may never end.
+
+    Raises:
+        OSError: it is missing, cannot be opened, or is something else; its `strerror` says what.
+    """
+    _refuse_special(path, path.stat().st_mode)
+    never_wait = getattr(os, "O_NONBLOCK", 0)
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | never_wait))  # noqa: SIM115
+    try:
+        _refuse_special(path, os.fstat(file.fileno()).st_mode)  # it may have been exchanged meanwhile
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def check_prepared_image(path: Path) -> None:
+    """Check that an image of a federation folder is a PNG of a possible size, before a decoder sees it.
+
+    Raises:
+        OSError: it is no regular file, or cannot be read.
+        ValueError: it is no PNG, or too large.
+    """
+    with open_regular(path) as file:
+        length, start = os.fstat(file.fileno()).st_size, file.read(PNG_START.size)
+    if len(start) < PNG_START.size or not start.startswith(PNG_SIGNATURE):
+        raise ValueError("not a PNG")
+    _, _, _, width, height = PNG_START.unpack(start)
+    for got, limit, unit in ((length, PREPARED_BYTES, "bytes"), (width * height, PREPARED_PIXELS, "pixels")):
+        if got > limit:
+            raise ValueError(f"too large: the limit is {limit:,} {unit}, got {got:,}")
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object.
 
@@ -38,7 +97,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{path}: expected a JSON object, got {type(values).__name__}")
@@ -119,3 +178,9 @@ def plain_name(name: str, *, what: str) -> str:
             "letter or digit"
         )
     return name
+
+
+def _refuse_special(path: Path, mode: int) -> None:
+    kind = kind_of(mode)
+    if kind is not None:
+        raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))

@@ -47,8 +47,11 @@ def draw_overview(folder: Path, *, classes: Sequence[str]) -> None:
 
 
 def _shown_items(items: Sequence[Json], *, classes: Sequence[str]) -> list[Json]:
-    ordered = sorted(items, key=lambda item: str(item["image"]))
-    return [item for label in range(len(classes)) for item in [i for i in ordered if i["label"] == label][:A_CLASS]]
+    of_class: list[list[Json]] = [[] for _ in classes]
+    for item in sorted(items, key=lambda item: str(item["image"])):
+        if len(of_class[item["label"]]) < A_CLASS:
+            of_class[item["label"]].append(item)
+    return [item for members in of_class for item in members]
 
 
 def _class_counts(datalist: Json, *, classes: Sequence[str]) -> dict[str, int]:

@@ -21,6 +21,7 @@ GAP = 8
 MARGIN = 16
 CAPTION = 13
 HEAD = 56  # height of the title
+MOST_ROWS = 100  # classes with a row of their own; the others share the last one
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,7 @@ def class_chart(
     names = list(dict.fromkeys(name for row in counts.values() for name in row))
     if not names:
         raise ValueError("class chart: expected at least one site with a class, got none")
+    names, counts = _with_one_row_for_the_rest(names, counts)
     sites = list(counts)
     box = max(84, *(_text_width(site, size=13) + 20 for site in sites))
     left = MARGIN + max(_text_width(name, size=13) for name in [*names, "all"]) + 16
@@ -175,7 +177,7 @@ def _class_rows(
     told = np.asarray(labels, dtype=np.int64)
     clean = told if clean_labels is None else np.asarray(clean_labels, dtype=np.int64)
     rows = []
-    for index, name in enumerate(classes):
+    for index, name in enumerate(classes[:MOST_ROWS]):
         members = np.flatnonzero(told == index)
         wrong, right = members[clean[members] != index], members[clean[members] == index]
         room = min(columns, len(members))
@@ -183,7 +185,27 @@ def _class_rows(
         number = min(room, max(fair, min(1, len(wrong)), room - len(right)))
         shown = [*wrong[:number].tolist(), *right[: room - number].tolist()]
         rows.append(_Row(name, images=tuple(shown), total=len(members)))
+    if len(classes) > MOST_ROWS:
+        others = np.flatnonzero(told >= MOST_ROWS).tolist()
+        rows.append(_Row(_rest(len(classes)), images=tuple(others[:columns]), total=len(others)))
     return rows
+
+
+def _with_one_row_for_the_rest(
+    names: list[str], counts: Mapping[str, Mapping[str, int]]
+) -> tuple[list[str], Mapping[str, Mapping[str, int]]]:
+    if len(names) <= MOST_ROWS:
+        return names, counts
+    shown, rest, others = names[:MOST_ROWS], _rest(len(names)), names[MOST_ROWS:]
+    summed = {
+        site: {**{name: row.get(name, 0) for name in shown}, rest: sum(row.get(name, 0) for name in others)}
+        for site, row in counts.items()
+    }
+    return [*shown, rest], summed
+
+
+def _rest(classes: int) -> str:
+    return f"{classes - MOST_ROWS} more classes"
 
 
 def _check(

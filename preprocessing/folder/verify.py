@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mdhfl.digests import image_digest
-from mdhfl.files import read_checked
+from mdhfl.files import check_prepared_image, read_checked
 from mdhfl.preprocessing.folder.cards import Json, public_digest, server_digest, site_digest
 from mdhfl.preprocessing.folder.writing import FEDERATION_FILE
 from mdhfl.preprocessing.raw.records import PARTS
@@ -135,15 +135,18 @@ def _verify_server(
 def _verify_images(home: Path, items: Sequence[Json], *, size: int, pixels: bool, problems: list[str]) -> None:
     for item in items:
         path = home / item["image"]
-        if not path.is_file():
+        if not path.exists():
             problems.append(f"{path}: expected this image, but the file does not exist; {AGAIN}")
+        elif not path.is_file():
+            problems.append(f"{path}: expected an image, got something that is no regular file; {AGAIN}")
         elif pixels:
             _verify_pixels(path, item["digest"], size=size, problems=problems)
 
 
 def _verify_pixels(path: Path, digest: str, *, size: int, problems: list[str]) -> None:
     try:
-        with Image.open(path) as image:
+        check_prepared_image(path)
+        with Image.open(path, formats=("PNG",)) as image:
             mode, shape = image.mode, image.size
             got = image_digest(np.asarray(image.convert("RGB"), dtype=np.uint8))
     except Exception as error:  # decoders raise whatever they like on damaged files

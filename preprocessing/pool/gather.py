@@ -10,6 +10,7 @@ from mdhfl.preprocessing.inputs import RawInput
 from mdhfl.preprocessing.pool.duplicates import remove_duplicates, without
 from mdhfl.preprocessing.pool.read import Picture, Progress, read_pictures
 from mdhfl.preprocessing.raw.label_spaces import LabelSpace, found_label_space, map_codes, reduced
+from mdhfl.preprocessing.raw.limits import MAX_CLASS_NAME, MAX_CLASSES, too_large
 from mdhfl.preprocessing.raw.records import Record, Skip
 
 
@@ -67,6 +68,7 @@ def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
         if not records:
             seen = f"; left out {len(skips)} file(s), first {skips[0].file}: {skips[0].reason}" if skips else ""
             raise ValueError(f"source {raw_input.source}: no pictures found in {raw_input.raw}{seen}")
+        _check_codes(records, origin=raw_input.origin)
         listed.append(Listed(raw_input, records, skips))
     return listed
 
@@ -146,6 +148,17 @@ def public_pool(
         raise ValueError(f"public set: no images left of {len(listed.records)}: does --public-raw repeat --raw?")
     skips = {listed.raw_input.origin: [*listed.skips, *bad, *doubles, *shared]}
     return Pool(distinct, skips=skips, duplicates=len(doubles) + len(shared))
+
+
+def _check_codes(records: Sequence[Record], *, origin: str) -> None:
+    """Refuse what cannot be meant as classes: every table, sheet and message has room for each of them."""
+    codes = {record.code for record in records}
+    if len(codes) > MAX_CLASSES:
+        raise ValueError(f"{origin}: {too_large(len(codes), limit=MAX_CLASSES, unit='classes')}")
+    longest = max(codes, key=len)
+    if len(longest) > MAX_CLASS_NAME:
+        text = too_large(len(longest), limit=MAX_CLASS_NAME, unit="characters")
+        raise ValueError(f"{origin}: class {longest[:40]!r}...: {text}")
 
 
 def _check_bad(bad: Sequence[Skip], *, total: int, origin: str, limit: float) -> None:

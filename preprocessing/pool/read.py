@@ -14,8 +14,10 @@ from PIL import Image
 
 from mdhfl.digests import image_digest
 from mdhfl.preprocessing.inputs import RawInput
+from mdhfl.preprocessing.pool.memory import limit_memory
 from mdhfl.preprocessing.raw.cropping import square
 from mdhfl.preprocessing.raw.records import OpenSource, Pixels, Record, Skip, UnreadableImageError
+from mdhfl.preprocessing.raw.sizes import out_of_memory
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 CHUNK = 64  # pictures per task: small enough for a smooth bar, large enough to hide the hand-over
@@ -68,7 +70,7 @@ class _Packed:
     length: int
 
 
-_Outcomes = list[_Packed | UnreadableImageError]  # of a task's records, in their order
+_Outcomes = list[_Packed | str]  # of a task's records, in their order; a text says why one is unreadable
 
 COMPRESSION = 1  # of zlib: a third of the default's time, a few per cent more bytes
 
@@ -93,7 +95,7 @@ def read_pictures(
         records: of this input.
         labels: class of each record.
         folder: where the packed PNGs go.
-        workers: processes; None: one per core; 1: this one.
+        workers: processes; None: one per core.
         progress: called with the stage, images done, images in all.
 
     Returns:
@@ -115,8 +117,8 @@ def read_pictures(
     for index, (record, label) in enumerate(zip(records, labels, strict=True)):
         packed = tasks[index // CHUNK].packed
         one = results[packed][index % CHUNK]
-        if isinstance(one, UnreadableImageError):
-            skips.append(Skip(record.key, str(one)))
+        if isinstance(one, str):
+            skips.append(Skip(record.key, one))
         else:
             pictures.append(_picture(raw_input, record, label=label, packed=packed, place=one))
     return pictures, skips
@@ -129,22 +131,25 @@ def worker_count(workers: int | None, *, tasks: int) -> int:
 
 
 def _run(tasks: list[_Task], *, workers: int | None) -> Iterator[tuple[Path, _Outcomes]]:
-    count = worker_count(workers, tasks=len(tasks))
-    if count == 1:
-        try:
-            yield from map(_finish, tasks)
-        finally:
-            _close_all()
+    """Do the tasks in processes of their own, also where it is one: what they may take is bounded."""
+    if not tasks:
         return
+    raw_input = tasks[0].raw_input
+    memory = None if raw_input.raw is None else raw_input.options.limits.memory  # what is drawn comes from no file
     kind = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    context = multiprocessing.get_context(kind)
-    executor = ProcessPoolExecutor(count, mp_context=context, initializer=_ignore_interrupts)
+    executor = ProcessPoolExecutor(
+        worker_count(workers, tasks=len(tasks)),
+        mp_context=multiprocessing.get_context(kind),
+        initializer=_begin,
+        initargs=(memory,),
+    )
     try:
         for future in as_completed([executor.submit(_finish, task) for task in tasks]):
             yield future.result()
     except BrokenProcessPool as error:
         raise ValueError(
-            "a process that reads images was killed, probably for lack of memory; try --workers 1"
+            "a process that reads images was killed, probably for lack of memory; try --workers 1, or a smaller "
+            "--max-pixels"
         ) from error
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
@@ -160,7 +165,10 @@ def _finish(task: _Task) -> tuple[Path, _Outcomes]:
             try:
                 pixels = square(source.read(record), crop=task.raw_input.crop, size=task.raw_input.size)
             except UnreadableImageError as error:
-                outcomes.append(error)
+                outcomes.append(str(error))  # the error itself would keep the file's bytes
+                continue
+            except MemoryError:
+                outcomes.append(str(out_of_memory()))
                 continue
             start, data = packed.tell(), _png(pixels)
             packed.write(data)
@@ -188,11 +196,8 @@ def _picture(raw_input: RawInput, record: Record, *, label: int | None, packed: 
     )
 
 
-def _ignore_interrupts() -> None:
-    """Ctrl-C is for the process that started the others; it ends them."""
+def _begin(memory: int | None) -> None:
+    """Make this process ready: Ctrl-C is for the one that started it and ends it; memory, in bytes, is bounded."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _close_all() -> None:
-    while _opened:
-        _opened.popitem()[1].close()
+    if memory is not None:
+        limit_memory(memory)

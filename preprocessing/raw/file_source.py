@@ -32,7 +32,7 @@ class FileSource:
         """
         if raw is None:
             raise ValueError(f"source {self.card.name}: needs {self.card.raw}; give it with --raw {self.card.url}")
-        return OpenFileSource(open_files(raw), lister=self.lister, options=options)
+        return OpenFileSource(open_files(raw, limits=options.limits), lister=self.lister, options=options)
 
 
 class OpenFileSource:
@@ -52,7 +52,7 @@ class OpenFileSource:
 
     def read(self, record: Record) -> Pixels:
         """Decode one file."""
-        return decode_rgb(self.files.read(record.key))
+        return decode_rgb(self.files.read(record.key), limits=self.options.limits)
 
     def close(self) -> None:
         """Close the archive."""

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+
 PARTS = ("training", "validation", "test")
 
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
@@ -68,6 +70,7 @@ class SourceOptions:
         origins: number of scanners (= sites, split by source) that a drawing source imitates.
         images: pictures that a drawing source makes for each origin, all parts together.
         labels: CSV of labels (manifest, nifti) where it does not lie beside the data.
+        limits: how much the raw data may take.
     """
 
     seed: int = 0
@@ -76,6 +79,7 @@ class SourceOptions:
     origins: int = 4
     images: int = 400
     labels: Path | None = None
+    limits: Limits = DEFAULTS
 
 
 class OpenSource(Protocol):

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import FileSource, Listing
-from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, manifest_records, read_rows
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, manifest_records, read_rows, table_in
 from mdhfl.preprocessing.raw.records import SourceCard, SourceOptions
 
 CARD = SourceCard(
@@ -20,7 +20,7 @@ CARD = SourceCard(
 def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     """One record a row. Without --labels the manifest.csv nearest to the top counts, relative to its folder."""
     if options.labels is not None:
-        rows = read_rows(labels_file(options.labels), where=str(options.labels))
+        rows = read_rows(labels_file(options.labels), where=str(options.labels), limits=options.limits)
         return manifest_records(rows, files=files, base="", where=options.labels.name)
     name = find_manifest(files)
     if name is None:
@@ -28,7 +28,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
             "source manifest: no manifest.csv (columns file, class, optional group, split) in the raw data; "
             "add one, give it with --labels, or use the source `folder` for one folder per class"
         )
-    rows = read_rows(files.read(name), where=name)
+    rows = read_rows(table_in(files, name), where=name, limits=options.limits)
     return manifest_records(rows, files=files, base=str(PurePosixPath(name).parent), where=name)
 
 

@@ -4,7 +4,7 @@ from pathlib import PurePosixPath
 
 from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import FileSource, Listing, image_paths, in_class_folders
-from mdhfl.preprocessing.raw.manifest_table import find_manifest, manifest_records, read_rows
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, manifest_records, read_rows, table_in
 from mdhfl.preprocessing.raw.records import Record, SourceCard, SourceOptions
 
 CODES = (
@@ -29,7 +29,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     """One record a file, in its class's folder; where there is a manifest, its rows (they know the groups)."""
     manifest = find_manifest(files)
     if manifest is not None:
-        rows = read_rows(files.read(manifest), where=manifest)
+        rows = read_rows(table_in(files, manifest), where=manifest, limits=options.limits)
         return manifest_records(rows, files=files, base=str(PurePosixPath(manifest).parent), where=manifest)
     paths, skips = image_paths(files)
     return [Record(key=str(path), code=path.parent.name.upper()) for path in in_class_folders(paths, skips)], skips

@@ -1,13 +1,22 @@
 """MedMNIST's `.npz` files (BloodMNIST and its family, 2-D, colour or grey); they keep their own split."""
 
-import zipfile
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
+from mdhfl.preprocessing.raw.archive import refuse_special
+from mdhfl.preprocessing.raw.limits import Limits
 from mdhfl.preprocessing.raw.reading import array_rgb
-from mdhfl.preprocessing.raw.records import PARTS, Pixels, Record, Skip, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.records import (
+    PARTS,
+    Pixels,
+    Record,
+    Skip,
+    SourceCard,
+    SourceOptions,
+    UnreadableImageError,
+)
+from mdhfl.preprocessing.raw.sizes import check_number, check_pixels, check_samples
+from mdhfl.preprocessing.raw.stored_array import StoredArray
+from mdhfl.preprocessing.raw.zip_files import DAMAGES, open_zip
 
 SPLITS = dict(zip(("train", "val", "test"), PARTS, strict=True))
 
@@ -38,25 +47,43 @@ CARD = SourceCard(
 
 
 class OpenMedMNIST:
-    """An `.npz`, opened; its arrays are decompressed once."""
+    """An `.npz`, opened; its images are unpacked one by one."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, limits: Limits) -> None:
+        self.path, self.limits = path, limits
+        self.archive = open_zip(path, limits=limits, kind=".npz")
         try:
-            with np.load(path, allow_pickle=False) as content:
-                self.arrays = {name: content[name] for name in content.files}
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(f"medmnist {path}: not a readable .npz ({error}); is the download complete?") from error
-        for split in SPLITS:
-            self._check(split)
+            self.arrays = self._opened()
+        except DAMAGES as error:
+            self.close()
+            raise self._damaged(error) from error
+        try:
+            for split in SPLITS:
+                self._check(split)
+        except ValueError as error:
+            self.close()
+            raise ValueError(f"medmnist {path}: {error}") from error
 
     def records(self) -> list[Record]:
-        """One record an image, in the file's own parts."""
-        return sorted(
-            Record(key=f"{split}/{index:06}", code=self._name(int(label)), part=part)
-            for split, part in SPLITS.items()
-            for index, label in enumerate(self.arrays[f"{split}_labels"].reshape(-1))
-        )
+        """One record an image, in the file's own parts; all is read through once, for its checksums.
+
+        Raises:
+            ValueError: a checksum is wrong.
+        """
+        records = []
+        try:
+            for split, part in SPLITS.items():
+                self.arrays[f"{split}_images"].check()
+                labels = self.arrays[f"{split}_labels"]
+                labels.check()
+                told = labels.rows(0, labels.shape[0]).reshape(-1).tolist()
+                records += [
+                    Record(key=f"{split}/{index:06}", code=self._name(int(label)), part=part)
+                    for index, label in enumerate(told)
+                ]
+        except DAMAGES as error:
+            raise self._damaged(error) from error
+        return sorted(records)
 
     def skipped(self) -> list[Skip]:
         """Nothing: every entry is an image."""
@@ -65,30 +92,46 @@ class OpenMedMNIST:
     def read(self, record: Record) -> Pixels:
         """One image; grey ones get three equal channels."""
         split, _, index = record.key.partition("/")
-        image: NDArray[np.generic] = self.arrays[f"{split}_images"][int(index)]
+        try:
+            image = self.arrays[f"{split}_images"].rows(int(index), int(index) + 1)[0]
+        except DAMAGES as error:
+            raise UnreadableImageError(f"cannot be unpacked: {error}") from error
         return array_rgb(image)
 
     def close(self) -> None:
-        """Drop the arrays."""
+        """Close the file."""
         self.arrays = {}
+        self.archive.close()
 
     def _name(self, label: int) -> str:
         names = NAMES.get(self.path.stem.partition("_")[0].lower(), ())
         return names[label] if label < len(names) else str(label)
 
+    def _opened(self) -> dict[str, StoredArray]:
+        wanted = {f"{split}_{what}" for split in SPLITS for what in ("images", "labels")}
+        names = wanted & {name.removesuffix(".npy") for name in self.archive.namelist()}
+        return {name: StoredArray(self.archive, name) for name in sorted(names)}
+
     def _check(self, split: str) -> None:
         images, labels = self.arrays.get(f"{split}_images"), self.arrays.get(f"{split}_labels")
         if images is None or labels is None:
             raise ValueError(
-                f"medmnist {self.path}: expected the arrays {split}_images and {split}_labels, "
-                f"got {', '.join(sorted(self.arrays))}"
+                f"expected the arrays {split}_images and {split}_labels, "
+                f"got {', '.join(sorted(self.archive.namelist()))[:200]}"
             )
-        flat = images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))
-        if not flat or labels.size != len(images):
+        count, shape = images.shape[0], images.shape
+        flat = len(shape) == 3 or (len(shape) == 4 and shape[3] in (1, 3))
+        if not flat or labels.shape not in ((count,), (count, 1)):
             raise ValueError(
-                f"medmnist {self.path}: expected 2-D images with one label each, got images {images.shape} and labels "
-                f"{labels.shape}: volumes and several labels per image (ChestMNIST) are not supported"
+                f"expected 2-D images with one label each, got images {shape} and labels {labels.shape}: "
+                "volumes and several labels per image (ChestMNIST) are not supported"
             )
+        check_number(count, unit="pictures", where=self.path, limits=self.limits)
+        check_pixels(shape[1] * shape[2], limits=self.limits)
+        check_samples(images.row_bytes, limits=self.limits)
+
+    def _damaged(self, error: Exception) -> ValueError:
+        return ValueError(f"medmnist {self.path}: not a readable .npz ({error}); is the download complete?")
 
 
 class MedMNIST:
@@ -102,9 +145,10 @@ class MedMNIST:
         Raises:
             ValueError: missing, damaged, or not of this form.
         """
-        if raw is None or not raw.is_file():
+        if raw is None or raw.is_dir():
             raise ValueError(f"source medmnist: needs {CARD.raw}; give it with --raw, got {raw}")
-        return OpenMedMNIST(raw)
+        refuse_special(raw)
+        return OpenMedMNIST(raw, limits=options.limits)
 
 
 SOURCE = MedMNIST()

@@ -1,18 +1,19 @@
 """NIfTI images (2-D, or volumes taken slice by slice) with a CSV of labels."""
 
-import gzip
 import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mdhfl.preprocessing.raw.archive import RawFiles, open_files
-from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, part_name, read_rows
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, part_name, read_rows, table_in
+from mdhfl.preprocessing.raw.nifti_volume import Volume
 from mdhfl.preprocessing.raw.reading import array_rgb
 from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, UnreadableImageError
+from mdhfl.preprocessing.raw.sizes import check_number, out_of_memory
 
 SUFFIXES = (".nii", ".nii.gz")
+DAMAGED = -1  # slices of a file that cannot be read
 
 CARD = SourceCard(
     name="nifti",
@@ -25,11 +26,12 @@ CARD = SourceCard(
 
 
 class OpenNifti:
-    """A folder or zip of NIfTI files, opened. The last volume read is kept: its slices come one after another."""
+    """A folder or zip of NIfTI files, opened. The last volume stays open: its slices come one after another."""
 
     def __init__(self, files: RawFiles, *, options: SourceOptions) -> None:
         self.files, self.options = files, options
-        self.kept: tuple[str, NDArray[np.generic]] | None = None
+        self.last: tuple[str, Volume] | None = None
+        self.slices: dict[str, int | None] = {}  # by path; None: a picture
         self.skips: list[Skip] = []
 
     def records(self) -> list[Record]:
@@ -49,6 +51,7 @@ class OpenNifti:
             part, group = part_name(row["part"], where=where), row["group"] or path
             for key in self._keys(path, place):
                 records[key] = Record(key=key, code=row["class"], group=group, part=part)
+            check_number(len(records), unit="pictures", where=where, limits=self.options.limits)
         return sorted(records.values())
 
     def skipped(self) -> list[Skip]:
@@ -58,39 +61,69 @@ class OpenNifti:
     def read(self, record: Record) -> Pixels:
         """One 2-D image, scaled from its own range to 0..255."""
         path, _, place = record.key.partition("#")
-        array = self._array(path)
-        if place:
-            if array.ndim < 3 or int(place) >= array.shape[2]:
-                raise UnreadableImageError(f"has no slice {place}: shape {array.shape}")
-            array = array[:, :, int(place)]
+        try:
+            volume = self._volume(path)
+            if not place:
+                volume.check()
+            elif int(place) >= (volume.slices or 0):
+                raise UnreadableImageError(f"has no slice {int(place)}, got {volume.slices or 0} slice(s)")
+            array = volume.read(int(place or 0))
+        except UnreadableImageError:
+            raise
+        except MemoryError as error:
+            raise out_of_memory() from error
+        except Exception as error:  # decoders raise whatever they like on damaged files
+            raise UnreadableImageError(f"damaged or unknown NIfTI ({error})") from error
         return array_rgb(np.swapaxes(array, 0, 1))  # NIfTI's first axis runs along a row of the picture
 
     def close(self) -> None:
         """Close the archive."""
-        self.kept = None
+        self._forget()
         self.files.close()
 
     def _rows(self) -> tuple[list[dict[str, str]], str, str]:
         if self.options.labels is not None:
-            return read_rows(labels_file(self.options.labels), where=str(self.options.labels)), "", "the labels"
+            labels, limits = self.options.labels, self.options.limits
+            return read_rows(labels_file(labels), where=str(labels), limits=limits), "", "the labels"
         name = find_manifest(self.files)
         if name is None:
             raise ValueError("source nifti: no manifest.csv (columns file, class) in the raw data; or give --labels")
-        return read_rows(self.files.read(name), where=name), str(PurePosixPath(name).parent), name
+        rows = read_rows(table_in(self.files, name), where=name, limits=self.options.limits)
+        return rows, str(PurePosixPath(name).parent), name
 
     def _keys(self, path: str, place: str) -> list[str]:
-        if re.fullmatch("[0-9]+", place):
-            return [f"{path}#{int(place):04}"]
-        try:
-            array = self._array(path)
-        except UnreadableImageError:
+        if path not in self.slices:
+            self.slices[path] = self._count_slices(path)
+        slices = self.slices[path]
+        if slices == DAMAGED:
             return [path]  # reading it will say why
-        return [path] if array.ndim == 2 else [f"{path}#{index:04}" for index in range(array.shape[2])]
+        if re.fullmatch("[0-9]{1,9}", place):
+            return [f"{path}#{int(place):04}"]
+        return [path] if slices is None else [f"{path}#{index:04}" for index in range(slices)]
 
-    def _array(self, path: str) -> NDArray[np.generic]:
-        if self.kept is None or self.kept[0] != path:
-            self.kept = path, _load(self.files.read(path))
-        return self.kept[1]
+    def _count_slices(self, path: str) -> int | None:
+        try:
+            volume = self._volume(path)
+            volume.check()
+        except Exception:  # whatever decoders raise
+            return DAMAGED
+        return volume.slices
+
+    def _volume(self, path: str) -> Volume:
+        if self.last is None or self.last[0] != path:
+            self._forget()
+            stream = self.files.open(path)
+            try:
+                self.last = path, Volume(stream, limits=self.options.limits)
+            except Exception:
+                stream.close()
+                raise
+        return self.last[1]
+
+    def _forget(self) -> None:
+        if self.last is not None:
+            self.last[1].close()
+        self.last = None
 
 
 class Nifti:
@@ -106,27 +139,7 @@ class Nifti:
         """
         if raw is None:
             raise ValueError(f"source nifti: needs {CARD.raw}; give it with --raw")
-        return OpenNifti(open_files(raw), options=options)
-
-
-def _load(data: bytes) -> NDArray[np.generic]:
-    """(x, y) or (x, y, slices); an axis of length 1 at the end is dropped."""
-    import nibabel  # only where it is needed: half a second of import
-
-    if not data:
-        raise UnreadableImageError("empty file (0 bytes)")
-    try:
-        content = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
-        array = np.asarray(nibabel.Nifti1Image.from_bytes(content).dataobj)
-    except Exception as error:  # decoders raise whatever they like on damaged files
-        raise UnreadableImageError(f"damaged or unknown NIfTI ({error})") from error
-    if array.dtype.fields:
-        raise UnreadableImageError("a colour NIfTI: only greyscale is supported; save it as PNG or TIFF")
-    while array.ndim > 2 and array.shape[-1] == 1:
-        array = array[..., 0]
-    if array.ndim not in (2, 3):
-        raise UnreadableImageError(f"expected a picture or a volume, got shape {array.shape}")
-    return array
+        return OpenNifti(open_files(raw, limits=options.limits), options=options)
 
 
 SOURCE = Nifti()

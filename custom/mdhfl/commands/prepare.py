@@ -13,6 +13,7 @@ from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments
 from mdhfl.preprocessing.partition.noise import NOISE_KINDS
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.prepare import Prepared, prepare
+from mdhfl.preprocessing.raw.limits import DEFAULTS
 from mdhfl.preprocessing.sources import source_names
 from mdhfl.showing.console import InertConsole, open_console
 from mdhfl.showing.texts import one_line
@@ -113,6 +114,22 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--name", help="Name of the federation.  [default: the folder's name]")
 @click.option(
     "--bad-limit", default=0.1, show_default=True, help="Stop if more than this share of images is unreadable."
+)
+@click.option(
+    "--max-pixels",
+    default=DEFAULTS.max_pixels,
+    show_default=True,
+    help="Leave out pictures with more pixels than this.",
+)
+@click.option(
+    "--max-unpacked",
+    default=DEFAULTS.max_unpacked,
+    show_default=True,
+    metavar="GIB",
+    help="Refuse an archive or packed volume that takes more than this when unpacked.",
+)
+@click.option(
+    "--max-files", default=DEFAULTS.max_files, show_default=True, help="Refuse raw data with more files than this."
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read images.  [default: one per core]")
 @click.option("--overwrite", is_flag=True, help="Replace a federation prepared with other arguments.")

@@ -33,16 +33,31 @@ class ImageCache:
             decoding: identifies the deterministic transforms, see `LoadedBundle`.
             image_size: S in pixels.
         """
-        return partial(self._keep, f"{decoding}/{image_size}")
+        return partial(self._keep, f"{decoding}/{image_size}", image_size)
 
-    def _keep(self, how: str, items: Sequence[Mapping[str, Any]], decode_all: Callable[[], Decoded]) -> Decoded:
+    def _keep(
+        self, how: str, size: int, items: Sequence[Mapping[str, Any]], decode_all: Callable[[], Decoded]
+    ) -> Decoded:
         digests = [str(item["digest"]) for item in items]
         name = hashlib.sha256(json.dumps([how, digests]).encode()).hexdigest()
-        path = self.folder / f"{name}.npy"
-        if not path.is_file():
+        path, shape = self.folder / f"{name}.npy", (len(digests), 3, size, size)
+        kept = _kept(path, shape=shape)
+        if kept is None:
             images, _ = decode_all()
             write_atomically(path, lambda file: np.save(file, images))
-        return np.load(path, mmap_mode="c" if len(digests) else None), digests
+            kept = np.load(path, mmap_mode="c" if len(digests) else None)
+        return kept, digests
+
+
+def _kept(path: Path, *, shape: tuple[int, ...]) -> np.ndarray | None:
+    """What is kept, mapped and not read; None where there is nothing, or a file that is cut or something else."""
+    try:
+        if not path.is_file():
+            return None
+        images = np.load(path, mmap_mode="c" if shape[0] else None)
+    except (OSError, ValueError, EOFError):
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None
 
 
 def how_to_read(bundle: "LoadedBundle", *, image_size: int, cache: ImageCache | None) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 """A site's images in memory: decoded once by its bundle's transforms, kept as uint8, every digest verified."""
 
 import json
+import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdhfl.digests import image_digest, list_digest
+from mdhfl.files import PREPARED_PIXELS, check_prepared_image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,8 +120,16 @@ def classes_of(folder: Path) -> tuple[str, ...]:
 
 
 def image_size_of(folder: Path) -> int:
-    """Return the side in pixels of the images in a site's or the public folder, as its card says."""
-    return int(_read_json(folder / "card.json")["image_size"])
+    """Return the side in pixels of the images in a site's or the public folder, as its card says.
+
+    Raises:
+        DataError: there is no card, or it says what cannot be.
+    """
+    size = _read_json(folder / "card.json")["image_size"]
+    most = math.isqrt(PREPARED_PIXELS)
+    if not isinstance(size, int) or not 1 <= size <= most:
+        raise DataError(f"{folder / 'card.json'}: expected an image_size from 1 to {most}, got {str(size)[:40]}")
+    return size
 
 
 def _part(images: np.ndarray, labels: Sequence[int]) -> Part:
@@ -129,12 +140,18 @@ def _part(images: np.ndarray, labels: Sequence[int]) -> Part:
 
 def _decode_all(folder: Path, items: Sequence[Mapping[str, Any]], *, decode: Decode, image_size: int) -> Decoded:
     shape = (3, image_size, image_size)
+    _check_memory(folder, len(items) * math.prod(shape))
     images = np.empty((len(items), *shape), dtype=np.uint8)
     digests = []
     for index, item in enumerate(items):
         path = folder / item["image"]
-        if not path.is_file():
+        if not path.exists():
             raise DataError(f"{path}: listed in datalist.json but missing; copy the federation folder again")
+        try:
+            check_prepared_image(path)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"{path}: cannot be decoded ({reason}); copy the federation folder again") from error
         try:
             pixels = np.asarray(decode({"image": str(path)})["image"])
         except Exception as error:
@@ -160,10 +177,22 @@ def _decode_all(folder: Path, items: Sequence[Mapping[str, Any]], *, decode: Dec
     return images, digests
 
 
+def _check_memory(folder: Path, size: int) -> None:
+    """Refuse images that this machine could not hold: decoding them would take others' memory first."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return
+    installed = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if size > installed:
+        raise DataError(
+            f"{folder}: too large: the images of one part take {size:,} bytes, this machine has {installed:,}; "
+            "prepare the folder again with fewer or smaller images (--per-site, --image-size)"
+        )
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: missing; is {path.parent} a folder that `mdhfl prepare` wrote?")
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); copy the federation folder again") from error
