@@ -13,7 +13,7 @@ from fakes.simulated import heed_ctrl_c, numbers_of
 
 from mdhfl.commands import cli
 from mdhfl.jobs import RECIPES
-from mdhfl.server.results import read_rows
+from mdhfl.server.journal import read_rows
 
 
 def mdhfl(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:

@@ -18,7 +18,8 @@ from mdhfl.jobs import RECIPES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import BUILT_IN_BUNDLES, resume_run
 from mdhfl.runs.inprocess import run_in_process
-from mdhfl.server.results import Results, read_rows
+from mdhfl.server.journal import read_rows
+from mdhfl.server.results import Results
 from mdhfl.sharing.turns import elect
 
 SITES = ("site-1", "site-2", "site-3", "site-4")

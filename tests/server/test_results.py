@@ -9,7 +9,8 @@ import pytest
 from fakes.answers import EXPERIMENT, answer_of
 
 from mdhfl.rounds.loop import Round, federate
-from mdhfl.server.results import Results, read_rows
+from mdhfl.server.journal import read_rows
+from mdhfl.server.results import Results
 
 
 def record_all(folder: Path, *, rounds: int = 3) -> Results:

@@ -18,7 +18,8 @@ from mdhfl.metrics import confusion_matrix, macro_f1_gain, scores_from
 from mdhfl.reports.write import write_report
 from mdhfl.runs.folder import checkpoint_path
 from mdhfl.runs.inprocess import run_in_process
-from mdhfl.server.results import Results, read_rows
+from mdhfl.server.journal import read_rows
+from mdhfl.server.results import Results
 
 QUICK = {"warm_up_epochs": 1, "local_epochs": 2, "views": 2, "competence_epochs": 1}
 LOCAL = {"warm_up_epochs": 1, "local_epochs": 2}

@@ -13,13 +13,13 @@ from fakes.simulated import new_run, own_bundle, site_of
 from fakes.small_federation import write_federation
 from PIL import Image
 
-from mdhfl.learning.tensors import load_tensors
 from mdhfl.learning.training import Aborted
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.teaching import Teaching
+from mdhfl.store.tensors import load_tensors
 
 OTHERS = "site-2"
 
@@ -72,6 +72,7 @@ def test_a_repeated_request_is_answered_from_the_state_without_training(tmp_path
     last = learn_twice(tmp_path / "a", experiment, restart=False)[-1]
     state = tmp_path / "a" / "sites" / "site-1" / experiment.id / "state.pt"
     written = state.stat().st_mtime_ns
+    before = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
     again = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
     np.testing.assert_array_equal(knowledge_of(again), knowledge_of(last))
     np.testing.assert_array_equal(again.confusion, last.confusion)
