@@ -13,6 +13,7 @@ from fakes.simulated import heed_ctrl_c, numbers_of
 
 from mdhfl.commands import cli
 from mdhfl.jobs import RECIPES
+from mdhfl.runs.folder import read_record, write_record
 from mdhfl.server.journal import read_rows
 
 
@@ -205,9 +206,7 @@ def test_ctrl_c_keeps_every_finished_round_and_says_how_to_go_on(
     assert "Traceback" not in error
     done = read_rows(results)[-1]["round"]
     assert 1 <= done < 30
-    record = tmp_path / "a" / "experiment.json"
-    values = json.loads(record.read_text())
-    record.write_text(json.dumps({**values, "rounds": done + 1}))  # a short rest for a short test
+    write_record(tmp_path / "a", {**read_record(tmp_path / "a"), "rounds": done + 1})  # a short rest for a short test
     assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--resume")) == 0
     whole = run_arguments(federation, tmp_path / "b", "--rounds", done + 1)
     assert mdhfl(monkeypatch, *whole) == 0

@@ -26,6 +26,9 @@ from mdhfl.learning.weights_file import load_weights
 from mdhfl.preprocessing.raw.cropping import square
 from mdhfl.preprocessing.raw.reading import decode_rgb
 from mdhfl.runs.folder import checkpoint_path
+from mdhfl.server.journal import lines_of
+from mdhfl.store.sealed import previous, read_sealed_json, write_sealed_json
+from mdhfl.store.tensors import load_tensors, save_tensors
 
 RECALL = [1.0, 0.5, None]
 LABELS = {name: index for index, name in enumerate(CLASSES)}
@@ -39,23 +42,25 @@ def finished_run(folder: Path, federation: Path, *, bundle: str = "resnet10") ->
     for which, number in {"best": 1, "last": 2}.items():
         path = checkpoint_path(folder, experiment=experiment, site="site-1", which=which)
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model": model, "round": number, "scores": {}}, path)
+        own = {"site": "site-1", "experiment": experiment.id}
+        for _ in range(2):
+            save_tensors(path, {**own, "model": model, "round": number, "scores": {}})
     scores = {"accuracy": 0.75, "macro_f1": 0.7, "balanced_accuracy": 0.72, "ece": 0.1}
     rows = [
         {"round": r, "site": "site-1", "status": "ok", "test": {**scores, "accuracy": 0.5 + r / 4, "recall": RECALL}}
         for r in range(3)
     ]
-    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "results.jsonl").write_bytes(lines_of(rows))
     said = {"bundle": bundle, "architecture": "ResNet10", "parameters": 4908227}
     refused = {"accuracy": None, "refused": [{"round": 0, "reason": "its data is gone"}]}
     summary = {"status": "finished", "sites": {"site-1": said, "site-2": refused}}
-    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    write_sealed_json(folder / "summary.json", summary)
     return folder
 
 
 def edit(path: Path, **changes: Any) -> None:
-    """Change top-level entries of a JSON file."""
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+    """Change top-level entries of a sealed JSON file."""
+    write_sealed_json(path, {**read_sealed_json(path), **changes})
 
 
 def arguments_of(federation: Path) -> Mapping[str, Any]:
@@ -181,7 +186,8 @@ def test_a_site_without_a_model_says_why(run: Path, tmp_path: Path) -> None:
 def test_an_unfinished_run_is_to_be_resumed(run: Path, tmp_path: Path) -> None:
     edit(run / "summary.json", status="unfinished")
     assert "--resume" in exported(run, tmp_path / "shared")
-    (run / "summary.json").unlink()
+    for path in run.glob("summary.json*"):
+        path.unlink()
     assert "--resume" in exported(run, tmp_path / "shared")
 
 
@@ -203,7 +209,24 @@ def test_a_class_name_that_monai_would_evaluate_is_refused(run: Path, tmp_path: 
 def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path) -> None:
     (path,) = run.glob("sites/site-1/*/best.pt")
     path.write_bytes(b"damaged")
-    assert "best.pt" in exported(run, tmp_path / "shared")
+    previous(path).write_bytes(b"damaged")
+    assert f"{path}: damaged" in exported(run, tmp_path / "shared")
+
+
+def test_a_damaged_checkpoint_is_replaced_by_its_copy(run: Path, tmp_path: Path) -> None:
+    (path,) = run.glob("sites/site-1/*/best.pt")
+    path.write_bytes(path.read_bytes()[:-200])
+    out = export_bundle(run, site="site-1", out=tmp_path / "shared", which="best")
+    expected = torch.load(previous(path), weights_only=True)["model"]
+    written = torch.load(out / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(written[name], expected[name]) for name in expected)
+
+
+def test_a_checkpoint_of_another_site_is_refused(run: Path, tmp_path: Path) -> None:
+    (path,) = run.glob("sites/site-1/*/best.pt")
+    for each in (path, previous(path)):
+        save_tensors(each, {**load_tensors(each), "site": "site-2"})
+    assert "expected the model of site-1" in exported(run, tmp_path / "shared")
 
 
 def test_a_bundle_without_inference_configuration(federation: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ import mdhfl
 from mdhfl.flare.simulator import check_simulator_can_take, kill_simulator
 from mdhfl.jobs import RECIPES
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.runs.folder import BUILT_IN_BUNDLES, resume_run
+from mdhfl.runs.folder import BUILT_IN_BUNDLES, read_record, write_record
 from mdhfl.runs.inprocess import run_in_process
+from mdhfl.runs.resume import resume_run
 from mdhfl.server.journal import read_rows
 from mdhfl.server.results import Results
 from mdhfl.sharing.turns import elect
@@ -163,8 +164,7 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
     done = read_rows(folder / "results.jsonl")[-1]["round"]
     assert done >= 1
 
-    record = json.loads((folder / "experiment.json").read_text())
-    (folder / "experiment.json").write_text(json.dumps({**record, "rounds": done + 1}))
+    write_record(folder, {**read_record(folder), "rounds": done + 1})
     if done + 1 > expected.rounds:
         expected = resume_run(tmp_path / "one", rounds=done + 1)
         run_in_process(tmp_path / "one", experiment=expected)
@@ -172,7 +172,7 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
 
     one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in ("one", "flare"))
     assert one == other
-    ours, theirs = knowledge_of(tmp_path / "one", expected), knowledge_of(folder, resume_run(folder, rounds=None))
+    ours, theirs = knowledge_of(tmp_path / "one", expected), knowledge_of(folder, resume_run(folder))
     for site in SITES:
         np.testing.assert_array_equal(ours[site], theirs[site])
     summary = json.loads((folder / "summary.json").read_text())

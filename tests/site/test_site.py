@@ -69,11 +69,11 @@ def test_alignment_moves_the_site_towards_its_teacher(tmp_path: Path, federation
 
 def test_a_repeated_request_is_answered_from_the_state_without_training(tmp_path: Path, federation: Path) -> None:
     experiment = new_run(tmp_path / "a", federation)
-    last = learn_twice(tmp_path / "a", experiment, restart=False)[-1]
+    *_, before, last = learn_twice(tmp_path / "a", experiment, restart=False)
     state = tmp_path / "a" / "sites" / "site-1" / experiment.id / "state.pt"
     written = state.stat().st_mtime_ns
-    before = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
-    again = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
+    request = experiment.request("learn", number=2, lesson=teaching(experiment, before, number=1))
+    again = site_of(tmp_path / "a", "site-1").answer(request)
     np.testing.assert_array_equal(knowledge_of(again), knowledge_of(last))
     np.testing.assert_array_equal(again.confusion, last.confusion)
     assert (again.losses, again.validation, again.about) == (last.losses, last.validation, last.about)
@@ -123,8 +123,10 @@ def test_a_loss_of_nan_stops_the_site_and_keeps_its_last_good_state(tmp_path: Pa
     assert "site 'site-1' stopped in round 1" in stopped.refusal
     assert "last good state is kept" in stopped.refusal
     assert "learning rate" in stopped.refusal
-    later = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
+    restarted = site_of(tmp_path / "a", "site-1")
+    later = restarted.answer(experiment.request("learn", number=2))
     assert later.refusal == stopped.refusal  # it stays stopped, also after a restart
+    restarted.close()
     assert not site.answer(experiment.request("finish", number=2)).refusal
     last = load_tensors(tmp_path / "a" / "sites" / "site-1" / experiment.id / "last.pt")
     assert last["round"] == 0

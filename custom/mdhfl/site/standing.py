@@ -71,7 +71,7 @@ class Work:
             raise ValueError(
                 f"site {self.site!r}: the server has its answer of round {expected}, but {have}"
                 f"{f' ({self.folder.fault})' if self.folder.fault else ''}. Restore {self.folder.path} from a backup, "
-                "or resume with a smaller --min-sites: the round goes on without the site, which begins anew in the next"
+                "or resume with a smaller --min-sites: the round goes on without it, and it begins anew in the next"
             )
         return again
 

@@ -59,7 +59,9 @@ class Progress:
                 lesson=str(values["lesson"]),
                 stopped=str(values["stopped"]),
             )
-            whole = all(set(state) == MODEL_PARTS and _is_finite(state) for state in found.models.values())
+            whole = "model" in found.models and all(
+                set(state) == MODEL_PARTS and _is_finite(state) for state in found.models.values()
+            )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Damaged(f"{path}: expected a site's progress, got {type(error).__name__}: {error}") from error
         if not whole:
