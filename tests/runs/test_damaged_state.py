@@ -288,7 +288,7 @@ def test_a_summary_says_what_the_rows_say(whole: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_flipped_bit_anywhere_never_changes_a_number(interrupted: Path, whole: Path, data: st.DataObject) -> None:
     run = interrupted.parent / "flipped"
