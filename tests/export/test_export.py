@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from fakes.damage import edit_json
 from fakes.monai_alone import run_without_mdhfl
 from fakes.schema import SCHEMA
 from fakes.simulated import new_run
@@ -58,7 +59,7 @@ def finished_run(folder: Path, federation: Path, *, bundle: str = "resnet10") ->
     return folder
 
 
-def edit(path: Path, **changes: Any) -> None:
+def edit_sealed(path: Path, **changes: Any) -> None:
     """Change top-level entries of a sealed JSON file."""
     write_sealed_json(path, {**read_sealed_json(path), **changes})
 
@@ -125,7 +126,7 @@ def test_the_last_model_comes_with_its_own_scores(run: Path, tmp_path: Path) -> 
 
 def test_the_model_card_says_what_it_is_and_what_not_to_do_with_it(run: Path, federation: Path, tmp_path: Path) -> None:
     noise = {"kind": "symmetric", "rate": 0.2, "realised_rate": 0.1987, "matrix": []}
-    edit(federation / "sites" / "site-1" / "card.json", noise=noise)
+    edit_json(federation / "sites" / "site-1" / "card.json", noise=noise)
     out = export_bundle(run, site="site-1", out=tmp_path / "shared")
     card = (out / "docs" / "README.md").read_text(encoding="utf-8")
     for said in (
@@ -146,7 +147,7 @@ def test_the_model_card_says_what_it_is_and_what_not_to_do_with_it(run: Path, fe
 def test_the_run_s_class_count_and_the_preparation_s_crop_are_in_the_configuration(
     run: Path, federation: Path, tmp_path: Path
 ) -> None:
-    edit(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.8"]})
+    edit_json(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.8"]})
     out = export_bundle(run, site="site-1", out=tmp_path / "shared")
     inference = yaml.safe_load((out / "configs" / "inference.yaml").read_text(encoding="utf-8"))
     assert (inference["num_classes"], inference["image_size"], inference["crop"]) == (3, 32, 0.8)
@@ -184,7 +185,7 @@ def test_a_site_without_a_model_says_why(run: Path, tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_is_to_be_resumed(run: Path, tmp_path: Path) -> None:
-    edit(run / "summary.json", status="unfinished")
+    edit_sealed(run / "summary.json", status="unfinished")
     assert "--resume" in exported(run, tmp_path / "shared")
     for path in run.glob("summary.json*"):
         path.unlink()
@@ -202,7 +203,7 @@ def test_what_exists_is_not_overwritten(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_class_name_that_monai_would_evaluate_is_refused(run: Path, tmp_path: Path) -> None:
-    edit(run / "experiment.json", classes=["$exit()", "red", "green"])
+    edit_sealed(run / "experiment.json", classes=["$exit()", "red", "green"])
     assert "'$exit()'" in exported(run, tmp_path / "shared")
 
 
@@ -254,7 +255,7 @@ def test_the_command_writes_a_bundle_and_says_where(run: Path, tmp_path: Path) -
 def test_it_classifies_a_folder_of_images_where_mdhfl_cannot_be_imported(
     run: Path, federation: Path, tmp_path: Path
 ) -> None:
-    edit(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.7"]})
+    edit_json(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.7"]})
     out = export_bundle(run, site="site-1", out=tmp_path / "shared")
     images = tmp_path / "images"
     write_strange_images(images)

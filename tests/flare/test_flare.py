@@ -143,6 +143,28 @@ def test_a_leader_that_refuses_is_followed_by_the_next(tmp_path: Path, three_sit
     assert led == {tampered: "", follower: follower, third: follower}
 
 
+def test_a_finished_run_whose_labels_changed_is_refused_with_the_difference(tmp_path: Path) -> None:
+    """Not yesterday's scores with status "completed"."""
+    federation = write_federation(tmp_path / "fed")
+    folder = tmp_path / "run"
+    experiment = new_run(folder, federation, rounds=1, engine="flare")
+    finish(folder)
+    (folder / "summary.json").unlink()
+    path = federation / "sites" / "site-2" / "datalist.json"
+    values = json.loads(path.read_text())
+    values["training"][0]["label"] = 1 - values["training"][0]["label"]
+    path.write_text(json.dumps(values))
+    process = simulator(folder)
+    try:
+        process.wait(timeout=240)
+    finally:
+        kill_simulator(process.pid)
+    log = (folder / "flare.log").read_text()
+    assert f"site 'site-2': experiment '{experiment.id}' was begun with something else: data " in log
+    assert "the end: expected usable answers from at least 2 of 2 sites, got 1" in log
+    assert not (folder / "summary.json").exists()
+
+
 def knowledge_of(folder: Path, experiment: Experiment) -> dict[str, np.ndarray]:
     last = Results(folder, experiment=experiment).resume()
     assert last is not None
