@@ -80,6 +80,24 @@ def test_a_repeated_request_is_answered_from_the_state_without_training(tmp_path
     assert state.stat().st_mtime_ns == written
 
 
+def test_a_finished_round_with_another_lesson_is_done_again_from_where_the_site_stood(
+    tmp_path: Path, federation: Path
+) -> None:
+    """As if the first lesson had never come, also where the site has gone on since."""
+    experiment = new_run(tmp_path / "a", federation)
+    first, second, _ = learn_twice(tmp_path / "a", experiment, restart=False)
+    other = experiment.request("learn", number=2, lesson=teaching(experiment, first, number=1))
+    again = site_of(tmp_path / "a", "site-1").answer(other)
+
+    experiment = new_run(tmp_path / "b", federation)
+    site = site_of(tmp_path / "b", "site-1")
+    site.answer(experiment.request("warm_up", number=0))
+    site.answer(experiment.request("learn", number=1, lesson=teaching(experiment, first, number=0)))
+    expected = site.answer(replace(other, experiment=experiment.id))
+    np.testing.assert_array_equal(knowledge_of(again), knowledge_of(expected))
+    assert not np.array_equal(knowledge_of(again), knowledge_of(second))
+
+
 def test_an_older_round_is_refused(tmp_path: Path, federation: Path) -> None:
     experiment = new_run(tmp_path / "a", federation)
     learn_twice(tmp_path / "a", experiment, restart=False)
