@@ -85,7 +85,7 @@ def test_csv_and_json_hold_the_same_numbers(tmp_path: Path, federation: Path) ->
         assert float(written["seconds"]) == pytest.approx(sum(row["seconds"].values()))
     with (out / "summary.csv").open(newline="") as file:
         sums = {row["site"]: row for row in csv.DictReader(file)}
-    summary = json.loads((run / "summary.json").read_text())
+    summary = read_sealed_json(run / "summary.json")
     assert float(sums["site-1"]["macro_f1"]) == summary["sites"]["site-1"]["macro_f1"]
     assert float(sums[MEAN]["ece"]) == summary["mean"]["ece"]
     data = json.loads((out / "report.json").read_text())
