@@ -13,8 +13,9 @@ import numpy as np
 
 from mdhfl.files import read_json, write_json
 from mdhfl.flare.simulator import simulate
-from mdhfl.runs.folder import read_run, server_settings_path, site_settings_path
-from mdhfl.server.results import Results, read_rows
+from mdhfl.runs.folder import read_run, server_settings_path, site_settings_path, write_record
+from mdhfl.server.journal import read_rows
+from mdhfl.server.results import Results
 from mdhfl.sharing.packing import pack
 from mdhfl.sharing.records import Shared
 
@@ -25,7 +26,7 @@ def repeat_in_flare(run: Path, out: Path) -> None:
     """Copy a run's question, not its answers, into a new folder and run it in the simulator."""
     experiment, record = read_run(run)
     out.mkdir(parents=True)
-    write_json(out / "experiment.json", {**record, "engine": "flare"})
+    write_record(out, {**record, "engine": "flare"})
     for site in experiment.sites:
         settings = read_json(site_settings_path(run, site))
         path = site_settings_path(out, site)

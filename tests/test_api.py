@@ -9,7 +9,7 @@ import pytest
 from fakes.simulated import numbers_of
 
 import mdhfl
-from mdhfl.server.results import read_rows
+from mdhfl.server.journal import read_rows
 
 SMALL = {"bundles": ("shufflenet_v2",), "rounds": 1, "threads": 1, "progress": False}
 

@@ -16,7 +16,7 @@ PLACES = {
 # From the ground up. What stands in a line imports from the lines below it and, within a folder, from its neighbours.
 PACKAGE = [
     "digests files losses metrics seeds sharing showing timing",
-    "learning methods preprocessing swarm",
+    "learning methods preprocessing store swarm",
     "rounds site",
     "server",
     "runs",

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdhfl.files import read_json
 from mdhfl.jobs import RECIPES
-from mdhfl.methods import Method
+from mdhfl.methods import Method, parameters_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import (
     BUILT_IN_BUNDLES,
@@ -20,11 +19,14 @@ from mdhfl.runs.folder import (
     create_run,
     modules_of,
     read_federation,
-    resume_run,
+    read_record,
+    run_lock,
 )
 from mdhfl.runs.progress import Step
 from mdhfl.runs.recipe import Recipe, recipe_of
-from mdhfl.server.results import read_rows
+from mdhfl.runs.resume import resume_run
+from mdhfl.server.journal import read_rows
+from mdhfl.store.sealed import previous, read_sealed_json
 
 if TYPE_CHECKING:
     import pandas
@@ -117,7 +119,8 @@ def run(
         min_sites: minimum valid replies per round.
         device: "cpu", "cuda" or "cuda:<n>".
         threads: CPU threads per site; fit to the machine if None.
-        resume: continue the run in `out` at the first round that is not recorded.
+        resume: continue the run in `out` at the first round that is not recorded; `rounds` may be more and `min_sites`
+            another number than before, everything else must be as it was.
         progress: show a bar on standard error.
 
     Raises:
@@ -128,7 +131,18 @@ def run(
     source = Path(federation) if isinstance(federation, str | Path) else federation.folder
     recipe = Recipe(method=method) if isinstance(method, Method) else recipe_of(method, recipes=RECIPES)
     if resume:
-        experiment = resume_run(folder, rounds=rounds, trusted=modules_of(recipe.method))
+        asked = {
+            "recipe": recipe.name,
+            "federation": str(source.resolve()),
+            "engine": engine,
+            "seed": seed,
+            "bundles": list(bundles),
+            "device": device,
+            **({} if threads is None else {"threads": threads}),
+            **({"parameters": parameters_of(method)} if isinstance(method, Method) else {}),
+        }
+        trusted = modules_of(recipe.method)
+        experiment = resume_run(folder, asked=asked, rounds=rounds, min_sites=min_sites, trusted=trusted)
     else:
         options = RunOptions(
             federation=source,
@@ -170,9 +184,16 @@ def execute(folder: Path, *, experiment: Experiment, progress: bool = True) -> R
 
     Raises:
         RuntimeError: too few sites answered, or FLARE's simulator failed. Every finished round is kept.
+        InUse: it is being run already.
     """
-    (folder / "summary.json").unlink(missing_ok=True)  # that of the shorter run that is being continued
-    engine = str(read_json(folder / "experiment.json")["engine"])
+    with run_lock(folder):
+        return _execute(folder, experiment=experiment, progress=progress)
+
+
+def _execute(folder: Path, *, experiment: Experiment, progress: bool) -> Run:
+    for path in (folder / "summary.json", previous(folder / "summary.json")):
+        path.unlink(missing_ok=True)  # that of the shorter run that is being continued
+    engine = str(read_record(folder)["engine"])
     with _bar(experiment) if progress else nullcontext(_silent) as on_step:
         if engine == "inprocess":
             from mdhfl.runs.inprocess import run_in_process
@@ -185,7 +206,7 @@ def execute(folder: Path, *, experiment: Experiment, progress: bool = True) -> R
             from mdhfl.flare.apart import simulate_apart
 
             simulate_apart(folder, on_step=on_step)
-    return Run(folder=folder, summary=read_json(folder / "summary.json"))
+    return Run(folder=folder, summary=read_sealed_json(folder / "summary.json"))
 
 
 def default_threads(engine: str, federation: Path) -> int:

@@ -1,7 +1,9 @@
-"""Digests of images and of lists of images: what "the same data" means, whoever reads it."""
+"""Digests of images, of lists of images and of plain values: what "the same" means, whoever reads it."""
 
 import hashlib
+import json
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,3 +22,8 @@ def image_digest(pixels: NDArray[np.uint8]) -> str:
 def list_digest(lines: Iterable[str]) -> str:
     """Return 64 hexadecimal digits of lines in their order: image digests, or "digest label" each."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def values_digest(values: Any) -> str:
+    """Return 64 hexadecimal digits of plain values, whatever the order of a mapping's keys."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -144,8 +144,19 @@ def write_json(path: Path, values: Any, *, indent: int = 2) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+def _nothing() -> None:
+    pass
+
+
+def write_atomically(
+    path: Path, write: Callable[[IO[bytes]], object], *, before_rename: Callable[[], object] = _nothing
+) -> None:
     """Write a file beside its place and rename it, so that readers see the old or the new one, never a part.
+
+    Args:
+        path: the file.
+        write: writes the content.
+        before_rename: called when the new file is whole and the old one still in its place.
 
     Raises:
         StateError: the disk is full or the folder is not writable; the old file stays.
@@ -157,6 +168,7 @@ def write_atomically(path: Path, write: Callable[[IO[bytes]], object]) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
+        before_rename()
         beside.replace(path)
     except (OSError, RuntimeError) as error:  # torch.save reports a full disk as RuntimeError
         beside.unlink(missing_ok=True)

@@ -1,6 +1,7 @@
 """`mdhfl run`, `mdhfl check` and their user's mistakes, through the command itself."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -9,11 +10,12 @@ import time
 from pathlib import Path
 
 import pytest
-from fakes.simulated import heed_ctrl_c, numbers_of
+from fakes.simulated import heed_ctrl_c, new_run, numbers_of
 
 from mdhfl.commands import cli
 from mdhfl.jobs import RECIPES
-from mdhfl.server.results import read_rows
+from mdhfl.runs.folder import read_record, run_lock, write_record
+from mdhfl.server.journal import read_rows
 
 
 def mdhfl(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -74,6 +76,53 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "b", "--rounds", 2, "--resume")) == 0
     one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in "ab")
     assert one == other
+
+
+@pytest.mark.parametrize(
+    ("method", "more", "said"),
+    [
+        ("fedavg", [], "recipe mdhfl, now fedavg"),
+        ("mdhfl", ["--seed", 77], "seed 0, now 77"),
+        ("mdhfl", ["--set", "local_epochs=50"], "parameters.local_epochs 1, now 50"),
+        ("mdhfl", ["--control"], "parameters.control none, now true"),
+        (
+            "mdhfl",
+            ["--bundles", "resnet12"],
+            'bundles ["shufflenet_v2", "shufflenet_v2"], now ["resnet12", "resnet12"]',
+        ),
+        ("mdhfl", ["--engine", "flare"], "engine inprocess, now flare"),
+        ("mdhfl", ["--threads", 2], "threads 1, now 2"),
+        ("mdhfl", ["--federation", "/nowhere"], "/nowhere"),
+    ],
+)
+def test_a_resume_that_asks_for_something_else_is_refused_and_lists_it(
+    method: str,
+    more: list[object],
+    said: str,
+    tmp_path: Path,
+    federation: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "a"
+    new_run(folder, federation)
+    before = (folder / "experiment.json").read_bytes()
+    arguments = ["run", method, *run_arguments(federation, folder, "--resume", *more)[2:]]
+    assert mdhfl(monkeypatch, *arguments) == 2
+    error = capsys.readouterr().err
+    assert f"{folder}: --resume continues the run as it was begun, but was asked for something else: " in error
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert (folder / "experiment.json").read_bytes() == before
+
+
+def test_a_folder_that_another_run_uses_is_refused_by_name(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_run(tmp_path / "a", federation)
+    with run_lock(tmp_path / "a"):
+        assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--resume")) == 2
+    assert f"{tmp_path / 'a'}: in use by another run (process {os.getpid()})" in capsys.readouterr().err
 
 
 def test_one_failing_site_is_told_and_the_others_go_on(
@@ -205,9 +254,7 @@ def test_ctrl_c_keeps_every_finished_round_and_says_how_to_go_on(
     assert "Traceback" not in error
     done = read_rows(results)[-1]["round"]
     assert 1 <= done < 30
-    record = tmp_path / "a" / "experiment.json"
-    values = json.loads(record.read_text())
-    record.write_text(json.dumps({**values, "rounds": done + 1}))  # a short rest for a short test
+    write_record(tmp_path / "a", {**read_record(tmp_path / "a"), "rounds": done + 1})  # a short rest for a short test
     assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--resume")) == 0
     whole = run_arguments(federation, tmp_path / "b", "--rounds", done + 1)
     assert mdhfl(monkeypatch, *whole) == 0

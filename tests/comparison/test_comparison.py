@@ -158,7 +158,7 @@ def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
     call = [str(file), "--out", str(tmp_path / "out"), "--work", str(tmp_path / "work"), "--workers", "1"]
     done = CliRunner().invoke(compare_command, call)
     assert done.exit_code == 1
-    assert "failed: local CE on IID, none, seed 0: ValueError" in done.output
+    assert "failed: local CE on IID, none, seed 0: Damaged" in done.output
     assert "1 of 2 runs finished" in done.output
 
 

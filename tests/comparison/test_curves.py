@@ -1,10 +1,10 @@
 """Scores by round, from a run's rows to a CSV and a figure."""
 
 import csv
-import json
 from pathlib import Path
 
 from mdhfl.comparison.curves import FIELDS, curve_of, write_curves
+from mdhfl.server.journal import lines_of
 
 
 def test_a_curve_is_the_mean_over_the_sites_that_answered(tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_a_curve_is_the_mean_over_the_sites_that_answered(tmp_path: Path) -> Non
     ]
     rows.append({"round": 2, "site": "a", "status": "ok", "test": {"macro_f1": 0.7}})
     rows.append({"round": 2, "site": "b", "status": "refused"})
-    (tmp_path / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "results.jsonl").write_bytes(lines_of(rows))
     assert curve_of(tmp_path) == [20.0, 50.0, 70.0]
     assert curve_of(tmp_path / "nothing") == []
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
+from fakes.damage import edit_json
 from fakes.monai_alone import run_without_mdhfl
 from fakes.schema import SCHEMA
 from fakes.simulated import new_run
@@ -26,6 +27,9 @@ from mdhfl.learning.weights_file import load_weights
 from mdhfl.preprocessing.raw.cropping import square
 from mdhfl.preprocessing.raw.reading import decode_rgb
 from mdhfl.runs.folder import checkpoint_path
+from mdhfl.server.journal import lines_of
+from mdhfl.store.sealed import previous, read_sealed_json, write_sealed_json
+from mdhfl.store.tensors import load_tensors, save_tensors
 
 RECALL = [1.0, 0.5, None]
 LABELS = {name: index for index, name in enumerate(CLASSES)}
@@ -39,23 +43,25 @@ def finished_run(folder: Path, federation: Path, *, bundle: str = "resnet10") ->
     for which, number in {"best": 1, "last": 2}.items():
         path = checkpoint_path(folder, experiment=experiment, site="site-1", which=which)
         path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save({"model": model, "round": number, "scores": {}}, path)
+        own = {"site": "site-1", "experiment": experiment.id}
+        for _ in range(2):
+            save_tensors(path, {**own, "model": model, "round": number, "scores": {}})
     scores = {"accuracy": 0.75, "macro_f1": 0.7, "balanced_accuracy": 0.72, "ece": 0.1}
     rows = [
         {"round": r, "site": "site-1", "status": "ok", "test": {**scores, "accuracy": 0.5 + r / 4, "recall": RECALL}}
         for r in range(3)
     ]
-    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "results.jsonl").write_bytes(lines_of(rows))
     said = {"bundle": bundle, "architecture": "ResNet10", "parameters": 4908227}
     refused = {"accuracy": None, "refused": [{"round": 0, "reason": "its data is gone"}]}
     summary = {"status": "finished", "sites": {"site-1": said, "site-2": refused}}
-    (folder / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+    write_sealed_json(folder / "summary.json", summary)
     return folder
 
 
-def edit(path: Path, **changes: Any) -> None:
-    """Change top-level entries of a JSON file."""
-    path.write_text(json.dumps({**json.loads(path.read_text(encoding="utf-8")), **changes}), encoding="utf-8")
+def edit_sealed(path: Path, **changes: Any) -> None:
+    """Change top-level entries of a sealed JSON file."""
+    write_sealed_json(path, {**read_sealed_json(path), **changes})
 
 
 def arguments_of(federation: Path) -> Mapping[str, Any]:
@@ -120,7 +126,7 @@ def test_the_last_model_comes_with_its_own_scores(run: Path, tmp_path: Path) -> 
 
 def test_the_model_card_says_what_it_is_and_what_not_to_do_with_it(run: Path, federation: Path, tmp_path: Path) -> None:
     noise = {"kind": "symmetric", "rate": 0.2, "realised_rate": 0.1987, "matrix": []}
-    edit(federation / "sites" / "site-1" / "card.json", noise=noise)
+    edit_json(federation / "sites" / "site-1" / "card.json", noise=noise)
     out = export_bundle(run, site="site-1", out=tmp_path / "shared")
     card = (out / "docs" / "README.md").read_text(encoding="utf-8")
     for said in (
@@ -141,7 +147,7 @@ def test_the_model_card_says_what_it_is_and_what_not_to_do_with_it(run: Path, fe
 def test_the_run_s_class_count_and_the_preparation_s_crop_are_in_the_configuration(
     run: Path, federation: Path, tmp_path: Path
 ) -> None:
-    edit(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.8"]})
+    edit_json(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.8"]})
     out = export_bundle(run, site="site-1", out=tmp_path / "shared")
     inference = yaml.safe_load((out / "configs" / "inference.yaml").read_text(encoding="utf-8"))
     assert (inference["num_classes"], inference["image_size"], inference["crop"]) == (3, 32, 0.8)
@@ -179,9 +185,10 @@ def test_a_site_without_a_model_says_why(run: Path, tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_is_to_be_resumed(run: Path, tmp_path: Path) -> None:
-    edit(run / "summary.json", status="unfinished")
+    edit_sealed(run / "summary.json", status="unfinished")
     assert "--resume" in exported(run, tmp_path / "shared")
-    (run / "summary.json").unlink()
+    for path in run.glob("summary.json*"):
+        path.unlink()
     assert "--resume" in exported(run, tmp_path / "shared")
 
 
@@ -196,14 +203,31 @@ def test_what_exists_is_not_overwritten(run: Path, tmp_path: Path) -> None:
 
 
 def test_a_class_name_that_monai_would_evaluate_is_refused(run: Path, tmp_path: Path) -> None:
-    edit(run / "experiment.json", classes=["$exit()", "red", "green"])
+    edit_sealed(run / "experiment.json", classes=["$exit()", "red", "green"])
     assert "'$exit()'" in exported(run, tmp_path / "shared")
 
 
 def test_a_damaged_checkpoint_is_named(run: Path, tmp_path: Path) -> None:
     (path,) = run.glob("sites/site-1/*/best.pt")
     path.write_bytes(b"damaged")
-    assert "best.pt" in exported(run, tmp_path / "shared")
+    previous(path).write_bytes(b"damaged")
+    assert f"{path}: damaged" in exported(run, tmp_path / "shared")
+
+
+def test_a_damaged_checkpoint_is_replaced_by_its_copy(run: Path, tmp_path: Path) -> None:
+    (path,) = run.glob("sites/site-1/*/best.pt")
+    path.write_bytes(path.read_bytes()[:-200])
+    out = export_bundle(run, site="site-1", out=tmp_path / "shared", which="best")
+    expected = torch.load(previous(path), weights_only=True)["model"]
+    written = torch.load(out / "models" / "model.pt", weights_only=True)
+    assert all(torch.equal(written[name], expected[name]) for name in expected)
+
+
+def test_a_checkpoint_of_another_site_is_refused(run: Path, tmp_path: Path) -> None:
+    (path,) = run.glob("sites/site-1/*/best.pt")
+    for each in (path, previous(path)):
+        save_tensors(each, {**load_tensors(each), "site": "site-2"})
+    assert "expected the model of site-1" in exported(run, tmp_path / "shared")
 
 
 def test_a_bundle_without_inference_configuration(federation: Path, tmp_path: Path) -> None:
@@ -231,7 +255,7 @@ def test_the_command_writes_a_bundle_and_says_where(run: Path, tmp_path: Path) -
 def test_it_classifies_a_folder_of_images_where_mdhfl_cannot_be_imported(
     run: Path, federation: Path, tmp_path: Path
 ) -> None:
-    edit(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.7"]})
+    edit_json(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.7"]})
     out = export_bundle(run, site="site-1", out=tmp_path / "shared")
     images = tmp_path / "images"
     write_strange_images(images)

@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from mdhfl.server.journal import lines_of
+from mdhfl.store.sealed import write_sealed_json
+
 CLASSES = ("basophil", "eosinophil", "lymphocyte", "monocyte", "neutrophil")
 SITES = ("site-1", "site-2", "site-3", "site-4")
 BUNDLES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
@@ -141,7 +144,7 @@ def write_run(
         "federation": str(federation),
         "command": f"mdhfl run {method} --federation {federation} --seed {seed} --out {folder}",
     }
-    _write(folder / "experiment.json", experiment)
+    write_sealed_json(folder / "experiment.json", experiment)
     rng = np.random.default_rng([seed, *method.encode()])
     last = rounds if recorded is None else recorded
     rows = [
@@ -158,9 +161,9 @@ def write_run(
         for number in range(last + 1)
         for site in sites
     ]
-    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "results.jsonl").write_bytes(lines_of(rows))
     if last == rounds:
-        _write(folder / "summary.json", _summary(rows, experiment=experiment))
+        write_sealed_json(folder / "summary.json", _summary(rows, experiment=experiment))
     return folder
 
 

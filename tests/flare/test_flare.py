@@ -16,9 +16,11 @@ import mdhfl
 from mdhfl.flare.simulator import check_simulator_can_take, kill_simulator
 from mdhfl.jobs import RECIPES
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.runs.folder import BUILT_IN_BUNDLES, resume_run
+from mdhfl.runs.folder import BUILT_IN_BUNDLES, read_record, write_record
 from mdhfl.runs.inprocess import run_in_process
-from mdhfl.server.results import Results, read_rows
+from mdhfl.runs.resume import resume_run
+from mdhfl.server.journal import read_rows
+from mdhfl.server.results import Results
 from mdhfl.sharing.turns import elect
 
 SITES = ("site-1", "site-2", "site-3", "site-4")
@@ -141,6 +143,28 @@ def test_a_leader_that_refuses_is_followed_by_the_next(tmp_path: Path, three_sit
     assert led == {tampered: "", follower: follower, third: follower}
 
 
+def test_a_finished_run_whose_labels_changed_is_refused_with_the_difference(tmp_path: Path) -> None:
+    """Not yesterday's scores with status "completed"."""
+    federation = write_federation(tmp_path / "fed")
+    folder = tmp_path / "run"
+    experiment = new_run(folder, federation, rounds=1, engine="flare")
+    finish(folder)
+    (folder / "summary.json").unlink()
+    path = federation / "sites" / "site-2" / "datalist.json"
+    values = json.loads(path.read_text())
+    values["training"][0]["label"] = 1 - values["training"][0]["label"]
+    path.write_text(json.dumps(values))
+    process = simulator(folder)
+    try:
+        process.wait(timeout=240)
+    finally:
+        kill_simulator(process.pid)
+    log = (folder / "flare.log").read_text()
+    assert f"site 'site-2': experiment '{experiment.id}' was begun with something else: data " in log
+    assert "the end: expected usable answers from at least 2 of 2 sites, got 1" in log
+    assert not (folder / "summary.json").exists()
+
+
 def knowledge_of(folder: Path, experiment: Experiment) -> dict[str, np.ndarray]:
     last = Results(folder, experiment=experiment).resume()
     assert last is not None
@@ -162,8 +186,7 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
     done = read_rows(folder / "results.jsonl")[-1]["round"]
     assert done >= 1
 
-    record = json.loads((folder / "experiment.json").read_text())
-    (folder / "experiment.json").write_text(json.dumps({**record, "rounds": done + 1}))
+    write_record(folder, {**read_record(folder), "rounds": done + 1})
     if done + 1 > expected.rounds:
         expected = resume_run(tmp_path / "one", rounds=done + 1)
         run_in_process(tmp_path / "one", experiment=expected)
@@ -171,7 +194,7 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
 
     one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in ("one", "flare"))
     assert one == other
-    ours, theirs = knowledge_of(tmp_path / "one", expected), knowledge_of(folder, resume_run(folder, rounds=None))
+    ours, theirs = knowledge_of(tmp_path / "one", expected), knowledge_of(folder, resume_run(folder))
     for site in SITES:
         np.testing.assert_array_equal(ours[site], theirs[site])
     summary = json.loads((folder / "summary.json").read_text())

@@ -25,7 +25,7 @@ from mdhfl.commands.recipe import experiment_on
 from mdhfl.flare.job import export_job
 from mdhfl.jobs import RECIPES
 from mdhfl.runs.inprocess import run_in_process
-from mdhfl.server.results import read_rows
+from mdhfl.server.journal import read_rows
 
 pytestmark = pytest.mark.slow
 ADMIN = "admin@nvidia.com"

@@ -133,6 +133,7 @@ def test_centralised_training_sees_all_images_and_takes_as_many_steps(tmp_path: 
     assert site._work is not None
     opened = site._work.opened
     assert len(opened.training.labels) == 3 * len(opened.private.training.labels)
+    site.close()
     alone = site_of(tmp_path / "run", "site-1").answer(experiment.request("learn", number=1))
     assert "only --engine inprocess can run it" in alone.refusal
 

@@ -14,10 +14,13 @@ from PIL import Image
 from rich.console import Console
 
 from mdhfl.commands.report import report_command
+from mdhfl.files import StateError
 from mdhfl.reports.groups import MEAN
 from mdhfl.reports.runs import read_report_federation, read_report_run
 from mdhfl.reports.terminal import score_table
 from mdhfl.reports.write import write_report
+from mdhfl.server.journal import read_rows
+from mdhfl.store.sealed import read_sealed_json, write_sealed_json
 
 TWO = SITES[:2]
 
@@ -28,7 +31,7 @@ def federation(tmp_path: Path) -> Path:
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+    return read_rows(folder / "results.jsonl")
 
 
 def test_values_on_the_page_equal_those_in_the_files(tmp_path: Path, federation: Path) -> None:
@@ -83,7 +86,7 @@ def test_csv_and_json_hold_the_same_numbers(tmp_path: Path, federation: Path) ->
         assert float(written["seconds"]) == pytest.approx(sum(row["seconds"].values()))
     with (out / "summary.csv").open(newline="") as file:
         sums = {row["site"]: row for row in csv.DictReader(file)}
-    summary = json.loads((run / "summary.json").read_text())
+    summary = read_sealed_json(run / "summary.json")
     assert float(sums["site-1"]["macro_f1"]) == summary["sites"]["site-1"]["macro_f1"]
     assert float(sums[MEAN]["ece"]) == summary["mean"]["ece"]
     data = json.loads((out / "report.json").read_text())
@@ -104,8 +107,8 @@ def test_unfinished_run_is_reported_from_its_rows(tmp_path: Path, federation: Pa
 
 def test_old_summary_does_not_hide_newer_rows(tmp_path: Path, federation: Path) -> None:
     run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=2)
-    summary = json.loads((run / "summary.json").read_text())
-    (run / "summary.json").write_text(json.dumps({**summary, "rounds": 1}))
+    summary = read_sealed_json(run / "summary.json")
+    write_sealed_json(run / "summary.json", {**summary, "rounds": 1})
     assert not read_report_run(run).finished
     assert read_report_run(run).summary["rounds"] == 2
 
@@ -130,7 +133,7 @@ def test_damaged_line_in_the_middle_is_an_error(tmp_path: Path, federation: Path
     run = write_run(tmp_path / "a", federation=federation, sites=TWO)
     lines = (run / "results.jsonl").read_text().splitlines()
     (run / "results.jsonl").write_text("\n".join([lines[0], lines[1][:30], *lines[2:]]) + "\n")
-    with pytest.raises(ValueError, match=r"results\.jsonl, line 2: expected a JSON object"):
+    with pytest.raises(StateError, match=r"results\.jsonl: line 2: damaged"):
         write_report([run], out=tmp_path / "report")
 
 

@@ -11,6 +11,7 @@ from fakes.run_folders import PARAMETERS, SITES, write_federation, write_run
 from mdhfl.reports.groups import MEAN, compare, group_runs
 from mdhfl.reports.runs import read_report_run
 from mdhfl.reports.write import write_report
+from mdhfl.store.sealed import read_sealed_json, write_sealed_json
 
 TWO = SITES[:2]
 
@@ -75,9 +76,9 @@ def test_the_first_line_says_who_won_by_how_much(tmp_path: Path, federation: Pat
                 tmp_path / f"{method}-{seed}", federation=federation, sites=TWO, method=method, seed=seed,
                 parameters=PARAMETERS["local"],
             )  # fmt: skip
-            summary = json.loads((run / "summary.json").read_text())
+            summary = read_sealed_json(run / "summary.json")
             summary["mean"]["macro_f1"] = score + 0.1 * seed
-            (run / "summary.json").write_text(json.dumps(summary))
+            write_sealed_json(run / "summary.json", summary)
             runs.append(run)
     (comparison,) = compare(group_runs([read_report_run(run) for run in runs]))
     told = {0.7: "20.0 points of macro-F1 ahead of", 0.4: "10.0 points of macro-F1 behind", 0.5: "level with"}[ours]

@@ -18,7 +18,8 @@ from mdhfl.metrics import confusion_matrix, macro_f1_gain, scores_from
 from mdhfl.reports.write import write_report
 from mdhfl.runs.folder import checkpoint_path
 from mdhfl.runs.inprocess import run_in_process
-from mdhfl.server.results import Results, read_rows
+from mdhfl.server.journal import lines_of, read_rows
+from mdhfl.server.results import Results
 
 QUICK = {"warm_up_epochs": 1, "local_epochs": 2, "views": 2, "competence_epochs": 1}
 LOCAL = {"warm_up_epochs": 1, "local_epochs": 2}
@@ -72,7 +73,7 @@ def with_gain(folder: Path, **gain: float) -> None:
     rows = read_rows(folder / "results.jsonl")
     last = [row for row in rows if row["site"] == "site-1"][-1]
     last["control"].update(gain, harmed=gain["high"] < 0)
-    (folder / "results.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    (folder / "results.jsonl").write_bytes(lines_of(rows))
 
 
 def test_an_export_takes_the_twin_only_where_sharing_did_harm(controlled: Path, tmp_path: Path) -> None:

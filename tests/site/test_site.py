@@ -13,13 +13,13 @@ from fakes.simulated import new_run, own_bundle, site_of
 from fakes.small_federation import write_federation
 from PIL import Image
 
-from mdhfl.learning.tensors import load_tensors
 from mdhfl.learning.training import Aborted
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.teaching import Teaching
+from mdhfl.store.tensors import load_tensors
 
 OTHERS = "site-2"
 
@@ -69,14 +69,33 @@ def test_alignment_moves_the_site_towards_its_teacher(tmp_path: Path, federation
 
 def test_a_repeated_request_is_answered_from_the_state_without_training(tmp_path: Path, federation: Path) -> None:
     experiment = new_run(tmp_path / "a", federation)
-    last = learn_twice(tmp_path / "a", experiment, restart=False)[-1]
+    *_, before, last = learn_twice(tmp_path / "a", experiment, restart=False)
     state = tmp_path / "a" / "sites" / "site-1" / experiment.id / "state.pt"
     written = state.stat().st_mtime_ns
-    again = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
+    request = experiment.request("learn", number=2, lesson=teaching(experiment, before, number=1))
+    again = site_of(tmp_path / "a", "site-1").answer(request)
     np.testing.assert_array_equal(knowledge_of(again), knowledge_of(last))
     np.testing.assert_array_equal(again.confusion, last.confusion)
     assert (again.losses, again.validation, again.about) == (last.losses, last.validation, last.about)
     assert state.stat().st_mtime_ns == written
+
+
+def test_a_finished_round_with_another_lesson_is_done_again_from_where_the_site_stood(
+    tmp_path: Path, federation: Path
+) -> None:
+    """As if the first lesson had never come, also where the site has gone on since."""
+    experiment = new_run(tmp_path / "a", federation)
+    first, second, _ = learn_twice(tmp_path / "a", experiment, restart=False)
+    other = experiment.request("learn", number=2, lesson=teaching(experiment, first, number=1))
+    again = site_of(tmp_path / "a", "site-1").answer(other)
+
+    experiment = new_run(tmp_path / "b", federation)
+    site = site_of(tmp_path / "b", "site-1")
+    site.answer(experiment.request("warm_up", number=0))
+    site.answer(experiment.request("learn", number=1, lesson=teaching(experiment, first, number=0)))
+    expected = site.answer(replace(other, experiment=experiment.id))
+    np.testing.assert_array_equal(knowledge_of(again), knowledge_of(expected))
+    assert not np.array_equal(knowledge_of(again), knowledge_of(second))
 
 
 def test_an_older_round_is_refused(tmp_path: Path, federation: Path) -> None:
@@ -122,8 +141,10 @@ def test_a_loss_of_nan_stops_the_site_and_keeps_its_last_good_state(tmp_path: Pa
     assert "site 'site-1' stopped in round 1" in stopped.refusal
     assert "last good state is kept" in stopped.refusal
     assert "learning rate" in stopped.refusal
-    later = site_of(tmp_path / "a", "site-1").answer(experiment.request("learn", number=2))
+    restarted = site_of(tmp_path / "a", "site-1")
+    later = restarted.answer(experiment.request("learn", number=2))
     assert later.refusal == stopped.refusal  # it stays stopped, also after a restart
+    restarted.close()
     assert not site.answer(experiment.request("finish", number=2)).refusal
     last = load_tensors(tmp_path / "a" / "sites" / "site-1" / experiment.id / "last.pt")
     assert last["round"] == 0

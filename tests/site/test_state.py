@@ -8,8 +8,9 @@ import torch
 from conftest import SmallFiles
 
 from mdhfl.files import StateError, write_atomically
-from mdhfl.learning.tensors import load_tensors, save_tensors
-from mdhfl.site.state import load_progress
+from mdhfl.site.folder import SiteFolder
+from mdhfl.store.sealed import write_sealed
+from mdhfl.store.tensors import load_tensors, save_tensors
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, small_files_only: SmallFiles) -> None:
@@ -42,13 +43,19 @@ class Malicious:
 def test_a_state_file_with_code_in_it_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "state.pt"
     torch.save({"model": Malicious()}, path)
-    with pytest.raises(StateError, match="cannot be read"):
-        load_progress(path)
-    path.write_bytes(pickle.dumps(Malicious()))
-    with pytest.raises(StateError, match="cannot be read"):
-        load_progress(path)
+    folder = SiteFolder(tmp_path, site="site-1")
+    assert folder.progress() is None
+    assert "without a seal" in folder.fault
+    write_sealed(path, lambda file: torch.save({"model": Malicious()}, file))
+    assert folder.progress() is None
+    assert "cannot be read (UnpicklingError)" in folder.fault
+    write_sealed(path, lambda file: file.write(pickle.dumps(Malicious())))
+    assert folder.progress() is None
+    assert "cannot be read (UnpicklingError)" in folder.fault
     assert "must not run" not in capsys.readouterr().out
 
 
 def test_no_file_is_no_progress(tmp_path: Path) -> None:
-    assert load_progress(tmp_path / "state.pt") is None
+    folder = SiteFolder(tmp_path, site="site-1")
+    assert folder.progress() is None
+    assert not folder.fault

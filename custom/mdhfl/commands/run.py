@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from mdhfl.reports.terminal import print_scores
-from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions, modules_of, resume_run
+from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions, modules_of
 from mdhfl.runs.recipe import parse_changes, recipe_of
+from mdhfl.runs.resume import resume_run
 from mdhfl.showing.terminal import say
 
 HELP = """Run a recipe on a federation and print the scores on the clean test images.
@@ -76,18 +78,30 @@ class RunCommand(click.Command):
 @click.option("--min-sites", type=click.IntRange(min=1), help="Minimum valid replies per round.  [default: 2]")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads per site.  [default: fit to the machine]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-@click.option("--resume", is_flag=True, help="Continue the run in --out at the first round that is not recorded.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue the run in --out; more --rounds and another --min-sites are possible, other changes refused.",
+)
 def run_command(recipe_name: str, *, out: Path, engine: str, rounds: int | None, resume: bool, **chosen: Any) -> None:
     """See HELP."""
     from mdhfl.api import create, default_threads, execute
     from mdhfl.jobs import RECIPES
 
     recipe = recipe_of(recipe_name, recipes=RECIPES)
+    changes = parse_changes(chosen.pop("pairs")) | ({"control": True} if chosen.pop("control") else {})
+    bundles = tuple(name.strip() for name in chosen.pop("bundles").split(",") if name.strip())
     if resume:
-        experiment = resume_run(out, rounds=rounds, trusted=modules_of(recipe.method))
+        said = {"engine": engine, "bundles": bundles, **{name: chosen[name] for name in ("seed", "threads", "device")}}
+        asked = {
+            "recipe": recipe.name,
+            "federation": str(chosen["federation"].resolve()),
+            "parameters": changes,
+            **{name: value for name, value in said.items() if _was_typed(name)},
+        }
+        trusted = modules_of(recipe.method)
+        experiment = resume_run(out, asked=asked, rounds=rounds, min_sites=chosen["min_sites"], trusted=trusted)
     else:
-        changes = parse_changes(chosen.pop("pairs")) | ({"control": True} if chosen.pop("control") else {})
-        bundles = tuple(name.strip() for name in chosen.pop("bundles").split(",") if name.strip())
         threads = chosen.pop("threads") or default_threads(engine, chosen["federation"])
         options = RunOptions(
             engine=engine,
@@ -108,3 +122,7 @@ def run_command(recipe_name: str, *, out: Path, engine: str, rounds: int | None,
         ) from None
     print_scores([finished.summary])
     say(f"results: {out}    next: mdhfl report {out} --out report/")
+
+
+def _was_typed(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is ParameterSource.COMMANDLINE

@@ -8,7 +8,7 @@ import numpy as np
 
 from mdhfl.comparison.figure import COLOURS, pyplot
 from mdhfl.metrics import SCORES
-from mdhfl.server.results import read_rows
+from mdhfl.server.journal import read_rows
 from mdhfl.showing.sheets import to_csv
 
 SCORE = "macro_f1"  # on each site's own test images, the mean over sites, in per cent

@@ -175,14 +175,15 @@ def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
     """Run one cell, or what is left of it, and record its summary and what it cost."""
     from mdhfl.comparison.scores import score_on_all
     from mdhfl.learning.cache import ImageCache
-    from mdhfl.runs.folder import RunOptions, create_run, resume_run
+    from mdhfl.runs.folder import RunOptions, create_run
     from mdhfl.runs.inprocess import run_in_process
+    from mdhfl.runs.resume import resume_run
 
     folder = place.run(cell)
     _reset_peak_memory()
     started = time.perf_counter()
     if (folder / "experiment.json").exists():
-        experiment = resume_run(folder, rounds=None)
+        experiment = resume_run(folder)
     else:
         options = RunOptions(
             federation=place.federation(cell),
@@ -212,7 +213,7 @@ def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
 
 def _forget_models(folder: Path) -> None:
     """Delete the sites' states and the server's last exchange: a grid of runs would fill the disk with them."""
-    for pattern in ("sites/*/*/*.pt", "shared/*.npz"):
+    for pattern in ("sites/*/*/*.pt*", "shared/*.npz*"):
         for path in folder.glob(pattern):
             path.unlink()
 

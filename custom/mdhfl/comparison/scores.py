@@ -34,7 +34,7 @@ def score_on_all(folder: Path, *, experiment: Experiment, cache: ImageCache) -> 
     """
     from mdhfl.learning.images import image_size_of
     from mdhfl.learning.model import Model
-    from mdhfl.learning.tensors import load_tensors
+    from mdhfl.store.tensors import load_tensors
 
     settings = {site: read_site_settings(site_settings_path(folder, site)) for site in experiment.sites}
     found: dict[str, dict[str, float]] = {}

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.files import read_json
-from mdhfl.learning.tensors import load_tensors
 from mdhfl.methods import name_of, parameters_of
 from mdhfl.metrics import SCORES
 from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path, read_federation, read_run, site_settings_path
-from mdhfl.server.results import read_rows
+from mdhfl.server.journal import read_rows
 from mdhfl.showing.texts import one_line, shown
 from mdhfl.site.settings import read_site_settings
+from mdhfl.store.sealed import exists, read_sealed_json
+from mdhfl.store.tensors import load_tensors
 
 WHICH = ("best", "last", "alone")
 
@@ -106,10 +107,10 @@ def gather_facts(run_folder: Path, *, site: str, which: str | None) -> Facts:
     said = summary["sites"].get(site, {})
     which, why = (which, "") if which else _least_harm(run_folder, site=site)
     path = checkpoint_path(run_folder, experiment=experiment, site=site, which=which)
-    if not path.is_file():
+    if not exists(path):
         reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
         raise ValueError(f"{path}: {site} has no {which} model" + (f": {reasons[-1]}" if reasons else ""))
-    checkpoint = load_tensors(path)
+    checkpoint = _own(load_tensors(path), path, site=site, experiment=experiment.id)
     scored = _test_scores(run_folder, said, site=site, number=int(checkpoint["round"]), alone=which == "alone")
     prior = checkpoint.get("prior")
     federation, roots = read_federation(Path(record["federation"])), (run_folder, Path(record["federation"]))
@@ -131,6 +132,14 @@ def gather_facts(run_folder: Path, *, site: str, which: str | None) -> Facts:
         **shown(_of_experiment(experiment), roots=roots),
         **shown(_of_data(federation, card), roots=roots),
     )
+
+
+def _own(checkpoint: dict[str, Any], path: Path, *, site: str, experiment: str) -> dict[str, Any]:
+    """Return a checkpoint if it is this site's, of this experiment."""
+    found = (checkpoint.get("site"), checkpoint.get("experiment"))
+    if found != (site, experiment):
+        raise ValueError(f"{path}: expected the model of {site} in experiment {experiment}, got that of {found}")
+    return checkpoint
 
 
 def _of_experiment(experiment: Experiment) -> dict[str, Any]:
@@ -191,7 +200,7 @@ def _rows_of(run_folder: Path, *, site: str) -> list[dict[str, Any]]:
 
 def _read_summary(run_folder: Path) -> dict[str, Any]:
     path = run_folder / "summary.json"
-    summary = read_json(path) if path.is_file() else {}
+    summary = read_sealed_json(path) if exists(path) else {}
     if summary.get("status") != "finished":
         raise ValueError(f"{run_folder}: the run is not finished; continue it with `mdhfl run ... --resume`")
     return summary

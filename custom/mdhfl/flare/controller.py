@@ -74,22 +74,28 @@ class FederationController(PlainLog, Controller):
         experiment = Experiment.from_json(self.experiment, trusted=trusted)
         folder = places.results(workspace, experiment=experiment.id)
         results = Results(folder, experiment=experiment)
-        last = results.resume()
-        if last is not None:
-            self.log_info(fl_ctx, f"continues after round {last.number}, as recorded in {folder}")
+        try:
+            last = results.resume()
+            if last is not None:
+                self.log_info(fl_ctx, f"continues after round {last.number}, as recorded in {folder}")
 
-        def record(finished: Round) -> None:
-            results.record(finished)
-            self._tell(finished, fl_ctx)
+            def record(finished: Round) -> None:
+                results.record(finished)
+                self._tell(finished, fl_ctx)
 
-        federate(
-            experiment,
-            ask=lambda requests: self._ask(requests, folder, abort_signal, fl_ctx),
-            record=record,
-            last=last,
-            open_trainer=trainer_from(server_config, experiment=experiment),
-        )
-        results.summarise(engine="flare", federation=f"public set {experiment.public_digest[:8]}")
+            unfinished = federate(
+                experiment,
+                ask=lambda requests: self._ask(requests, folder, abort_signal, fl_ctx),
+                record=record,
+                last=last,
+                open_trainer=trainer_from(server_config, experiment=experiment),
+            )
+            for reason in unfinished.values():
+                self.log_warning(fl_ctx, f"at the end: {reason}")
+            federation = f"public set {experiment.public_digest[:8]}"
+            results.summarise(engine="flare", federation=federation, unfinished=unfinished)
+        finally:
+            results.close()
 
     def stop_controller(self, fl_ctx: FLContext) -> None:
         """Nothing to release."""

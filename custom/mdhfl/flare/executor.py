@@ -62,9 +62,11 @@ class SiteExecutor(PlainLog, Executor):
         self._opening = threading.Lock()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
-        """Listen to the peers from the start of the job."""
+        """Listen to the peers from the start of the job; at its end, let others use the site's folder."""
         if event_type == EventType.START_RUN:
             fl_ctx.get_engine().register_aux_message_handler(PEER_TOPIC, self._hear)
+        if event_type == EventType.END_RUN and self._site is not None:
+            self._site.close()
 
     def _hear(self, topic: str, request: Shareable, fl_ctx: FLContext) -> Shareable:
         """Answer a peer, who is whom FLARE's message names."""

@@ -21,6 +21,8 @@ Decode = Callable[[dict[str, Any]], Mapping[str, Any]]
 Decoded = tuple[np.ndarray, list[str]]  # (M, 3, S, S) uint8 and one digest an image
 Keep = Callable[[Sequence[Mapping[str, Any]], Callable[[], Decoded]], Decoded]  # what is listed, how to decode it
 
+PARTS = ("training", "validation", "test")
+
 
 def decode_anew(items: Sequence[Mapping[str, Any]], decode_all: Callable[[], Decoded]) -> Decoded:
     """Keep nothing: decode whenever asked."""
@@ -71,7 +73,7 @@ def load_private_set(folder: Path, *, decode: Decode, image_size: int, keep: Kee
     card, items = _read_json(folder / "card.json"), _read_json(folder / "datalist.json")
     classes = tuple(card["classes"])
     parts = {}
-    for name in ("training", "validation", "test"):
+    for name in PARTS:
         listed = items[name]
         labels = [item["label"] for item in listed]
         wrong = [item for item in listed if not 0 <= item["label"] < len(classes)]
@@ -117,6 +119,21 @@ def load_labelled_part(folder: Path, name: str, *, decode: Decode, image_size: i
 def classes_of(folder: Path) -> tuple[str, ...]:
     """Return the ordered class names that a folder's labels mean, as its card says."""
     return tuple(_read_json(folder / "card.json")["classes"])
+
+
+def digest_of_private_set(folder: Path) -> str:
+    """Return the digest of a site's data as its datalist names it: every image and label, in order.
+
+    Raises:
+        DataError: there is no datalist, or it is damaged.
+    """
+    listed = _read_json(folder / "datalist.json")
+    try:
+        return list_digest(f"{item['digest']} {item['label']}" for part in PARTS for item in listed[part])
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{folder / 'datalist.json'}: expected {', '.join(PARTS)}, each with images; got {error}"
+        ) from error
 
 
 def image_size_of(folder: Path) -> int:

@@ -129,6 +129,7 @@ class Method(ABC):
     answers_with: ClassVar[type[Shared] | None] = None  # what stands in an answer to the server
     knowledge_kind: ClassVar[Kind] = "probabilities"
     is_federated: ClassVar[bool] = True  # a federation could run it
+    repeats_rounds: ClassVar[bool] = True  # a site can do a round again from its request alone
 
     def __post_init__(self) -> None:
         check_parameters(self)

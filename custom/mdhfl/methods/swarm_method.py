@@ -27,6 +27,7 @@ class SwarmMethod(WeightsMethod):
 
     shares: ClassVar[str | None] = "peer weights"
     answers_with: ClassVar[type[Shared] | None] = None
+    repeats_rounds: ClassVar[bool] = False  # a merge lives among the sites
     encrypted: ClassVar[bool] = False
     least_sites: ClassVar[int] = 2
 

@@ -1,6 +1,5 @@
 """Run folders and federation folders as the report reads them: tolerant of what an interruption leaves behind."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.files import read_json
+from mdhfl.server.journal import read_journal
 from mdhfl.server.results import summary_of
 from mdhfl.showing.texts import one_line, shown
+from mdhfl.store.sealed import Damaged, exists, read_sealed_json
 
 Row = Mapping[str, Any]
 
@@ -136,15 +137,16 @@ def read_report_run(folder: Path) -> Run:
     """Read one run folder.
 
     Raises:
-        ValueError: it is no run folder, or a file in it is damaged beyond a half-written last line.
+        ValueError: it is no run folder.
+        Damaged: a file in it is damaged beyond the last line of its results.
     """
     path = folder / "experiment.json"
-    if not path.is_file():
+    if not exists(path):
         raise ValueError(
             f"{folder}: expected a run folder (the --out of `mdhfl run`) with experiment.json and results.jsonl, "
             f"got {'a folder without experiment.json' if folder.is_dir() else 'no such folder'}"
         )
-    asked_for = read_json(path)
+    asked_for = read_sealed_json(path)
     federation = str(asked_for.get("federation", ""))
     roots = (folder, Path(federation))
     experiment = shown(asked_for, roots=roots)
@@ -154,8 +156,7 @@ def read_report_run(folder: Path) -> Run:
     asked = [str(site) for site in experiment.get("sites", ())]
     sites = tuple(dict.fromkeys([*asked, *(str(row["site"]) for row in rows)]))
     last = max((int(row["round"]) for row in rows), default=0)
-    path = folder / "summary.json"
-    written = shown(read_json(path), roots=roots) if path.is_file() else {}
+    written = shown(_read_summary(folder / "summary.json"), roots=roots)
     current = bool(written) and isinstance(written.get("sites"), Mapping) and int(written.get("rounds", last)) >= last
     summary = written if current else summary_of(rows, experiment=experiment, sites=sites, last_round=-1)
     finished = current and written.get("status", "finished") == "finished"
@@ -183,7 +184,7 @@ def _notes(
         notes.append(f"unfinished: {state}. Continue it with --resume.")
     if truncated:
         notes.append(
-            "The last line of results.jsonl is cut off (the run was interrupted while writing); it is left out."
+            "The last line of results.jsonl is cut off or damaged; it is left out. --resume asks for its round again."
         )
     return notes
 
@@ -259,25 +260,19 @@ def _read_if_possible(path: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def _read_results(path: Path, *, roots: Sequence[Path]) -> tuple[list[Row], bool]:
-    """Return the rows by round (of a repeated one the later), and whether the end was cut off."""
-    if not path.is_file():
-        return [], False
-    lines = path.read_bytes().split(b"\n")
-    rows: dict[tuple[int, str], Row] = {}
-    for index, line in enumerate(lines):
-        if not line.strip():
-            continue
-        try:
-            row = shown(json.loads(line), roots=roots)
-            rows[int(row["round"]), str(row["site"])] = row
-        except (ValueError, KeyError, TypeError) as error:
-            if index == len(lines) - 1:
-                return _ordered(rows), True
-            raise ValueError(
-                f"{path}, line {index + 1}: expected a JSON object for a round and a site, got {line[:40]!r} ({error})"
-            ) from error
-    return _ordered(rows), False
+    """Return the rows, and whether the last line is left out because it is cut off or damaged."""
+    rows, fault = read_journal(path)
+    return [shown(row, roots=roots) for row in rows], bool(fault) or _is_cut(path)
 
 
-def _ordered(rows: Mapping[tuple[int, str], Row]) -> list[Row]:
-    return sorted(rows.values(), key=lambda row: int(row["round"]))
+def _read_summary(path: Path) -> Mapping[str, Any]:
+    """Return what a summary says, nothing if it is missing or damaged: the rows say it as well."""
+    try:
+        return read_sealed_json(path)
+    except Damaged:
+        return {}
+
+
+def _is_cut(path: Path) -> bool:
+    data = path.read_bytes() if path.is_file() else b""
+    return bool(data) and not data.endswith(b"\n")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mdhfl import __version__
+from mdhfl.digests import values_digest
 from mdhfl.methods import Method, create, name_of, parameters_of
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Action, Request
@@ -25,6 +26,7 @@ class Experiment:
         classes: the label space, in order.
         public_digest: of the public set.
         public_count: N, its number of images.
+        federation_digest: of what is known of the federation's data, see `digest_of_federation`.
     """
 
     id: str
@@ -36,6 +38,7 @@ class Experiment:
     classes: tuple[str, ...]
     public_digest: str
     public_count: int
+    federation_digest: str
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -61,7 +64,15 @@ class Experiment:
             views=self.method.question_views(),
         )
 
-    def request(self, action: Action, *, number: int, lesson: Lesson | None = None) -> Request:
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What must stay the same when the experiment is continued, as plain values."""
+        free = ("id", "rounds", "min_sites")
+        return {name: value for name, value in self.to_json().items() if name not in free}
+
+    def request(
+        self, action: Action, *, number: int, lesson: Lesson | None = None, answered: Collection[str] = ()
+    ) -> Request:
         """Return what to ask of a site in a round."""
         return Request(
             action=action,
@@ -73,6 +84,7 @@ class Experiment:
             subject=self.subject,
             version=__version__,
             lesson=lesson,
+            answered=tuple(sorted(answered)),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -97,3 +109,9 @@ class Experiment:
         method = create(values["method"], values["parameters"], trusted=trusted)
         lists = {"sites": tuple(known["sites"]), "classes": tuple(known["classes"])}
         return cls(**{**known, "method": method, **lists})
+
+
+def digest_of_federation(federation: Mapping[str, Any]) -> str:
+    """Return 64 hexadecimal digits of what a federation.json says of classes, public set, sites and server."""
+    said = ("classes", "image_size", "public", "sites", "server")
+    return values_digest({name: federation.get(name) for name in said})

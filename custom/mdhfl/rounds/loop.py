@@ -1,6 +1,6 @@
 """The round: teach, align, train, share. No FLARE, no torch, no files: `ask` and `record` are given."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from mdhfl.methods.method import Trainer
@@ -54,7 +54,7 @@ def federate(
     record: Record,
     last: Round | None = None,
     open_trainer: OpenTrainer = no_trainer,
-) -> None:
+) -> dict[str, str]:
     """Run an experiment, or what is left of it.
 
     Args:
@@ -64,8 +64,11 @@ def federate(
         last: the last recorded round of an interrupted run.
         open_trainer: gives what the server trains with, to a method whose server does.
 
+    Returns:
+        Site -> why it could not finish, though the experiment did.
+
     Raises:
-        TooFewSites: too few usable answers in a round.
+        TooFewSites: too few usable answers in a round, or too few sites that finished.
         ValueError: the method cannot teach what was shared.
     """
     if last is None:
@@ -74,17 +77,31 @@ def federate(
     for number in range(last.number + 1, experiment.last_round + 1):
         server = _Server(setup=experiment, ask=ask, number=last.number, open_trainer=open_trainer)
         lessons = experiment.method.teach(last, server)
-        last = _run_round(experiment, _requests(experiment, number, lessons), ask=ask)
+        last = _run_round(experiment, _requests(experiment, number, lessons, answered=last.good), ask=ask)
         record(last)
-    ask(dict.fromkeys(experiment.sites, experiment.request("finish", number=experiment.last_round)))
+    return _finish(experiment, last, ask=ask)
 
 
-def _requests(experiment: Experiment, number: int, lessons: Mapping[str, Lesson]) -> dict[str, Request]:
+def _finish(experiment: Experiment, last: Round, *, ask: Ask) -> dict[str, str]:
+    """Let every site keep its last model; return who could not, and why."""
+    request = experiment.request("finish", number=experiment.last_round, answered=last.good)
+    received = ask(dict.fromkeys(experiment.sites, request))
+    silent = Answer(site="", round=request.round, refusal="no answer to the request to finish")
+    refusals = {site: received.get(site, silent).refusal for site in experiment.sites}
+    failed = {site: refusal for site, refusal in refusals.items() if refusal}
+    _check_enough(experiment, failed, what="the end", asked=len(experiment.sites))
+    return failed
+
+
+def _requests(
+    experiment: Experiment, number: int, lessons: Mapping[str, Lesson], *, answered: Collection[str]
+) -> dict[str, Request]:
     """Return each site's request; sites with the same lesson get the same object, which is sent once."""
     action: Action = "learn" if number <= experiment.rounds else "adopt"
     made: dict[int, Request] = {}
     for lesson in (*lessons.values(), None):
-        made.setdefault(id(lesson), experiment.request(action, number=number, lesson=lesson))
+        request = experiment.request(action, number=number, lesson=lesson, answered=answered)
+        made.setdefault(id(lesson), request)
     return {site: made[id(lessons.get(site))] for site in experiment.sites}
 
 
@@ -93,14 +110,19 @@ def _run_round(experiment: Experiment, requests: Mapping[str, Request], *, ask: 
     number = next(iter(requests.values())).round
     answers = {site: _accept(experiment, requests[site], received.get(site), site=site) for site in requests}
     good = {site: answer for site, answer in answers.items() if not answer.refusal}
-    if len(good) < experiment.min_sites:
-        reasons = "; ".join(f"{a.site}: {a.refusal}" for a in answers.values() if a.refusal)
-        raise TooFewSites(
-            f"round {number}: expected usable answers from at least {experiment.min_sites} of "
-            f"{len(answers)} sites, got {len(good)} ({reasons}). Fix the sites, then resume: nothing recorded is lost"
-        )
+    failed = {site: answer.refusal for site, answer in answers.items() if answer.refusal}
+    _check_enough(experiment, failed, what=f"round {number}", asked=len(answers))
     shared = {site: answer.shared for site, answer in good.items() if answer.shared is not None}
     return Round(number=number, requests=requests, answers=answers, shared=shared)
+
+
+def _check_enough(experiment: Experiment, failed: Mapping[str, str], *, what: str, asked: int) -> None:
+    if asked - len(failed) < experiment.min_sites:
+        reasons = "; ".join(f"{site}: {reason}" for site, reason in failed.items())
+        raise TooFewSites(
+            f"{what}: expected usable answers from at least {experiment.min_sites} of {asked} sites, got "
+            f"{asked - len(failed)} ({reasons}). Fix the sites, then resume: nothing recorded is lost"
+        )
 
 
 def _accept(experiment: Experiment, request: Request, answer: Answer | None, *, site: str) -> Answer:

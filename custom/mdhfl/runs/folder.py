@@ -9,13 +9,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from mdhfl.files import read_checked, read_json, write_json
+from mdhfl.files import read_checked, write_json
 from mdhfl.learning.bundle import built_in_bundles, find_bundle
+from mdhfl.learning.bundle_digest import bundle_digest
+from mdhfl.learning.images import digest_of_private_set
 from mdhfl.methods import Method, name_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.recipe import Recipe
 from mdhfl.server.settings import ServerSettings
 from mdhfl.site.settings import SiteSettings
+from mdhfl.store.lock import FolderLock
+from mdhfl.store.sealed import clean, exists, read_sealed_json, write_sealed_json
 
 BUILT_IN_BUNDLES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
 RECORDED_VERSIONS = ("mdhfl", "torch", "torchvision", "monai", "nvflare", "numpy")
@@ -67,8 +71,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
     Raises:
         ValueError: the folder already contains a run; the federation or an option is wrong.
     """
-    if (folder / "experiment.json").exists():
-        raise ValueError(f"{folder}: already contains a run; continue it with --resume, or give another --out")
+    _refuse_second(folder)
     federation = read_federation(options.federation)
     experiment = recipe.experiment(
         federation,
@@ -82,17 +85,14 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
     _check_own_bundles(bundles, federation)
     validation = federation.get("server", {}).get("validation", 0)
     _check_method(experiment.method, options, bundles=bundles, validation=validation)
-    for site, bundle in bundles.items():
-        settings = _site_settings(folder, site, bundle, options, method=experiment.method)
-        write_json(site_settings_path(folder, site), settings.to_json())
-    write_json(server_settings_path(folder), _server_settings(options, method=experiment.method).to_json())
+    settings = {s: _site_settings(folder, s, b, options, method=experiment.method) for s, b in bundles.items()}
     record = {
         "version": 1,
         **experiment.to_json(),
         "recipe": recipe.name,
         "engine": options.engine,
         "federation": str(options.federation.resolve()),
-        "sites": {site: {"bundle": bundle} for site, bundle in bundles.items()},
+        "sites": {site: {"bundle": bundle, **digests_of(settings[site])} for site, bundle in bundles.items()},
         "public": dict(federation["public"]),
         "command": options.command,
         "versions": {"python": platform.python_version(), **_versions()},
@@ -100,8 +100,56 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         "device": options.device,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
-    write_json(folder / "experiment.json", record)
+    with run_lock(folder):
+        _refuse_second(folder)
+        for site, own in settings.items():
+            write_json(site_settings_path(folder, site), own.to_json())
+        write_json(server_settings_path(folder), _server_settings(options, method=experiment.method).to_json())
+        write_record(folder, record)
     return experiment
+
+
+def _refuse_second(folder: Path) -> None:
+    if exists(folder / "experiment.json"):
+        raise ValueError(f"{folder}: already contains a run; continue it with --resume, or give another --out")
+
+
+def run_lock(folder: Path) -> FolderLock:
+    """Lock a run's folder and clean it of interrupted writes. Raises InUse if another run is under way in it."""
+    lock = FolderLock(folder, name="run.lock", way_out="wait until it has ended, or give another --out")
+    clean(folder, *folder.glob("sites/*"))
+    return lock
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write `experiment.json`, and its copy. Raises StateError."""
+    for _ in range(2):
+        write_sealed_json(folder / "experiment.json", record)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read `experiment.json`.
+
+    Raises:
+        ValueError: the folder holds no run.
+        Damaged: the file and its copy are damaged.
+    """
+    path = folder / "experiment.json"
+    if not exists(path):
+        raise ValueError(f"{folder}: no experiment.json; is this the folder given to `mdhfl run --out`?")
+    return read_sealed_json(path)
+
+
+def digests_of(settings: SiteSettings) -> dict[str, str]:
+    """Return what a simulated site must keep while its run lasts: digests of its bundle and of its data.
+
+    Raises:
+        ValueError: there is no such bundle or data.
+    """
+    return {
+        "bundle_digest": bundle_digest(settings.bundle)[:16],
+        "data_digest": digest_of_private_set(settings.data)[:16],
+    }
 
 
 def read_run(folder: Path, *, trusted: Collection[str] = ()) -> tuple[Experiment, dict[str, Any]]:
@@ -113,35 +161,14 @@ def read_run(folder: Path, *, trusted: Collection[str] = ()) -> tuple[Experiment
 
     Raises:
         ValueError: the folder holds no run.
+        Damaged: its record is damaged.
     """
-    path = folder / "experiment.json"
-    if not path.is_file():
-        raise ValueError(f"{folder}: no experiment.json; is this the folder given to `mdhfl run --out`?")
-    record = read_json(path)
+    record = read_record(folder)
     try:
         return Experiment.from_json(record, trusted=trusted), record
     except (KeyError, TypeError) as error:
+        path = folder / "experiment.json"
         raise ValueError(f"{path}: expected an experiment's record, got {type(error).__name__}: {error}") from error
-
-
-def resume_run(folder: Path, *, rounds: int | None, trusted: Collection[str] = ()) -> Experiment:
-    """Return the experiment of an interrupted run; it may be given more rounds, nothing else may change.
-
-    Raises:
-        ValueError: the folder holds no run, or fewer rounds are asked for than are recorded.
-    """
-    experiment, record = read_run(folder, trusted=trusted)
-    if rounds is None or rounds == experiment.rounds:
-        return experiment
-    if experiment.last_round != experiment.rounds:
-        raise ValueError(
-            f"--rounds: {name_of(experiment.method)} ends by adopting the last merged model, so a run cannot be given "
-            "more rounds; start a new run"
-        )
-    if rounds < experiment.rounds:
-        raise ValueError(f"--rounds: expected at least the run's {experiment.rounds} on --resume, got {rounds}")
-    write_json(folder / "experiment.json", {**record, "rounds": rounds})
-    return Experiment.from_json({**record, "rounds": rounds}, trusted=trusted)
 
 
 def site_settings_path(folder: Path, site: str) -> Path:

@@ -4,11 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mdhfl.files import read_json
 from mdhfl.learning.cache import ImageCache
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
-from mdhfl.runs.folder import server_settings_path, site_settings_path
+from mdhfl.runs.folder import read_record, server_settings_path, site_settings_path
 from mdhfl.server.results import Results
 from mdhfl.server.trainer import trainer_from
 from mdhfl.sharing.exchange import Ask
@@ -65,17 +64,24 @@ def run_in_process(
 
     Raises:
         TooFewSites: too few usable answers in a round; nothing recorded is lost.
+        InUse: another process runs it.
     """
     results = Results(folder, experiment=experiment)
     sites = open_sites(folder, names=experiment.sites, cache=cache)
-    federate(
-        experiment,
-        ask=ask_in_process(sites, on_answer=on_answer),
-        record=results.record,
-        last=results.resume(),
-        open_trainer=trainer_from(server_settings_path(folder), experiment=experiment),
-    )
-    return results.summarise(engine="inprocess", federation=read_json(folder / "experiment.json")["federation"])
+    try:
+        unfinished = federate(
+            experiment,
+            ask=ask_in_process(sites, on_answer=on_answer),
+            record=results.record,
+            last=results.resume(),
+            open_trainer=trainer_from(server_settings_path(folder), experiment=experiment),
+        )
+        federation = read_record(folder)["federation"]
+        return results.summarise(engine="inprocess", federation=federation, unfinished=unfinished)
+    finally:
+        results.close()
+        for site in sites.values():
+            site.close()
 
 
 def ask_in_process(sites: Mapping[str, Site], *, on_answer: OnAnswer = _silent) -> Ask:

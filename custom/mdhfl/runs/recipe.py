@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from mdhfl.methods import Method, changed, class_of, name_of
-from mdhfl.rounds.experiment import Experiment
+from mdhfl.rounds.experiment import Experiment, digest_of_federation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +65,7 @@ class Recipe:
             classes=tuple(federation["classes"]),
             public_digest=federation["public"]["digest"],
             public_count=federation["public"]["count"],
+            federation_digest=digest_of_federation(federation),
         )
 
 

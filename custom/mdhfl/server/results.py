@@ -1,105 +1,156 @@
-"""What the server keeps of an experiment: one line per site and round, and the last round's knowledge for a resume."""
+"""What the server keeps of an experiment: one line per site and round, and the last rounds' shares for a resume."""
 
-import json
-import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.files import write_atomically, write_json
+from mdhfl.files import write_atomically
 from mdhfl.metrics import HEADLINES, SCORES, scores_from
 from mdhfl.rounds.experiment import Experiment
+from mdhfl.server.journal import append_rows, lines_of, read_journal, read_rows
+from mdhfl.server.shared_file import load_shared, save_shared
 from mdhfl.sharing.accounts import About, Control
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, divergence
 from mdhfl.sharing.messages import Answer
-from mdhfl.sharing.packing import pack, payload_bytes, unpack
-from mdhfl.sharing.records import Shared, tagged, untagged
+from mdhfl.sharing.packing import payload_bytes
+from mdhfl.sharing.records import Shared
+from mdhfl.store.lock import FolderLock
+from mdhfl.store.sealed import Damaged, clean, read_sealed_json, write_sealed_json
+from mdhfl.store.terms import differences
 
 PAIRWISE_SITES = 50  # divergences between all pairs are recorded up to this many sites
 COSTS = ("bytes_up", "bytes_down", "seconds")
 
 
 class Results:
-    """The results of one experiment in one folder: `results.jsonl`, `summary.json` and the server's knowledge."""
+    """The results of one experiment in one folder: its terms, `results.jsonl`, `summary.json`, and what was shared.
+
+    Whoever is to record opens them with `resume`, and closes them.
+    """
 
     def __init__(self, folder: Path, *, experiment: Experiment) -> None:
         self.folder = folder
         self.experiment = experiment
+        self._lock: FolderLock | None = None
+
+    def close(self) -> None:
+        """Let others record in the folder."""
+        if self._lock is not None:
+            self._lock.release()
+        self._lock = None
 
     def rows(self) -> list[dict[str, Any]]:
-        """Return the rows of all wholly recorded rounds."""
-        return whole_rounds(read_rows(self.folder / "results.jsonl"), sites=self.experiment.sites)
+        """Return the rows of all wholly recorded rounds. Raises Damaged."""
+        return whole_rounds(read_rows(self._path), sites=self.experiment.sites)
 
     def resume(self) -> Round | None:
-        """Return the last recorded round, None if there is none; drop what an interruption left half-written.
+        """Lock the folder and return the last recorded round that can be built upon, None if there is none.
+
+        What an interruption left half-written is dropped. Where what was shared in the last round is damaged, that
+        round is dropped, too: it is asked for again, and sites answer it from their state.
 
         Raises:
-            ValueError: the knowledge of the last recorded round is missing or damaged.
+            InUse: another process records here.
+            ValueError: the experiment was begun with something else.
+            Damaged: a file is damaged beyond that; the message names it and the way out.
         """
-        rows = self.rows()
-        if not rows:
+        if self._lock is None:
+            way_out = "wait until it has ended, or give another --out"
+            self._lock = FolderLock(self.folder, name="results.lock", way_out=way_out)
+        clean(self.folder, self.folder / "shared")
+        recorded, _ = read_journal(self._path)
+        self._check_terms(begun=bool(recorded) or self._newest_shared() >= 0)
+        rows = whole_rounds(recorded, sites=self.experiment.sites)
+        number = rows[-1]["round"] if rows else -1
+        if (newest := self._newest_shared()) > number + 1:
+            raise Damaged(
+                f"{self._path}: expected the rows of rounds 0 to {newest}, since {self._shared_path(newest)} is there; "
+                f"got {number + 1} rounds. Restore the file from a backup, or start a new run"
+            )
+        number, shared = self._last_shared(number)
+        rows = [row for row in rows if row["round"] <= number]
+        if self._path.exists() and self._path.read_bytes() != lines_of(rows):
+            write_atomically(self._path, lambda file: file.write(lines_of(rows)))
+        if number < 0:
             return None
-        write_atomically(self.folder / "results.jsonl", lambda file: file.write(_lines(rows)))
-        number = rows[-1]["round"]
         answers = {row["site"]: _answer_of(row) for row in rows if row["round"] == number}
-        return Round(
-            number=number,
-            requests=dict.fromkeys(answers, self.experiment.request("learn", number=number)),
-            answers=answers,
-            shared=self._load_shared(number),
-        )
+        request = self.experiment.request("learn", number=number)
+        return Round(number=number, requests=dict.fromkeys(answers, request), answers=answers, shared=shared)
 
     def record(self, finished: Round) -> None:
         """Keep a finished round: first what was shared, then, in one write, its rows."""
-        self._save_shared(finished)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "results.jsonl").open("ab") as file:
-            file.write(_lines(rows_of(finished)))
-            file.flush()
-            os.fsync(file.fileno())
-        for old in (self.folder / "shared").glob("round-*.npz"):
-            if old != self._shared_path(finished.number):
+        save_shared(self._shared_path(finished.number), finished.shared)
+        append_rows(self._path, rows_of(finished))
+        kept = [self._shared_path(number) for number in (finished.number - 1, finished.number)]
+        for old in (self.folder / "shared").glob("round-*.npz*"):
+            if old not in kept:
                 old.unlink()
 
-    def summarise(self, *, engine: str, federation: str) -> dict[str, Any]:
-        """Write `summary.json` from the recorded rows and return it."""
+    def summarise(
+        self, *, engine: str, federation: str, unfinished: Mapping[str, str] = MappingProxyType({})
+    ) -> dict[str, Any]:
+        """Write `summary.json` from the recorded rows and return it.
+
+        Args:
+            engine: "flare" or "inprocess".
+            federation: what it is known by.
+            unfinished: site -> why it could not finish.
+        """
         experiment = self.experiment
         record = {**experiment.to_json(), "engine": engine, "federation": federation}
         summary = summary_of(self.rows(), experiment=record, sites=experiment.sites, last_round=experiment.last_round)
-        write_json(self.folder / "summary.json", summary)
+        for site, reason in unfinished.items():
+            summary["sites"][site]["refused"].append(
+                {"round": experiment.last_round, "reason": f"at the end: {reason}"}
+            )
+        write_sealed_json(self.folder / "summary.json", summary)
         return summary
+
+    @property
+    def _path(self) -> Path:
+        return self.folder / "results.jsonl"
 
     def _shared_path(self, number: int) -> Path:
         return self.folder / "shared" / f"round-{number:04d}.npz"
 
-    def _save_shared(self, finished: Round) -> None:
-        text, arrays = pack({site: tagged(shared) for site, shared in finished.shared.items()})
+    def _newest_shared(self) -> int:
+        """Return the newest round whose shares are there, -1 for none."""
+        names = [path.name for path in (self.folder / "shared").glob("round-*.npz")]
+        return max((int(found[1]) for name in names if (found := re.fullmatch(r"round-(\d+)\.npz", name))), default=-1)
 
-        def write(file: IO[bytes]) -> None:
-            named = {f"array_{i}": array for i, array in enumerate(arrays)}
-            np.savez(file, text=np.frombuffer(text.encode(), dtype=np.uint8), **named)  # type: ignore[arg-type]
-
-        write_atomically(self._shared_path(finished.number), write)
-
-    def _load_shared(self, number: int) -> dict[str, Shared]:
-        path = self._shared_path(number)
+    def _last_shared(self, number: int) -> tuple[int, dict[str, Shared]]:
+        """Return what was shared in a round, or in the one before it, with that round's number; -1 for none."""
+        if number < 0:
+            return -1, {}
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = [file[f"array_{i}"] for i in range(len(file.files) - 1)]
-                wires = unpack(file["text"].tobytes().decode(), arrays)
-            records = {
-                site: untagged(wire, kinds=Shared.kinds, site=site, round=number) for site, wire in wires.items()
-            }
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            return number, load_shared(self._shared_path(number), number=number)
+        except Damaged as fault:
+            if number == 0:
+                return -1, {}
+            try:
+                return number - 1, load_shared(self._shared_path(number - 1), number=number - 1)
+            except Damaged:
+                raise Damaged(f"{fault}; restore it from a backup, or start a new run") from fault
+
+    def _check_terms(self, *, begun: bool) -> None:
+        """Write down what the experiment begins with, or refuse to continue it with anything else."""
+        path, terms = self.folder / "terms.json", self.experiment.terms
+        if not begun:
+            for _ in range(2):  # the second is the copy
+                write_sealed_json(path, {"version": 1, "terms": terms})
+            return
+        if found := differences(read_sealed_json(path)["terms"], terms):
             raise ValueError(
-                f"{path}: expected what was shared in round {number}, got {error}; restore it, or start a new run"
-            ) from error
-        return {site: record for site, record in records.items() if record is not None}
+                f"{self.folder}: experiment {self.experiment.id!r} was begun with something else: {found}. Continue it "
+                "as it was begun, or start a new one: another --out, or another --experiment"
+            )
 
 
 def _answer_of(row: Mapping[str, Any]) -> Answer:
@@ -170,19 +221,6 @@ def _divergences(knowledge: Mapping[str, Knowledge]) -> dict[str, dict[str, floa
     }
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """Read results.jsonl; a half-written last line is left out."""
-    if not path.exists():
-        return []
-    rows = []
-    for line in path.read_bytes().split(b"\n"):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
 def whole_rounds(rows: Sequence[Mapping[str, Any]], *, sites: Sequence[str]) -> list[dict[str, Any]]:
     """Keep the rows of rounds 0, 1, ... up to the last one that has a row for every site."""
     kept: list[dict[str, Any]] = []
@@ -248,7 +286,3 @@ def seconds_of(row: Mapping[str, Any]) -> dict[str, float]:
     """Return a row's seconds by phase; what is not a number is left out."""
     found = (row.get("seconds") or {}).items()
     return {phase: float(value) for phase, value in found if isinstance(value, int | float)}
-
-
-def _lines(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    return "".join(json.dumps(row, separators=(",", ":")) + "\n" for row in rows).encode()

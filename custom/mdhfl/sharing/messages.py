@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation, square
-from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, count, number, record, text
+from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, count, names, number, record, text
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.records import Lesson, Shared, tagged, untagged
 
@@ -35,6 +35,7 @@ class Request:
         subject: what knowledge must be about; the site refuses if its own public set or classes differ.
         version: of mdhfl at the server; the site refuses another one.
         lesson: what to learn from, if anything: the sum of all knowledge, a merged model, or who merges it.
+        answered: the sites whose answer in the last round was used; one of them that has lost that round says so.
     """
 
     action: Action
@@ -46,6 +47,7 @@ class Request:
     subject: Subject
     version: str
     lesson: Lesson | None = None
+    answered: tuple[str, ...] = ()
 
     def to_wire(self) -> dict[str, Any]:
         """Return a dictionary of plain values and numpy arrays."""
@@ -55,6 +57,7 @@ class Request:
             "parameters": dict(self.parameters),
             "subject": self.subject.to_wire(),
             "lesson": tagged(self.lesson),
+            "answered": list(self.answered),
         }
 
     @classmethod
@@ -73,6 +76,7 @@ class Request:
             subject=Subject.from_wire(values["subject"]),
             version=text(values["version"], what="request's version"),
             lesson=untagged(values["lesson"], kinds=Lesson.kinds),
+            answered=names(values["answered"], what="request's answered"),
         )
 
 

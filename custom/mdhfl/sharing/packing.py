@@ -1,5 +1,6 @@
 """A message as text and arrays, for the disk: JSON for the plain values, the arrays beside it. No pickle."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -44,6 +45,16 @@ def unpack(text: str, arrays: Sequence[NDArray[Any]]) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ValueError(f"expected a JSON object, got {type(values).__name__}")
     return values
+
+
+def wire_digest(wire: Mapping[str, Any]) -> str:
+    """Return 64 hexadecimal digits of a message: its plain values, and every bit of its arrays."""
+    text, arrays = pack(wire)
+    digest = hashlib.sha256(text.encode())
+    for array in arrays:
+        digest.update(f"{array.dtype.str}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 class Message(Protocol):

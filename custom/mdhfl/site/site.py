@@ -3,34 +3,25 @@
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from mdhfl import __version__
 from mdhfl.learning.model import ShouldStop, never
-from mdhfl.learning.tensors import save_tensors
-from mdhfl.methods import Method, create, name_of, parameters_of
+from mdhfl.methods import Method, create
 from mdhfl.sharing.accounts import Validation
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.site.folder import SiteFolder
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
-from mdhfl.site.state import Progress, answering, load_progress, save_progress
-from mdhfl.site.work import Opened, Surroundings, open_site, state_path
+from mdhfl.site.standing import Work
+from mdhfl.site.state import Begun, Progress, answering, lesson_digest
+from mdhfl.site.terms import asked_terms, check_terms, own_terms
+from mdhfl.site.work import Surroundings, open_site, state_folder
 from mdhfl.swarm.member import Swarm
 from mdhfl.swarm.peers import NoPeers
 
 PEER_PATIENCE = 60.0  # seconds that a peer's message waits for this site to finish what it is doing
-
-
-@dataclass(kw_only=True)
-class _Work:
-    """What a site has in memory for one experiment; `progress` is what lies on its disk, and `swarm` comes with use."""
-
-    experiment: str
-    method: Method
-    opened: Opened
-    progress: Progress | None
-    swarm: Swarm | None = None
 
 
 class Site:
@@ -39,14 +30,15 @@ class Site:
     def __init__(self, settings: SiteSettings, *, surroundings: Surroundings | None = None) -> None:
         self.settings = settings
         self.surroundings = surroundings or Surroundings(peers=NoPeers())
-        self._work: _Work | None = None
+        self._work: Work | None = None
         self._busy = threading.Lock()
 
     def answer(self, request: Request, *, should_stop: ShouldStop = never) -> Answer:
         """Do what the server asks.
 
-        A request for the round that the site has finished last is answered from its state, without training again.
-        A failure leaves the last good state on disk and in use, and is told in the answer's `refusal`.
+        A request for the round that the site has finished last is answered from its state, without training again,
+        unless the lesson is another one. A round that the server has of this site and its disk has lost is done again
+        first. A failure leaves the last good state on disk and in use, and is told in the answer's `refusal`.
 
         Raises:
             Aborted: `should_stop` said so.
@@ -57,21 +49,24 @@ class Site:
         try:
             with self._busy, _own_random_numbers():
                 work = self._open(request)
-                if request.action == "finish":
-                    return self._finish(work, request)
                 if request.action == "merge":
                     work.method.lead(self._between_rounds(work, request))
                     return Answer(site=self.settings.site, round=request.round)
-                return self._learn(work, request, should_stop)
+                lost = work.lost_round(request)
+                if lost is not None:
+                    self._learn(work, lost, should_stop)
+                if request.action == "finish":
+                    return self._finish(work, request)
+                return work.known_answer(request) or self._learn(work, request, should_stop)
         except TrainingDiverged as error:
             return self._stop(request, reason=str(error))
         except Aborted:
-            self._work = None
+            self.close()
             raise
         except (ValueError, OSError, RuntimeError) as error:
             if request.action != "merge":  # which changes nothing
-                self._work = None  # the next request starts from the last good state on disk
-            return Answer(site=self.settings.site, round=request.round, refusal=str(error))
+                self.close()  # the next request starts from the last good state on disk
+            return self._refusal(request, str(error))
 
     def receive(self, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """Answer another site of the same swarm.
@@ -91,19 +86,15 @@ class Site:
         finally:
             self._busy.release()
 
-    def _learn(self, work: _Work, request: Request, should_stop: ShouldStop) -> Answer:
-        progress = work.progress
-        if progress is not None:
-            if progress.stopped:
-                return Answer(site=self.settings.site, round=request.round, refusal=progress.stopped)
-            if progress.answer.round == request.round:
-                return progress.answer
-            if progress.answer.round > request.round:
-                raise ValueError(
-                    f"site {self.settings.site!r} has already finished round {progress.answer.round} of experiment "
-                    f"{request.experiment!r}, but was asked for round {request.round}; give the new experiment "
-                    f"another id, or delete {work.opened.folder}"
-                )
+    def close(self) -> None:
+        """Forget what is in memory, and let others use the site's folder of the experiment."""
+        if self._work is not None:
+            self._work.folder.close()
+        self._work = None
+
+    def _learn(self, work: Work, request: Request, should_stop: ShouldStop) -> Answer:
+        if work.method.repeats_rounds:
+            work.folder.begin(Begun(request=request, after=work.round))
         answer = self._round(work, request, should_stop=should_stop).run()
         if work.swarm is not None and answer.about is not None:
             about = replace(answer.about, merged_by=work.swarm.merged_by)
@@ -113,7 +104,7 @@ class Site:
             work.swarm.commit()
         return answer
 
-    def _round(self, work: _Work, request: Request, *, should_stop: ShouldStop = never) -> SiteRound:
+    def _round(self, work: Work, request: Request, *, should_stop: ShouldStop = never) -> SiteRound:
         return SiteRound(
             opened=work.opened,
             request=request,
@@ -123,12 +114,12 @@ class Site:
             should_stop=should_stop,
         )
 
-    def _between_rounds(self, work: _Work, request: Request) -> SiteRound:
+    def _between_rounds(self, work: Work, request: Request) -> SiteRound:
         if work.progress is None:
             raise ValueError(f"site {self.settings.site!r} has no model to share: it has not finished round 0")
         return self._round(work, request)
 
-    def _swarm_of(self, work: _Work, *, encrypted: bool) -> Swarm:
+    def _swarm_of(self, work: Work, *, encrypted: bool) -> Swarm:
         if work.swarm is None:
             work.swarm = Swarm(
                 site=self.settings.site,
@@ -139,35 +130,39 @@ class Site:
             )
         return work.swarm
 
-    def _keep(self, work: _Work, request: Request, answer: Answer) -> Progress:
+    def _keep(self, work: Work, request: Request, answer: Answer) -> Progress:
         score = answer.validation.macro_f1 if answer.validation else 0.0
         progress = Progress(
             answer=answer,
             models={name: model.state() for name, model in work.opened.models().items()},
             best_score=max(score, work.progress.best_score if work.progress else -1.0),
+            terms=work.terms,
+            lesson=lesson_digest(request.lesson),
         )
         if answer.best:
             best = self._checkpoint(work, request, progress, name="model", scores=answer.validation)
-            save_tensors(work.opened.folder / "best.pt", best)
-        save_progress(work.opened.folder / "state.pt", progress)
+            work.folder.keep_model("best", best)
+        work.folder.keep(progress)
         return progress
 
-    def _finish(self, work: _Work, request: Request) -> Answer:
-        progress, folder = work.progress, work.opened.folder
+    def _finish(self, work: Work, request: Request) -> Answer:
+        progress = work.progress
         if progress is not None:
             last = self._checkpoint(work, request, progress, name="model", scores=progress.answer.validation)
-            save_tensors(folder / "last.pt", last)
+            work.folder.keep_model("last", last)
             if "twin" in progress.models and progress.answer.control is not None:
                 scores = progress.answer.control.validation
                 alone = self._checkpoint(work, request, progress, name="twin", scores=scores)
-                save_tensors(folder / "alone.pt", alone)
+                work.folder.keep_model("alone", alone)
         return Answer(site=self.settings.site, round=request.round)
 
     def _checkpoint(
-        self, work: _Work, request: Request, progress: Progress, *, name: str, scores: Validation | None
+        self, work: Work, request: Request, progress: Progress, *, name: str, scores: Validation | None
     ) -> dict[str, Any]:
         """Return what is exported: the answering network, and what is added to its logits for the site's own mix."""
         return {
+            "site": self.settings.site,
+            "experiment": work.experiment,
             "model": dict(answering(progress.models[name])),
             "prior": work.method.own_prior(self._round(work, request)),
             "round": progress.answer.round,
@@ -176,19 +171,22 @@ class Site:
 
     def _stop(self, request: Request, *, reason: str) -> Answer:
         """Keep the last good state, mark it as final, and say so now and in every later round."""
-        self._work = None
-        path = state_path(self.settings, request)
+        folder = self._open(request).folder
         reason = (
             f"site {self.settings.site!r} stopped in round {request.round}: {reason}. Its last good state is kept in "
-            f"{path.parent}. Lower the learning rate in its bundle, or look for wrong images, then start a new run"
+            f"{folder.path}. Lower the learning rate in its bundle, or look for wrong images, then start a new run"
         )
-        progress = load_progress(path)
+        progress = folder.progress()
         if progress is not None:
             with suppress(OSError):  # a full disk: the site would find out again what is wrong with it
-                save_progress(path, replace(progress, stopped=reason))
+                folder.keep(replace(progress, stopped=reason))
+        self.close()
+        return self._refusal(request, reason)
+
+    def _refusal(self, request: Request, reason: str) -> Answer:
         return Answer(site=self.settings.site, round=request.round, refusal=reason)
 
-    def _open(self, request: Request) -> _Work:
+    def _open(self, request: Request) -> Work:
         """Return what is in memory for this experiment, or build it and restore the site's progress into it."""
         if request.version != __version__:
             raise ValueError(
@@ -196,20 +194,36 @@ class Site:
                 "install the same version on both"
             )
         work = self._work
-        if work is None or work.experiment != request.experiment:
+        if work is None or (work.experiment, {**work.terms, **asked_terms(request)}) != (
+            request.experiment,
+            work.terms,
+        ):
+            self.close()
             work = self._restore(request, self._method(request))
-        elif (name_of(work.method), parameters_of(work.method)) != (request.method, dict(request.parameters)):
-            work.method = self._method(request)
         self._work = work
         return work
 
-    def _restore(self, request: Request, method: Method) -> _Work:
-        opened = open_site(self.settings, request, method, surroundings=self.surroundings)
-        progress = load_progress(state_path(self.settings, request))
-        if progress is not None:
-            for name, model in opened.models().items():
-                model.restore(progress.models[name])
-        return _Work(experiment=request.experiment, method=method, opened=opened, progress=progress)
+    def _restore(self, request: Request, method: Method) -> Work:
+        """Build what a request needs, and restore the site's progress into it.
+
+        Raises:
+            ValueError: the experiment was begun with something else; or as `open_site`.
+            InUse: another process works on it.
+        """
+        site, experiment = self.settings.site, request.experiment
+        terms = {**asked_terms(request), **own_terms(self.settings)}
+        folder = SiteFolder(state_folder(self.settings, request), site=site)
+        try:
+            progress = folder.progress()
+            if progress is not None:
+                check_terms(progress.terms, terms, site=site, experiment=experiment)
+            opened = open_site(self.settings, request, method, surroundings=self.surroundings)
+            work = Work(experiment=experiment, method=method, terms=terms, folder=folder, opened=opened, progress=None)
+            work.stand_at(progress)
+        except BaseException:
+            folder.close()
+            raise
+        return work
 
     def _method(self, request: Request) -> Method:
         """Return the request's method, if the site trusts its module and allows what it shares."""

@@ -1,4 +1,4 @@
-"""A site's progress on its own disk: written beside and renamed, read without pickle."""
+"""A site's progress as it lies on its disk: plain values and tensors, checked when they are read."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from mdhfl.learning.tensors import load_tensors, save_tensors
-from mdhfl.sharing.messages import Answer
-from mdhfl.sharing.packing import pack, unpack
+from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.packing import pack, unpack, wire_digest
+from mdhfl.sharing.records import Lesson, tagged
+from mdhfl.store.sealed import Damaged
+
+MODEL_PARTS = {"model", "optimizer", "averaged"}  # of a model's state, see `Model.state`
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,47 +24,102 @@ class Progress:
         models: the state of each of the site's models by name, see `Model.state`: "model", and, where the method has
             one, "twin" or "proxy".
         best_score: macro-F1 on the validation part of its best round so far.
+        terms: what the experiment was begun with, see `terms.py`.
+        lesson: digest of what the last round's lesson was, see `lesson_digest`.
         stopped: why it trains no more; empty while it does.
     """
 
     answer: Answer
     models: Mapping[str, Mapping[str, Any]]
     best_score: float
+    terms: Mapping[str, Any]
+    lesson: str
     stopped: str = ""
 
+    def to_disk(self) -> dict[str, Any]:
+        """Return what torch.save takes."""
+        return {
+            **_packed(self.answer.to_wire()),
+            "models": {name: _plain(state) for name, state in self.models.items()},
+            "best_score": self.best_score,
+            "terms": dict(self.terms),
+            "lesson": self.lesson,
+            "stopped": self.stopped,
+        }
 
-def save_progress(path: Path, progress: Progress) -> None:
-    """Write a site's progress. Raises StateError if the disk does not take it; the old file stays."""
-    answer, arrays = pack(progress.answer.to_wire())
-    save_tensors(
-        path,
-        {
-            "models": {name: _plain(state) for name, state in progress.models.items()},
-            "best_score": progress.best_score,
-            "stopped": progress.stopped,
-            "answer": answer,
-            "arrays": [_tensor(array) for array in arrays],
-        },
-    )
+    @classmethod
+    def from_disk(cls, path: Path, values: Mapping[str, Any], *, site: str) -> "Progress":
+        """Rebuild what `to_disk` gave. Raises Damaged: it is incomplete, has NaN weights, or is another site's."""
+        try:
+            found = cls(
+                answer=Answer.from_wire(_unpacked(values)),
+                models=values["models"],
+                best_score=float(values["best_score"]),
+                terms=dict(values["terms"]),
+                lesson=str(values["lesson"]),
+                stopped=str(values["stopped"]),
+            )
+            whole = "model" in found.models and all(
+                set(state) == MODEL_PARTS and _is_finite(state) for state in found.models.values()
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Damaged(f"{path}: expected a site's progress, got {type(error).__name__}: {error}") from error
+        if not whole:
+            raise Damaged(f"{path}: expected finite weights, got NaN, infinity, or no model")
+        if found.answer.site != site:
+            raise Damaged(f"{path}: expected the state of site {site!r}, got that of {found.answer.site!r}")
+        return found
 
 
-def load_progress(path: Path) -> Progress | None:
-    """Read a site's progress, None if there is none. Raises StateError if the file cannot be read."""
-    if not path.exists():
-        return None
-    values = load_tensors(path)
-    return Progress(
-        answer=Answer.from_wire(unpack(values["answer"], [array.numpy() for array in values["arrays"]])),
-        models=values["models"],
-        best_score=values["best_score"],
-        stopped=values["stopped"],
-    )
+@dataclass(frozen=True, kw_only=True)
+class Begun:
+    """A round that a site has begun: enough to do it again from where the site stood before.
+
+    Attributes:
+        request: what was asked.
+        after: the round that the site had finished before; -1 for none.
+    """
+
+    request: Request
+    after: int
+
+    def to_disk(self) -> dict[str, Any]:
+        """Return what torch.save takes."""
+        return {**_packed(self.request.to_wire()), "after": self.after}
+
+    @classmethod
+    def from_disk(cls, path: Path, values: Mapping[str, Any]) -> "Begun":
+        """Rebuild what `to_disk` gave. Raises Damaged."""
+        try:
+            return cls(request=Request.from_wire(_unpacked(values)), after=int(values["after"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Damaged(f"{path}: expected a request, got {type(error).__name__}: {error}") from error
+
+
+def lesson_digest(lesson: Lesson | None) -> str:
+    """Return 64 hexadecimal digits of a lesson, empty for none."""
+    wire = tagged(lesson)
+    return "" if wire is None else wire_digest(wire)
 
 
 def answering(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the state_dict of the network that answers, of a model's state."""
     averaged: Mapping[str, Any] | None = state["averaged"]
     return averaged if averaged is not None else state["model"]
+
+
+def _is_finite(state: Mapping[str, Any]) -> bool:
+    values = answering(state).values()
+    return all(bool(value.isfinite().all()) for value in values if value.is_floating_point())
+
+
+def _packed(wire: Mapping[str, Any]) -> dict[str, Any]:
+    text, arrays = pack(wire)
+    return {"text": text, "arrays": [_tensor(array) for array in arrays]}
+
+
+def _unpacked(values: Mapping[str, Any]) -> dict[str, Any]:
+    return unpack(values["text"], [array.numpy() for array in values["arrays"]])
 
 
 def _plain(state: Mapping[str, Any]) -> dict[str, Any]:

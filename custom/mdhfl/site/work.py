@@ -134,7 +134,7 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
         private=private,
         training=method.training_images(private.training, pooled=_pooled(surroundings, settings, model)),
         public=public,
-        folder=state_path(settings, request).parent,
+        folder=state_folder(settings, request),
         twin=opened() if method.trains_twin() else None,
         proxy=_open_proxy(proxy, model, settings=settings, seed=common) if proxy else None,
     )
@@ -148,14 +148,14 @@ def _open_proxy(bundle: str, model: Model, *, settings: SiteSettings, seed: int)
     return Model.open(bundle, num_classes=classes, image_size=size, device=settings.device, seed=seed)
 
 
-def state_path(settings: SiteSettings, request: Request) -> Path:
-    """Return where a site keeps its progress in an experiment.
+def state_folder(settings: SiteSettings, request: Request) -> Path:
+    """Return the folder in which a site keeps its state in an experiment.
 
     Raises:
         ValueError: the experiment's id is not a plain name; a server must not choose a folder at a site.
     """
     name = plain_name(request.experiment, what=f"site {settings.site!r}: experiment")
-    return settings.state / name / "state.pt"
+    return settings.state / name
 
 
 def seed_of(settings: SiteSettings, request: Request, purpose: str) -> int:

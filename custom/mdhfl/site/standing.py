@@ -1,0 +1,111 @@
+"""Where a site stands in an experiment, and what it does with a request that it has had before."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mdhfl.methods import Method
+from mdhfl.sharing.messages import Answer, Request
+from mdhfl.site.folder import SiteFolder
+from mdhfl.site.state import Progress, lesson_digest
+from mdhfl.site.terms import asked_terms
+from mdhfl.site.work import Opened
+from mdhfl.swarm.member import Swarm
+
+
+@dataclass(kw_only=True)
+class Work:
+    """What a site has in memory for one experiment.
+
+    Attributes:
+        experiment: its id.
+        method: the requests'.
+        terms: what the experiment was begun with, see `terms.py`.
+        folder: what lies on the site's disk.
+        opened: images and networks.
+        progress: where the site stands, on its disk as in memory; None if it has not begun.
+        swarm: its part in the experiment's swarm; comes with use.
+    """
+
+    experiment: str
+    method: Method
+    terms: Mapping[str, Any]
+    folder: SiteFolder
+    opened: Opened
+    progress: Progress | None
+    swarm: Swarm | None = None
+
+    @property
+    def site(self) -> str:
+        """The site's name."""
+        return self.opened.settings.site
+
+    @property
+    def round(self) -> int:
+        """The round that the site has finished last; -1 for none."""
+        return self.progress.answer.round if self.progress else -1
+
+    def is_for(self, request: Request) -> bool:
+        """Return whether this is what a request needs: the same experiment, and nothing in it changed."""
+        return self.experiment == request.experiment and self.terms == {**self.terms, **asked_terms(request)}
+
+    def stand_at(self, progress: Progress | None) -> None:
+        """Let the models be where they were after a round."""
+        if progress is not None:
+            for name, model in self.opened.models().items():
+                model.restore(progress.models[name])
+        self.progress = progress
+
+    def lost_round(self, request: Request) -> Request | None:
+        """Return the request for a round that the server has of this site and its disk has lost, to do it again.
+
+        Raises:
+            ValueError: more than one round is lost, or what was asked in it.
+        """
+        expected = request.round if request.action == "finish" else request.round - 1
+        if self.site not in request.answered or self.round >= expected:
+            return None
+        again = self.folder.begun(after=self.round, number=expected) if self.method.repeats_rounds else None
+        if again is None:
+            have = f"its state ends with round {self.round}" if self.progress else "it has kept nothing"
+            raise ValueError(
+                f"site {self.site!r}: the server has its answer of round {expected}, but {have}"
+                f"{f' ({self.folder.fault})' if self.folder.fault else ''}. Restore {self.folder.path} from a backup, "
+                "or resume with a smaller --min-sites: the round goes on without it, and it begins anew in the next"
+            )
+        return again
+
+    def known_answer(self, request: Request) -> Answer | None:
+        """Return the answer to a request that the site has had before; None if there is something to do for it.
+
+        Where the lesson of a finished round has become another one, the site goes back to where it stood before.
+
+        Raises:
+            ValueError: the round is over, and the site cannot go back.
+        """
+        progress = self.progress
+        if progress is None:
+            return None
+        if progress.stopped:
+            return Answer(site=self.site, round=request.round, refusal=progress.stopped)
+        if self.round < request.round:
+            return None
+        if not self.method.repeats_rounds and self.round == request.round:
+            return progress.answer
+        before = self.folder.before() if self.method.repeats_rounds else None
+        for known in (progress, before):
+            if known is not None and _answers(known, request):
+                return known.answer
+        if before is None or before.answer.round >= request.round:
+            raise ValueError(
+                f"site {self.site!r} has already finished round {self.round} of experiment {request.experiment!r}, but "
+                f"was asked for round {request.round}; give the new experiment another id, or delete {self.folder.path}"
+            )
+        self.folder.go_back()
+        self.stand_at(before)
+        return None
+
+
+def _answers(known: Progress, request: Request) -> bool:
+    """Return whether a site stood there after this very request."""
+    return (known.answer.round, known.lesson) == (request.round, lesson_digest(request.lesson))

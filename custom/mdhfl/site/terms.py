@@ -1,0 +1,39 @@
+"""What a site's part in an experiment was begun with: what the server asks, and what is the site's own."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mdhfl.learning.bundle_digest import bundle_digest
+from mdhfl.learning.images import digest_of_private_set
+from mdhfl.sharing.messages import Request
+from mdhfl.site.settings import SiteSettings
+from mdhfl.store.terms import differences
+
+
+def asked_terms(request: Request) -> dict[str, Any]:
+    """Return what must stay the same in every request of an experiment, as plain values."""
+    return {
+        "method": request.method,
+        "parameters": dict(request.parameters),
+        "seed": request.seed,
+        "classes": list(request.subject.classes),
+        "public set": request.subject.public_digest[:16],
+    }
+
+
+def own_terms(settings: SiteSettings) -> dict[str, Any]:
+    """Return what must stay the same at the site: digests of its bundle's configurations and of its datalist.
+
+    Raises:
+        BundleError, DataError: there is no such bundle or data.
+    """
+    return {"bundle": bundle_digest(settings.bundle)[:16], "data": digest_of_private_set(settings.data)[:16]}
+
+
+def check_terms(before: Mapping[str, Any], now: Mapping[str, Any], *, site: str, experiment: str) -> None:
+    """Refuse to continue an experiment with anything else than it was begun with. Raises ValueError."""
+    if found := differences(before, now):
+        raise ValueError(
+            f"site {site!r}: experiment {experiment!r} was begun with something else: {found}. Put it back, or start a "
+            "new experiment under another id"
+        )

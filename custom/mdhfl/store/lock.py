@@ -1,0 +1,57 @@
+"""A folder that one process at a time may use. The operating system frees it when its holder ends, however it ends."""
+
+import fcntl
+import os
+from pathlib import Path
+from types import TracebackType
+
+from mdhfl.files import StateError
+
+
+class InUse(StateError):
+    """Another process, or another part of this one, is using the folder."""
+
+
+class FolderLock:
+    """Held from its making until `release`, or until the process ends."""
+
+    def __init__(self, folder: Path, *, name: str, way_out: str) -> None:
+        """Take the lock, or refuse at once.
+
+        Args:
+            folder: what is locked; made if missing.
+            name: of the lock's file in it.
+            way_out: what somebody can do who is refused.
+
+        Raises:
+            InUse: the folder is in use; the message names the process.
+            StateError: the folder cannot be written.
+        """
+        path = folder / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("a+", encoding="ascii", errors="replace")
+        except OSError as error:
+            raise StateError(f"{path}: cannot be written ({error})") from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._file.seek(0)
+            holder = self._file.read(20).strip() or "unknown"
+            self._file.close()
+            raise InUse(f"{folder}: in use by another run (process {holder}); {way_out}") from error
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+
+    def release(self) -> None:
+        """Give the folder back; a second time is no harm."""
+        self._file.close()
+
+    def __enter__(self) -> "FolderLock":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
