@@ -111,6 +111,7 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
         classes=tuple(f"a class named {c}" for c in range(classes)),
         public_digest="0" * 64,
         public_count=images,
+        training_images=dict.fromkeys(("site-1", "site-2", "site-3", "site-4"), 100),
     )
     subject = experiment.subject
     values = np.full((images, classes), 1 / classes, dtype=np.float32)

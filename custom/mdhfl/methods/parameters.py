@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+SMALLEST, LARGEST = 1e-6, 1e6  # magnitudes: whoever sets others may want a site's training to end in NaN
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parameter:
@@ -81,6 +83,8 @@ def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
     if bounds["kind"] is int and not isinstance(value, int):
         raise ValueError(f"{name}: expected a whole number, got {value!r}")
+    if value and not SMALLEST <= abs(value) <= LARGEST:
+        raise ValueError(f"{name}: expected 0 or a magnitude from {SMALLEST:g} to {LARGEST:g}, got {value:g}")
     low, above, high = bounds["at_least"], bounds["above"], bounds["at_most"]
     if low is not None and value < low:
         raise ValueError(f"{name}: expected at least {low}, got {value}")

@@ -65,6 +65,7 @@ class Recipe:
             classes=tuple(federation["classes"]),
             public_digest=federation["public"]["digest"],
             public_count=federation["public"]["count"],
+            training_images={site: card["training"] for site, card in federation["sites"].items()},
         )
 
 

@@ -61,7 +61,7 @@ class Request:
     def from_wire(cls, wire: Any) -> "Request":
         """Rebuild a request. Raises MessageError, naming the field."""
         values = record(wire, what="request", fields=cls.__dataclass_fields__)
-        if values["action"] not in get_args(Action):
+        if not isinstance(values["action"], str) or values["action"] not in get_args(Action):
             raise MessageError(f"request: expected an action among {', '.join(get_args(Action))}, got another")
         return cls(
             action=values["action"],
@@ -110,7 +110,7 @@ class Answer:
 
     def refused(self, reason: str, **changes: Any) -> "Answer":
         """Return the answer without its shares, and with a reason against it."""
-        return replace(self, shared=None, refusal=reason, **changes)
+        return replace(self, shared=None, refusal=reason[:LONGEST_TEXT], **changes)
 
     def to_wire(self) -> dict[str, Any]:
         """Return a dictionary of plain values and numpy arrays."""

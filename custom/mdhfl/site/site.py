@@ -9,9 +9,12 @@ from typing import Any
 from mdhfl import __version__
 from mdhfl.learning.model import ShouldStop, never
 from mdhfl.learning.tensors import save_tensors
-from mdhfl.methods import Method, create, name_of, parameters_of
+from mdhfl.methods import Method, create
 from mdhfl.sharing.accounts import Validation
+from mdhfl.sharing.checks import MessageError
+from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.site.requests import check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.state import Progress, answering, load_progress, save_progress
@@ -27,6 +30,7 @@ class _Work:
     """What a site has in memory for one experiment; `progress` is what lies on its disk, and `swarm` comes with use."""
 
     experiment: str
+    subject: Subject
     method: Method
     opened: Opened
     progress: Progress | None
@@ -86,7 +90,7 @@ class Site:
                 request = Request.from_wire(message["request"])
                 work = self._open(request)
                 return work.method.receive(sender, message, self._between_rounds(work, request))
-        except (ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever another machine sent
             return {"refusal": str(error) or type(error).__name__}
         finally:
             self._busy.release()
@@ -104,7 +108,7 @@ class Site:
                     f"{request.experiment!r}, but was asked for round {request.round}; give the new experiment "
                     f"another id, or delete {work.opened.folder}"
                 )
-        answer = self._round(work, request, should_stop=should_stop).run()
+        answer = self._run(work, request, should_stop)
         if work.swarm is not None and answer.about is not None:
             about = replace(answer.about, merged_by=work.swarm.merged_by)
             answer = replace(answer, cost=work.swarm.spent(answer.cost), about=about)
@@ -112,6 +116,38 @@ class Site:
         if work.swarm is not None:
             work.swarm.commit()
         return answer
+
+    def _run(self, work: _Work, request: Request, should_stop: ShouldStop) -> Answer:
+        """Do the round, and find out who is to blame if it diverges.
+
+        Raises:
+            ValueError: what was taught cannot be learned; without it the site's training would have gone well.
+            TrainingDiverged: the site's own training diverges.
+        """
+        from mdhfl.learning.training import TrainingDiverged
+
+        try:
+            return self._sound(self._round(work, request, should_stop=should_stop).run())
+        except TrainingDiverged as error:
+            if request.lesson is None:
+                raise
+            if request.action == "learn":
+                alone = replace(request, lesson=None)
+                again = self._restore(alone, work.method)
+                self._sound(self._round(again, alone, should_stop=should_stop).run())
+            raise ValueError(
+                f"site {self.settings.site!r}: round {request.round} diverged by what it was taught ({error}), not by "
+                "its own training; it goes on from its last good state"
+            ) from error
+
+    def _sound(self, answer: Answer) -> Answer:
+        """Return an answer that a server can use; a model that can give no other must not be kept."""
+        from mdhfl.learning.training import TrainingDiverged
+
+        try:
+            return Answer.from_wire(answer.to_wire())
+        except MessageError as reason:
+            raise TrainingDiverged(str(reason)) from reason
 
     def _round(self, work: _Work, request: Request, *, should_stop: ShouldStop = never) -> SiteRound:
         return SiteRound(
@@ -180,7 +216,8 @@ class Site:
         path = state_path(self.settings, request)
         reason = (
             f"site {self.settings.site!r} stopped in round {request.round}: {reason}. Its last good state is kept in "
-            f"{path.parent}. Lower the learning rate in its bundle, or look for wrong images, then start a new run"
+            f"{path.parent}. Lower the learning rate in its bundle, or look for wrong images; then let it go on with "
+            f"`mdhfl restart-site {path.parent}`, or start a new run"
         )
         progress = load_progress(path)
         if progress is not None:
@@ -195,11 +232,11 @@ class Site:
                 f"site {self.settings.site!r} runs mdhfl {__version__}, the server {request.version}; "
                 "install the same version on both"
             )
-        work = self._work
-        if work is None or work.experiment != request.experiment:
-            work = self._restore(request, self._method(request))
-        elif (name_of(work.method), parameters_of(work.method)) != (request.method, dict(request.parameters)):
-            work.method = self._method(request)
+        work, method = self._work, self._method(request)
+        check_request(request, method)
+        if work is None or (work.experiment, work.subject) != (request.experiment, request.subject):
+            work = self._restore(request, method)
+        work.method = method
         self._work = work
         return work
 
@@ -209,7 +246,9 @@ class Site:
         if progress is not None:
             for name, model in opened.models().items():
                 model.restore(progress.models[name])
-        return _Work(experiment=request.experiment, method=method, opened=opened, progress=progress)
+        return _Work(
+            experiment=request.experiment, subject=request.subject, method=method, opened=opened, progress=progress
+        )
 
     def _method(self, request: Request) -> Method:
         """Return the request's method, if the site trusts its module and allows what it shares."""
