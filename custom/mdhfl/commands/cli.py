@@ -23,6 +23,11 @@ COMMANDS = {
         "export_bundle_command",
         "Share a site's model as a MONAI bundle.",
     ),
+    "restart-site": (
+        "mdhfl.commands.restart_site",
+        "restart_site_command",
+        "Let a site that stopped go on from its last good state.",
+    ),
     "site-kit": (
         "mdhfl.commands.kits",
         "site_kit_command",

@@ -99,7 +99,7 @@ class Site:
         progress = work.progress
         if progress is not None:
             if progress.stopped:
-                return Answer(site=self.settings.site, round=request.round, refusal=progress.stopped)
+                raise ValueError(progress.stopped)
             if progress.answer.round == request.round:
                 return progress.answer
             if progress.answer.round > request.round:

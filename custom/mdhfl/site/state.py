@@ -1,7 +1,7 @@
 """A site's progress on its own disk: written beside and renamed, read without pickle."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,25 @@ def load_progress(path: Path) -> Progress | None:
         best_score=values["best_score"],
         stopped=values["stopped"],
     )
+
+
+def lift_stop(folder: Path) -> str:
+    """Let a site that stopped by its own divergence go on from its last good state; return why it had stopped.
+
+    Args:
+        folder: of the site's state in one experiment.
+
+    Raises:
+        ValueError: there is no state, or the site has not stopped.
+        StateError: the state cannot be read or written.
+    """
+    progress = load_progress(folder / "state.pt")
+    if progress is None:
+        raise ValueError(f"{folder}: expected a site's state of one experiment (state.pt), found none")
+    if not progress.stopped:
+        raise ValueError(f"{folder}: the site has not stopped; it stands after round {progress.answer.round}")
+    save_progress(folder / "state.pt", replace(progress, stopped=""))
+    return progress.stopped
 
 
 def answering(state: Mapping[str, Any]) -> Mapping[str, Any]:
