@@ -29,24 +29,30 @@ def main() -> int:
     before, began = peak_megabytes(), time.monotonic()
     outcomes: dict[str, Counter[str]] = {}
     faults = 0
-    for number in range(options.first, options.first + options.count):
+    number, end = options.first, options.first + options.count
+    while number < end:
         try:
             kind, outcome = case(options.seed, number)
+        except KeyboardInterrupt:
+            break
         except Exception:
             kind, outcome = "all", "FAULT"
             faults += 1
             if faults <= 10:
                 print(f"case {number} of seed {options.seed}:\n{traceback.format_exc()}", file=sys.stderr, flush=True)
         outcomes.setdefault(kind, Counter())[outcome] += 1
-        if (number + 1 - options.first) % 50_000 == 0:
-            print(f"{number + 1 - options.first} cases, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        number += 1
+        if (number - options.first) % 50_000 == 0:
+            print(f"{number - options.first} cases, {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
     print(table(outcomes))
     after = peak_megabytes()
     print(
-        f"\n{options.count} cases from {options.first}, seed {options.seed}: {faults} faults, "
+        f"\n{number - options.first} cases from {options.first}, seed {options.seed}: {faults} faults, "
         f"{time.monotonic() - began:.0f} s; peak memory {before} MB before, {after} MB after"
     )
-    return int(faults > 0 or after > 2 * before)
+    if number < end:
+        print(f"stopped; go on with --seed {options.seed} --first {number} --count {end - number}")
+    return int(faults > 0 or after > 2 * before or number < end)
 
 
 def table(outcomes: dict[str, "Counter[str]"]) -> str:

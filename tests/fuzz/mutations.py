@@ -1,6 +1,5 @@
 """Change one to three places of a message: what it holds, what it leaves out, what it adds."""
 
-import copy
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -57,6 +56,8 @@ CHANGED_ARRAYS: list[Callable[[np.ndarray], Any]] = [
     lambda a: np.ma.masked_array(a),
     lambda a: np.zeros((1000, 1000), dtype=np.uint8),
 ]
+CHANGED_ARRAYS += 3 * CHANGED_ARRAYS[:8]  # of the right type and shape: what a check of types lets through
+NUMBERS = (0, 0.5, 1, 90, 200, 9e5, 3e38, NAN)
 SMALLEST_CHANGES: list[Callable[[Any], Any]] = [
     lambda v: v + 1,
     lambda v: v - 1,
@@ -70,12 +71,26 @@ SMALLEST_CHANGES: list[Callable[[Any], Any]] = [
 
 def mutated(wire: dict[str, Any], *, random: random.Random) -> dict[str, Any]:
     """Return a message with one to three places changed; the given one stays."""
-    changed = copy.deepcopy(wire)
+    changed = _copied(wire)
     for _ in range(random.choice((1, 1, 1, 2, 3))):
-        places = list(_places(changed))
+        inner = changed.get(random.choice(("shared", "lesson", "cost")))  # half of all: what the arithmetic sees
+        places = list(_places(inner if isinstance(inner, dict) else changed))
         if places:
             _change(*random.choice(places), random=random)
     return changed
+
+
+def _odd(random: random.Random) -> Any:
+    """Return something odd, of its own: later changes may fall into it."""
+    levels = random.choice([0] * len(ODD) + [300, 5000])
+    return deep(levels) if levels else _copied(random.choice(ODD))
+
+
+def _copied(value: Any) -> Any:
+    """Return a message in containers of its own; arrays are never changed in place."""
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 def _places(value: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
@@ -90,18 +105,19 @@ def _places(value: Any, depth: int = 0) -> Iterator[tuple[Any, Any]]:
 
 def _change(container: Any, key: Any, *, random: random.Random) -> None:
     old, what = container[key], random.random()
+    numbers = isinstance(old, np.ndarray) and old.ndim > 0 and old.dtype.kind in "fiu" and old.size > 0
     if what < 0.08:
         del container[key]
     elif what < 0.16 and isinstance(container, dict):
         name = random.choice(["extra", "x" * 10_000, "", "kind", "__class__", "\x1b[2J", 5, (1, 2), None])
-        container[name] = random.choice([*ODD, deep(300), deep(5000)])
-    elif isinstance(old, np.ndarray) and what < 0.7:
+        container[name] = _odd(random)
+    elif numbers and what < 0.7:
         container[key] = random.choice(CHANGED_ARRAYS)(old)
-    elif type(old) in (int, float) and what < 0.7:
+    elif type(old) in (int, float) and abs(old) < 1e300 and what < 0.7:
         container[key] = random.choice(SMALLEST_CHANGES)(old)
-    elif isinstance(old, np.ndarray) and old.size:  # one number of many
+    elif numbers:  # one of many
         other = old.copy()
-        other.flat[random.randrange(old.size)] = np.array(random.choice([0, 0.5, 1, 90, 200, 9e5, 3e38])).astype(old.dtype)
+        other.flat[random.randrange(old.size)] = np.float64(random.choice(NUMBERS)).astype(old.dtype)
         container[key] = other
     else:
-        container[key] = random.choice([*ODD, deep(300)])
+        container[key] = _odd(random)

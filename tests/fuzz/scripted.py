@@ -53,6 +53,16 @@ class Script:
         )  # fmt: skip
 
     def honest(self, site: str, request: Request) -> Answer:
+        key = (site, request.action, request.round)
+        if key not in self._said:
+            self._said[key] = self._answer(site, request)
+        return self._said[key]
+
+    @cached_property
+    def _said(self) -> dict[tuple[str, str, int], Answer]:
+        return {}
+
+    def _answer(self, site: str, request: Request) -> Answer:
         if request.action in ("merge", "finish"):
             return Answer(site=site, round=request.round)
         return Answer(
@@ -134,7 +144,7 @@ class PaperLearner:
         if not (value.isfinite() and logits.grad is not None and logits.grad.isfinite().all()):
             raise TrainingDiverged("the loss is not finite")
         self.learned = True
-        return float(value)
+        return float(value.detach())
 
     def accompany(self, targets: torch.Tensor, *, images: Any, loss: Any, keep_statistics: bool) -> None:
         self.align(targets, loss=loss, epochs=1)

@@ -1,12 +1,12 @@
 """Hyper-parameters: fields of a method with a published value, a meaning and a range."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-import numpy as np
-
 SMALLEST, LARGEST = 1e-6, 1e6  # magnitudes: whoever sets others may want a site's training to end in NaN
+FINITE = sys.float_info.max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
         if not isinstance(value, bool):
             raise ValueError(f"{name}: expected true or false, got {value!r}")
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FINITE:
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
     if bounds["kind"] is int and not isinstance(value, int):
         raise ValueError(f"{name}: expected a whole number, got {value!r}")
