@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from fuzz.mutations import mutated
-from fuzz.real import RealSite
-from fuzz.scripted import CLASSES, SCRIPTS, PaperLearner, Script
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.shareable import Shareable
 
+from fuzz.mutations import mutated
+from fuzz.real import RealSite
+from fuzz.scripted import CLASSES, SCRIPTS, PaperLearner, Script
 from mdhfl.flare.controller import read_answer
 from mdhfl.learning.training import TrainingDiverged
 from mdhfl.methods import create

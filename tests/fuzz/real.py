@@ -8,8 +8,8 @@ from typing import Any
 
 from fakes.simulated import changes_for, new_run
 from fakes.small_federation import write_federation
-from fuzz.mutations import mutated
 
+from fuzz.mutations import mutated
 from mdhfl.runs.inprocess import open_sites
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.turns import Member, MergeTurn, elect

@@ -118,9 +118,7 @@ class Script:
         return requests
 
 
-SCRIPTS = [
-    Script(name, recipe.method) for name, recipe in sorted(RECIPES.items()) if recipe.method.is_federated
-]
+SCRIPTS = [Script(name, recipe.method) for name, recipe in sorted(RECIPES.items()) if recipe.method.is_federated]
 
 
 class PaperLearner:

@@ -1,4 +1,4 @@
-"""One site's answer, finite and absurd or in another's name: a refusal of that site, never more, and a bounded share."""
+"""One site's answer, finite and absurd, or in another's name: a refusal of that site, and a bounded share."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -138,7 +138,9 @@ def test_an_absurd_answer_gets_its_site_refused_and_is_not_written(name: str, tm
 @pytest.mark.parametrize("field", ["layout", "values"])
 def test_where_no_majority_can_tell_who_is_right_all_are_refused_and_the_run_says_so(field: str) -> None:
     other = {"layout": "1" * 64, "values": np.ones(4, np.float32)}
-    with pytest.raises(TooFewSites, match=r"(?s)a: weights from site 'a': expected .*b: weights from site 'b': expected"):
+    with pytest.raises(
+        TooFewSites, match=r"(?s)a: weights from site 'a': expected .*b: weights from site 'b': expected"
+    ):
         spoilt(with_shared(**{field: other[field]}), method=FedAvg(), sites=("a", "b"))
 
 
@@ -187,4 +189,6 @@ def test_no_confidence_makes_a_teacher_count_more_than_the_equation_lets_it() ->
 def test_merged_weights_beyond_the_limit_are_no_lesson() -> None:
     for values in ([np.nan], [np.inf], [2e6]):
         with pytest.raises(ValueError, match="merged model"):
-            Merged(values=np.array(values, np.float32), layout="0" * 64, round=0).check(kind="probabilities", shape=(1, 1))
+            Merged(values=np.array(values, np.float32), layout="0" * 64, round=0).check(
+                kind="probabilities", shape=(1, 1)
+            )

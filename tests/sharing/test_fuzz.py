@@ -29,16 +29,14 @@ def test_no_mutated_message_does_more_than_get_its_sender_refused(part: int) -> 
 def test_the_sample_finds_a_number_that_nobody_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts, "number", lambda value, **_: value)
     with pytest.raises((ValueError, TypeError)):
-        for number in SAMPLE[:1500]:
-            case(2, number)
+        all(case(2, number) for number in SAMPLE[:1500])
 
 
 def test_the_sample_finds_weights_that_nobody_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(weights, "_check_entries", lambda values, *, who: None)
     fedavg = next(script for script in SCRIPTS if script.name == "fedavg")
     with pytest.raises(AssertionError, match="not finite"):
-        for number in range(1, 1000):
-            answer_case(fedavg, number, Random(number))
+        all(answer_case(fedavg, number, Random(number)) for number in range(1, 1000))
 
 
 ANYTHING: st.SearchStrategy[Any] = st.recursive(
@@ -72,7 +70,7 @@ def with_changed(wire: dict[str, Any], way: tuple[str, ...], value: Any) -> dict
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), value=ANYTHING)
-def test_any_value_in_any_field_of_an_answer_is_refused_by_name_or_is_strict_json(data: st.DataObject, value: Any) -> None:
+def test_any_value_in_a_field_of_an_answer_is_refused_or_strict_json(data: st.DataObject, value: Any) -> None:
     script = data.draw(st.sampled_from(SCRIPTS))
     wire = script.honest("site-1", script.asked[0]).to_wire()
     changed = with_changed(wire, data.draw(st.sampled_from(places(wire))), value)
@@ -86,7 +84,7 @@ def test_any_value_in_any_field_of_an_answer_is_refused_by_name_or_is_strict_jso
 
 @settings(max_examples=300, deadline=None)
 @given(data=st.data(), value=ANYTHING)
-def test_any_value_in_any_field_of_a_request_is_refused_or_of_the_fields_type(data: st.DataObject, value: Any) -> None:
+def test_any_value_in_a_field_of_a_request_is_refused_or_of_its_type(data: st.DataObject, value: Any) -> None:
     script = data.draw(st.sampled_from(SCRIPTS))
     wire = data.draw(st.sampled_from(script.asked)).to_wire()
     changed = with_changed(wire, data.draw(st.sampled_from(places(wire))), value)
@@ -97,5 +95,3 @@ def test_any_value_in_any_field_of_a_request_is_refused_or_of_the_fields_type(da
     assert {name: type(part) for name, part in request.to_wire().items() if name != "lesson"} == {
         name: type(part) for name, part in wire.items() if name != "lesson"
     }
-
-

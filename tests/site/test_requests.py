@@ -172,10 +172,15 @@ def fedavg_site(folder: Path, federation: Path) -> tuple[Experiment, Site, Answe
     return experiment, site, site.answer(experiment.request("warm_up", number=0))
 
 
+def ruin(values: np.ndarray) -> np.ndarray:
+    """Return a model of the largest weights that are allowed, of random signs."""
+    return np.random.default_rng(0).choice([-1e6, 1e6], size=values.shape).astype(np.float32)
+
+
 def test_a_merged_model_that_ruins_a_site_costs_it_a_round_and_no_more(tmp_path: Path, federation: Path) -> None:
     experiment, site, first = fedavg_site(tmp_path / "a", federation)
     assert isinstance(first.shared, Weights)
-    poison = Merged(values=np.full_like(first.shared.values, -1e6), layout=first.shared.layout, round=0)
+    poison = Merged(values=ruin(first.shared.values), layout=first.shared.layout, round=0)
     refused = site.answer(experiment.request("learn", number=1, lesson=poison))
     assert "diverged by what it was taught" in refused.refusal
     assert "last good state" in refused.refusal
@@ -194,10 +199,8 @@ def test_a_merged_model_that_ruins_a_site_costs_it_a_round_and_no_more(tmp_path:
 def test_a_model_that_ruins_a_site_in_the_last_merge_is_refused(tmp_path: Path, federation: Path) -> None:
     experiment, site, first = fedavg_site(tmp_path / "a", federation)
     assert isinstance(first.shared, Weights)
-    poison = Merged(values=np.full_like(first.shared.values, -1e6), layout=first.shared.layout, round=2)
-    assert "diverged by what it was taught" in site.answer(
-        experiment.request("adopt", number=3, lesson=poison)
-    ).refusal
+    poison = Merged(values=ruin(first.shared.values), layout=first.shared.layout, round=2)
+    assert "diverged by what it was taught" in site.answer(experiment.request("adopt", number=3, lesson=poison)).refusal
 
 
 def test_a_site_that_stopped_by_itself_goes_on_when_its_it_says_so(tmp_path: Path, federation: Path) -> None:

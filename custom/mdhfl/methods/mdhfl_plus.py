@@ -24,8 +24,8 @@ from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.competence import ClassTeaching, check_competences, class_teacher, class_weighted_sum
 from mdhfl.sharing.coupling import coupled_teachings
 from mdhfl.sharing.knowledge import Knowledge
-from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.teaching import Teaching, check_matrix
 
 if TYPE_CHECKING:

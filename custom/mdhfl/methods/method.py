@@ -150,7 +150,7 @@ class Method(ABC):
                 f"answer from site {answer.site!r}: holds {answer.shared.kind}, which this method does not share"
             )
 
-    def try_out(self, answer: Answer, server: Server) -> None:
+    def try_out(self, answer: Answer, server: Server) -> None:  # noqa: B027
         """Refuse a checked answer that a server that trains finds it cannot use. Raises MessageError."""
 
     def check_together(self, shared: Mapping[str, Any]) -> dict[str, str]:

@@ -29,7 +29,9 @@ class Rhfl(Mdhfl):
     """
 
     warm_up_epochs: int = parameter(40, "epochs of local training before the first alignment", at_least=0)
-    confidence_weight: float = parameter(0.5, "weight of the relative loss drop in a teacher's weight", at_least=0, at_most=10)
+    confidence_weight: float = parameter(
+        0.5, "weight of the relative loss drop in a teacher's weight", at_least=0, at_most=10
+    )
 
     title: ClassVar[str] = "RHFL"
     summary: ClassVar[str] = "MDH-FL's losses, with teachers weighted by how fast their local loss falls"

@@ -46,6 +46,13 @@ def number(value: Any, *, what: str, low: float = -LARGEST_NUMBER, high: float =
     return float(value)
 
 
+def choice(value: Any, *, what: str, among: Iterable[str]) -> Any:
+    """Return a text that is one of several. Raises MessageError."""
+    if not isinstance(value, str) or value not in set(among):
+        raise MessageError(f"{what}: expected one of {', '.join(sorted(among))}, got {shown(value)}")
+    return value
+
+
 def record(value: Any, *, what: str, fields: Iterable[str]) -> Mapping[str, Any]:
     """Return a mapping that has these fields and no others. Raises MessageError."""
     wanted = set(fields)

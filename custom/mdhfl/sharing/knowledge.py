@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.sharing.checks import MessageError, array, count, names, number, record, shown, text
+from mdhfl.sharing.checks import MessageError, array, choice, count, names, number, record, text
 from mdhfl.sharing.limits import LARGEST_CONFIDENCE, LARGEST_LOGIT, MOST_IMAGES
 from mdhfl.sharing.records import Shared
 
@@ -49,10 +49,8 @@ class Subject:
     def from_wire(cls, wire: Any) -> "Subject":
         """Rebuild a subject. Raises MessageError."""
         values = record(wire, what="subject", fields=cls.__dataclass_fields__)
-        if not isinstance(values["kind"], str) or values["kind"] not in get_args(Kind):
-            raise MessageError(f"subject: expected {' or '.join(get_args(Kind))}, got {shown(values['kind'])}")
         return cls(
-            kind=values["kind"],
+            kind=choice(values["kind"], what="subject's kind", among=get_args(Kind)),
             public_digest=text(values["public_digest"], what="subject's public digest"),
             public_count=count(values["public_count"], what="subject's public count", low=1, high=MOST_IMAGES),
             classes=names(values["classes"], what="subject's classes"),

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation, square
-from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, count, number, record, text
+from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, choice, count, number, record, text
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.records import Lesson, Shared, tagged, untagged
 
@@ -61,10 +61,8 @@ class Request:
     def from_wire(cls, wire: Any) -> "Request":
         """Rebuild a request. Raises MessageError, naming the field."""
         values = record(wire, what="request", fields=cls.__dataclass_fields__)
-        if not isinstance(values["action"], str) or values["action"] not in get_args(Action):
-            raise MessageError(f"request: expected an action among {', '.join(get_args(Action))}, got another")
         return cls(
-            action=values["action"],
+            action=choice(values["action"], what="request's action", among=get_args(Action)),
             experiment=text(values["experiment"], what="request's experiment"),
             round=count(values["round"], what="request's round"),
             method=text(values["method"], what="request's method", longest=LONGEST_PARAMETER),

@@ -59,13 +59,15 @@ class Teaching(Lesson, kind="teaching"):
         if kind == "logits":
             bound = total * LARGEST_LOGIT * (1 + ROW_SUM_TOLERANCE)
             if max(high, -low) > bound:
-                raise MessageError(f"teaching: expected sums of logits of at most {bound:g}, got {low:.4g} to {high:.4g}")
+                raise MessageError(
+                    f"teaching: expected sums of logits of at most {bound:g}, got {low:.4g} to {high:.4g}"
+                )
             return
         off = float(np.abs(self.values.sum(axis=1, dtype=np.float64) - total).max())
         if low < 0 or off > total * ROW_SUM_TOLERANCE:
             raise MessageError(
-                f"teaching: expected probabilities in rows that sum to {total:g}, the sum of its weights; got a smallest "
-                f"value of {low:.4g} and a row that is off by {off:.4g}"
+                f"teaching: expected probabilities in rows that sum to {total:g}, the sum of its weights; got a "
+                f"smallest value of {low:.4g} and a row that is off by {off:.4g}"
             )
 
 

@@ -133,8 +133,8 @@ def misfits(shared: Mapping[str, Weights], *, one_layout: bool) -> dict[str, str
         fitting -= odd
         others = ", ".join(sorted({layout[:8] for layout in layouts.values()}))
         found = {
-            site: f"weights from site {site!r}: expected the layout of most sites' networks, got {layouts[site][:8]} among "
-            f"{others}; give all sites one bundle (--bundles), or average within each architecture (--set grouped=true)"
+            site: f"weights from site {site!r}: expected the layout of most sites' networks, got {layouts[site][:8]} "
+            f"among {others}; give all sites one bundle (--bundles), or average within each architecture (--set grouped=true)"
             for site in odd
         }
     for layout in {layouts[site] for site in fitting}:
