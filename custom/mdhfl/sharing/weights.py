@@ -134,7 +134,8 @@ def misfits(shared: Mapping[str, Weights], *, one_layout: bool) -> dict[str, str
         others = ", ".join(sorted({layout[:8] for layout in layouts.values()}))
         found = {
             site: f"weights from site {site!r}: expected the layout of most sites' networks, got {layouts[site][:8]} "
-            f"among {others}; give all sites one bundle (--bundles), or average within each architecture (--set grouped=true)"
+            f"among {others}; give all sites one bundle (--bundles), or average each architecture by itself "
+            "(--set grouped=true)"
             for site in odd
         }
     for layout in {layouts[site] for site in fitting}:
