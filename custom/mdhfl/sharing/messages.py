@@ -106,9 +106,9 @@ class Answer:
     best: bool = False
     control: Control | None = None
 
-    def refused(self, reason: str, **changes: Any) -> "Answer":
+    def refused(self, reason: str) -> "Answer":
         """Return the answer without its shares, and with a reason against it."""
-        return replace(self, shared=None, refusal=reason[:LONGEST_TEXT], **changes)
+        return replace(self, shared=None, refusal=reason[:LONGEST_TEXT])
 
     def to_wire(self) -> dict[str, Any]:
         """Return a dictionary of plain values and numpy arrays."""
