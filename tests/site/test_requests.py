@@ -220,6 +220,9 @@ def test_a_site_that_stopped_by_itself_goes_on_when_its_it_says_so(tmp_path: Pat
     done = CliRunner().invoke(restart_site_command, [str(folder)])
     assert done.exit_code == 0, done.output
     assert "stopped in round 1" in done.output
+    after = site.answer(experiment.request("learn", number=2))
+    assert not after.refusal
+    assert after.losses.train is not None
 
 
 def test_there_is_nothing_to_restart_where_no_site_is(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ def restart_site_command(folder: Path) -> None:
     """Let a site that stopped go on from its last good state, in the next round of the same experiment.
 
     FOLDER is the experiment's folder below "state" in site.json. Mend the cause first (the learning rate in the bundle,
-    wrong images): otherwise the site stops again.
+    wrong images): otherwise the site stops again. Its optimiser begins anew, with what the bundle says now.
 
     \b
     Example:

@@ -61,6 +61,8 @@ def load_progress(path: Path) -> Progress | None:
 def lift_stop(folder: Path) -> str:
     """Let a site that stopped by its own divergence go on from its last good state; return why it had stopped.
 
+    Its optimisers begin anew, with what its bundle says now: their state holds the old learning rate.
+
     Args:
         folder: of the site's state in one experiment.
 
@@ -73,7 +75,8 @@ def lift_stop(folder: Path) -> str:
         raise ValueError(f"{folder}: expected a site's state of one experiment (state.pt), found none")
     if not progress.stopped:
         raise ValueError(f"{folder}: the site has not stopped; it stands after round {progress.answer.round}")
-    save_progress(folder / "state.pt", replace(progress, stopped=""))
+    models = {name: {**state, "optimizer": None} for name, state in progress.models.items()}
+    save_progress(folder / "state.pt", replace(progress, stopped="", models=models))
     return progress.stopped
 
 
