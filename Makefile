@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
-.PHONY: help setup demo test fast lint format type check bench results app bundles tables browser clean
+.PHONY: help setup demo test fast fuzz lint format type check bench results app bundles tables browser clean
 
 help: ## list these verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -36,6 +36,9 @@ test: $(READY) browser ## the whole test suite, in two processes
 
 fast: $(READY) ## the tests that take seconds
 	$(BIN)/python -m pytest -q -m "not slow"
+
+fuzz: $(READY) ## a million mutated messages of all methods (an hour on one core); the suite has a sample
+	PYTHONPATH=tests $(BIN)/python -m fuzz --count 1000000
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

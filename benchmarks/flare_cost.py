@@ -112,6 +112,7 @@ def measure_bytes(*, images: int = 852, classes: int = 13) -> list[dict[str, Any
         public_digest="0" * 64,
         public_count=images,
         federation_digest="0" * 64,
+        training_images=dict.fromkeys(("site-1", "site-2", "site-3", "site-4"), 100),
     )
     subject = experiment.subject
     values = np.full((images, classes), 1 / classes, dtype=np.float32)

@@ -140,7 +140,7 @@ def check_against_schema(values: Mapping[str, Any], *, schema: str, what: str) -
 
 def write_json(path: Path, values: Any, *, indent: int = 2) -> None:
     """Write values as JSON, whole or not at all. Raises StateError."""
-    text = json.dumps(values, indent=indent) + "\n"
+    text = json.dumps(values, indent=indent, allow_nan=False) + "\n"
     write_atomically(path, lambda file: file.write(text.encode()))
 
 

@@ -19,6 +19,7 @@ EXPERIMENT = Experiment(
     public_digest="0" * 64,
     public_count=4,
     federation_digest="0" * 64,
+    training_images={"a": 5, "b": 5, "c": 5},
 )
 
 ABOUT = About(bundle="net", architecture="Net", parameters=10, training_images=5, missing_classes=(), layout="0" * 64)

@@ -1,5 +1,6 @@
 """The controller's bookkeeping, without FLARE's network: whose answer is whose."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,7 @@ from nvflare.apis.dxo import DXO, DataKind
 from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 from nvflare.apis.signal import Signal
 
-from mdhfl.flare.controller import FederationController
+from mdhfl.flare.controller import FederationController, read_answer
 from mdhfl.sharing.messages import Answer, Request
 
 
@@ -46,5 +47,20 @@ def test_an_answer_is_its_senders_whatever_name_it_bears(tmp_path: Path, monkeyp
     answers = controller._ask(requests, tmp_path, Signal(), fl_ctx)
     assert list(answers) == ["a", "b", "c"]
     assert answers["a"].site == "a"
-    assert answers["b"].site == "a"  # `federate` refuses it: expected an answer from site 'b'
+    assert answers["b"].site == "b"
+    assert "expected an answer from site 'b', got one signed 'a'" in answers["b"].refusal
+    assert answers["b"].shared is None
+    steps = [json.loads(line) for line in (tmp_path / "progress.jsonl").read_text().splitlines()]
+    assert [step["site"] for step in steps] == ["a", "b", "c"]
     assert "TASK_RESULT_FILTER_ERROR" in answers["c"].refusal
+
+
+@pytest.mark.parametrize("data", [None, [], "text", {}, {"site": "a"}, {"site": ["a"] * 9}, float("nan")])
+def test_what_is_no_answer_is_a_refusal_of_who_sent_it(data: Any) -> None:
+    request = EXPERIMENT.request("warm_up", number=0)
+    sent = make_reply(ReturnCode.OK)
+    sent["DXO"] = data
+    for result in (sent, DXO(data_kind=DataKind.APP_DEFINED, data={"x": data}).to_shareable()):
+        answer = read_answer(result, request, site="a")
+        assert (answer.site, answer.round) == ("a", 0)
+        assert "site 'a' sent no answer" in answer.refusal

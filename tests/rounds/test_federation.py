@@ -65,7 +65,7 @@ def corrupt(change: Callable[[Knowledge], Knowledge]) -> Callable[[str, Answer],
     ("spoil", "said"),
     [
         (corrupt(lambda k: replace(k, values=np.full_like(k.values, np.nan))), "NaN"),
-        (corrupt(lambda k: replace(k, values=k.values[:2])), "expected shape"),
+        (corrupt(lambda k: replace(k, values=k.values[:2])), "of shape (4, 2)"),
         (corrupt(lambda k: replace(k, values=k.values / 2)), "sum to 1"),
         (corrupt(lambda k: replace(k, subject=replace(k.subject, public_digest="1" * 64))), "public set"),
         (corrupt(lambda k: replace(k, subject=replace(k.subject, classes=("y", "x")))), "classes"),

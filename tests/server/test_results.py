@@ -104,7 +104,7 @@ def test_a_refused_site_keeps_its_line_and_its_earlier_scores(tmp_path: Path) ->
 
 def test_site_names_need_not_be_file_names(tmp_path: Path) -> None:
     sites = ("St. Mary's/Rome", "site 2")
-    experiment = replace(EXPERIMENT, sites=sites)
+    experiment = replace(EXPERIMENT, sites=sites, training_images=dict.fromkeys(sites, 5))
     results = Results(tmp_path, experiment=experiment)
     results.resume()
     request = experiment.request("warm_up", number=0)

@@ -35,6 +35,11 @@ COMMANDS = {
         "consortium_command",
         "Name who takes part; FLARE makes a startup kit for each.",
     ),
+    "restart-site": (
+        "mdhfl.commands.restart_site",
+        "restart_site_command",
+        "Let a site that stopped go on from its last good state.",
+    ),
     "site-kit": (
         "mdhfl.commands.kits",
         "site_kit_command",

@@ -115,7 +115,7 @@ class FederationController(PlainLog, Controller):
 
         def received(client_task: ClientTask, fl_ctx: FLContext) -> None:
             sender = client_task.client.name  # as FLARE knows it, whatever the answer claims
-            answer = _read(client_task, requests[sender])
+            answer = read_answer(client_task.result, requests[sender], site=sender)
             with lock:
                 answers[sender] = answer
                 note_progress(folder, requests[sender], answer)
@@ -166,20 +166,25 @@ class FederationController(PlainLog, Controller):
                 send_analytic_dxo(self, dxo, fl_ctx, event_type=ANALYTIC_EVENT_TYPE, fire_fed_event=False)
 
 
-def _read(client_task: ClientTask, request: Request) -> Answer:
-    """Return a site's answer; anything else becomes a refusal in the name of the site that sent it."""
-    site = client_task.client.name
-    code = client_task.result.get_return_code()
-    if code not in (None, ReturnCode.OK):
-        return Answer(site=site, round=request.round, refusal=f"site {site!r} replied {code}; its log says why")
+def read_answer(result: Shareable, request: Request, *, site: str) -> Answer:
+    """Return the answer in a site's result; anything else becomes a refusal in the name of the site that sent it."""
     try:
-        return Answer.from_wire(from_shareable(client_task.result).data)
-    except ValueError as error:
-        return Answer(site=site, round=request.round, refusal=f"site {site!r} sent no answer ({error})")
+        code = result.get_return_code()
+        if code not in (None, ReturnCode.OK):
+            reason = f"site {site!r} replied {str(code)[:100]}; its log says why"
+            return Answer(site=site, round=request.round, refusal=reason)
+        answer = Answer.from_wire(from_shareable(result).data)
+    except Exception as error:  # whatever FLARE's reader makes of what another machine sent
+        reason = f"site {site!r} sent no answer ({error})"
+        return Answer(site=site, round=request.round).refused(reason)
+    if answer.site != site:
+        reason = f"expected an answer from site {site!r}, got one signed {answer.site!r}"
+        return Answer(site=site, round=request.round, refusal=reason)
+    return answer
 
 
 def note_progress(folder: Path, request: Request, answer: Answer) -> None:
     """Append one line to `progress.jsonl`, for whoever watches the run."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "progress.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(Step.of(request, answer).to_json()) + "\n")
+        file.write(json.dumps(Step.of(request, answer).to_json(), allow_nan=False) + "\n")

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from mdhfl.learning.images import Part
 from mdhfl.learning.model import Model, ShouldStop
+from mdhfl.sharing.competence import DOUBT
 
 FOLDS = 2
-DOUBT = 10.0  # images whose agreement counts half
 
 
 def out_of_fold_answers(

@@ -276,9 +276,10 @@ class Model:
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on where a model of the same bundle stood when it gave its `state`."""
+        """Go on where a model of the same bundle stood when it gave its `state`; without an optimiser's, begin anew."""
         self.load_state(state["model"])
-        self.bundle.optimizer.load_state_dict(dict(state["optimizer"]))
+        if state["optimizer"] is not None:
+            self.bundle.optimizer.load_state_dict(dict(state["optimizer"]))
         if self.averaged is not None and state["averaged"] is not None:
             self.averaged.network.load_state_dict(dict(state["averaged"]))
 

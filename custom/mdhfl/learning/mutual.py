@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mdhfl.learning.model import Model, ShouldStop
-from mdhfl.learning.training import Aborted, TrainingDiverged, batches_of, inputs
+from mdhfl.learning.training import Aborted, TrainingDiverged, batches_of, inputs, mean_loss
 
 MutualLoss = Callable[[Tensor, Tensor, Tensor], Tensor]  # own logits, labels, the other's logits (detached) -> scalar
 
@@ -69,4 +69,4 @@ def fit_mutually(
                 model.averaged.update()
         total += values[0].detach() * len(batch)
         seen += len(batch)
-    return float(total / seen) if seen else None
+    return mean_loss(total, seen)

@@ -118,6 +118,13 @@ def fit(
                 after_step()
             total += value.detach() * len(batch)
             seen += len(batch)
+    return mean_loss(total, seen)
+
+
+def mean_loss(total: Tensor, seen: int) -> float | None:
+    """Return the mean loss over the images seen, None if there were none. Raises TrainingDiverged: it is infinite."""
+    if seen and not torch.isfinite(total):
+        raise TrainingDiverged(f"the losses of {seen} images have no finite sum")
     return float(total / seen) if seen else None
 
 

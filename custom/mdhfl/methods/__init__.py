@@ -9,6 +9,7 @@ import pkgutil
 import sys
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, fields, replace
+from inspect import isabstract
 from typing import Any
 
 from mdhfl.methods.knowledge_method import KnowledgeMethod
@@ -80,7 +81,7 @@ def class_of(name: str, *, trusted: Collection[str] = ()) -> type[Method]:
         except ImportError as error:
             raise ValueError(f"method {name!r}: module {module!r} cannot be imported ({error})") from error
     found = getattr(sys.modules[module], qualified, None)
-    if not (isinstance(found, type) and issubclass(found, Method)):
+    if not (isinstance(found, type) and issubclass(found, Method)) or isabstract(found):
         raise ValueError(f"method {name!r}: {module!r} has no class {qualified!r} derived from mdhfl.Method")
     return found
 

@@ -12,6 +12,7 @@ from mdhfl.methods.method import Server
 from mdhfl.methods.parameters import parameter
 from mdhfl.methods.weights_method import WeightsMethod, to_their_sites
 from mdhfl.sharing.exchange import Round
+from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.records import Lesson
 from mdhfl.sharing.weights import Weights, mean_by_layout
 
@@ -32,6 +33,10 @@ class FedDf(WeightsMethod):
     title: ClassVar[str] = "FedDF (shares weights)"
     summary: ClassVar[str] = "weights leave the sites; averages learn from all models at the server"
     citation: ClassVar[str] = "Lin et al., NeurIPS 2020"
+
+    def try_out(self, answer: Answer, server: Server) -> None:
+        if isinstance(answer.shared, Weights):
+            server.trainer().try_out(answer.shared)
 
     def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
         shared = {site: weights for site, weights in last.shared.items() if isinstance(weights, Weights)}

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mdhfl.methods.knowledge_method import KnowledgeMethod
 from mdhfl.sharing.knowledge import Kind, Knowledge
+from mdhfl.sharing.limits import LARGEST_LOGIT
 from mdhfl.sharing.teaching import Teaching, mean_of_all
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class FedMd(KnowledgeMethod):
     knowledge_kind: ClassVar[Kind] = "logits"
 
     def express(self, logits: "Tensor") -> "Tensor":
-        return logits
+        return logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         return mean_of_all(teaching)

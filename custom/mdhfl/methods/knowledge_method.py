@@ -16,7 +16,7 @@ from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, check_knowledge
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
-from mdhfl.sharing.teaching import Teaching, weighted_sum
+from mdhfl.sharing.teaching import Teaching, check_matrix, weighted_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,6 +76,7 @@ class KnowledgeMethod(Method):
         teacher = self.teacher(lesson, own=own if isinstance(own, Knowledge) else None, site=learner.site)
         if teacher is None:
             return None
+        check_matrix(teacher, shape=learner.request.subject.shape, what="teacher")
         import torch
 
         return learner.align(torch.from_numpy(teacher), loss=self.alignment_loss, epochs=self.align_epochs)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.sharing.knowledge import Kind, Knowledge
+from mdhfl.sharing.limits import LARGEST_LOGIT
 from mdhfl.sharing.teaching import Teaching, mean_of_others, rows_of_sum_one
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class MdhflGeometric(Mdhfl):
     knowledge_kind: ClassVar[Kind] = "logits"
 
     def express(self, logits: "Tensor") -> "Tensor":
-        return logits
+        return logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         mean = mean_of_others(teaching, own=own, site=site)

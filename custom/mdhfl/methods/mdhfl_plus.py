@@ -21,11 +21,12 @@ from mdhfl.methods.local_plus import LocalPlus
 from mdhfl.methods.method import Learner
 from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.accounts import Losses
-from mdhfl.sharing.competence import ClassTeaching, class_teacher, class_weighted_sum
+from mdhfl.sharing.competence import ClassTeaching, check_competences, class_teacher, class_weighted_sum
 from mdhfl.sharing.coupling import coupled_teachings
 from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
-from mdhfl.sharing.teaching import Teaching
+from mdhfl.sharing.teaching import Teaching, check_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,6 +70,11 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         scale = self.align_weight * self.temperature**2
         return scale * knowledge_divergence(logits, teacher, temperature=self.temperature)
 
+    def check(self, answer: Answer, request: Request) -> None:
+        super().check(answer, request)
+        if isinstance(answer.shared, Knowledge) and answer.shared.competences is not None and answer.about is not None:
+            check_competences(answer.shared.competences, images=answer.about.training_images)
+
     def combine(self, shared: Mapping[str, Any], *, sites: Sequence[str]) -> Mapping[str, Lesson]:
         if len(shared) < 2 or not self.align_weight:
             return {}
@@ -92,6 +98,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         )
         if teacher is None:
             return None
+        check_matrix(teacher, shape=learner.request.subject.shape, what="teacher")
         import torch
 
         images = learner.public(views=self.views, asked_in=lesson.round, own_stain=self.own_stain)

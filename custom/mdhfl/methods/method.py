@@ -35,6 +35,9 @@ MutualLoss = Callable[["Tensor", "Tensor", "Tensor"], "Tensor"]  # own logits, l
 class Trainer(Protocol):
     """A server that trains has this: the public images, a labelled validation part and the bundles (FedDF only)."""
 
+    def try_out(self, weights: Weights) -> None:
+        """Let a site's model answer the public images. Raises MessageError if it cannot."""
+
     def distil(
         self, averages: Mapping[str, Merged], *, teachers: Mapping[str, Weights], settings: Any
     ) -> dict[str, Merged]:
@@ -147,6 +150,13 @@ class Method(ABC):
             raise MessageError(
                 f"answer from site {answer.site!r}: holds {answer.shared.kind}, which this method does not share"
             )
+
+    def try_out(self, answer: Answer, server: Server) -> None:  # noqa: B027
+        """Refuse a checked answer that a server that trains finds it cannot use. Raises MessageError."""
+
+    def check_together(self, shared: Mapping[str, Any]) -> dict[str, str]:
+        """Say whose share, of one round's, does not go with the others': site -> reason. Raises nothing."""
+        return {}
 
     def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
         """Combine what the sites shared in the last round into a lesson per site; none where it is absent.

@@ -1,10 +1,12 @@
 """Hyper-parameters: fields of a method with a published value, a meaning and a range."""
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-import numpy as np
+SMALLEST, LARGEST = 1e-6, 1e6  # magnitudes: whoever sets others may want a site's training to end in NaN
+FINITE = sys.float_info.max
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +79,12 @@ def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
         if not isinstance(value, bool):
             raise ValueError(f"{name}: expected true or false, got {value!r}")
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FINITE:
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
     if bounds["kind"] is int and not isinstance(value, int):
         raise ValueError(f"{name}: expected a whole number, got {value!r}")
+    if value and not SMALLEST <= abs(value) <= LARGEST:
+        raise ValueError(f"{name}: expected 0 or a magnitude from {SMALLEST:g} to {LARGEST:g}, got {value:g}")
     low, above, high = bounds["at_least"], bounds["above"], bounds["at_most"]
     if low is not None and value < low:
         raise ValueError(f"{name}: expected at least {low}, got {value}")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.limits import LARGEST_CONFIDENCE
 from mdhfl.sharing.teaching import Teaching, leave_one_out
 
 SMALLEST_SUM = 1e-6  # of all loss drops; below it all teachers weigh alike
@@ -28,7 +29,9 @@ class Rhfl(Mdhfl):
     """
 
     warm_up_epochs: int = parameter(40, "epochs of local training before the first alignment", at_least=0)
-    confidence_weight: float = parameter(0.5, "weight of the relative loss drop in a teacher's weight", at_least=0)
+    confidence_weight: float = parameter(
+        0.5, "weight of the relative loss drop in a teacher's weight", at_least=0, at_most=10
+    )
 
     title: ClassVar[str] = "RHFL"
     summary: ClassVar[str] = "MDH-FL's losses, with teachers weighted by how fast their local loss falls"
@@ -37,7 +40,7 @@ class Rhfl(Mdhfl):
     def confidence(self, *, before: float | None, now: float | None) -> float:
         if before is None or not now:
             return 0.0
-        return max((before - now) / now, 0.0)
+        return min(max((before - now) / now, 0.0), LARGEST_CONFIDENCE)
 
     def teacher_weights(self, shared: Mapping[str, Knowledge]) -> dict[str, float]:
         drops = {site: knowledge.confidence for site, knowledge in shared.items()}

@@ -11,7 +11,7 @@ from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
-from mdhfl.sharing.weights import Merged, Weights, check_weights, layouts_of, mean_by_layout
+from mdhfl.sharing.weights import Merged, Weights, check_weights, layouts_of, mean_by_layout, misfits
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,10 +42,21 @@ class WeightsMethod(Method):
     def check(self, answer: Answer, request: Request) -> None:
         super().check(answer, request)
         if request.action == "adopt":
+            if answer.shared is not None:
+                raise MessageError(f"answer from site {answer.site!r}: expected nothing shared, got weights")
             return
         if not isinstance(answer.shared, Weights):
             raise MessageError(f"answer from site {answer.site!r}: expected weights, got none")
         check_weights(answer.shared, number=request.round)
+        said = None if answer.about is None else answer.about.training_images
+        if answer.shared.images != said:
+            raise MessageError(
+                f"weights from site {answer.site!r}: expected the number of training images that the answer is about, "
+                f"{said}, got {answer.shared.images}"
+            )
+
+    def check_together(self, shared: Mapping[str, Any]) -> dict[str, str]:
+        return misfits(shared, one_layout=not self.grouped)
 
     def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
         return self.combine(last.shared, sites=server.sites)

@@ -27,6 +27,7 @@ class Experiment:
         public_digest: of the public set.
         public_count: N, its number of images.
         federation_digest: of what is known of the federation's data, see `digest_of_federation`.
+        training_images: site -> how many the federation's card gives it: the most that its model may count in a mean.
     """
 
     id: str
@@ -39,12 +40,15 @@ class Experiment:
     public_digest: str
     public_count: int
     federation_digest: str
+    training_images: Mapping[str, int]
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
             raise ValueError(f"rounds: expected at least 1, got {self.rounds}")
         if not self.sites or len(set(self.sites)) != len(self.sites):
             raise ValueError(f"sites: expected different names, got {list(self.sites)}")
+        if set(self.training_images) != set(self.sites):
+            raise ValueError(f"training_images: expected a number for each site, got {dict(self.training_images)}")
         if not 1 <= self.min_sites <= len(self.sites):
             raise ValueError(f"min_sites: expected 1 to {len(self.sites)} (the number of sites), got {self.min_sites}")
 
@@ -91,7 +95,8 @@ class Experiment:
         """Return plain values; the method as its name and its parameters."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         method = {"method": name_of(self.method), "parameters": parameters_of(self.method)}
-        return {**values, **method, "sites": list(self.sites), "classes": list(self.classes)}
+        lists = {"sites": list(self.sites), "classes": list(self.classes)}
+        return {**values, **method, **lists, "training_images": dict(self.training_images)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any], *, trusted: Collection[str] = ()) -> "Experiment":

@@ -1,7 +1,7 @@
 """The round: teach, align, train, share. No FLARE, no torch, no files: `ask` and `record` are given."""
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mdhfl.methods.method import Trainer
 from mdhfl.rounds.experiment import Experiment
@@ -71,13 +71,14 @@ def federate(
         TooFewSites: too few usable answers in a round, or too few sites that finished.
         ValueError: the method cannot teach what was shared.
     """
+    server = _Server(setup=experiment, ask=ask, number=0 if last is None else last.number, open_trainer=open_trainer)
     if last is None:
-        last = _run_round(experiment, dict.fromkeys(experiment.sites, experiment.request("warm_up", number=0)), ask=ask)
+        last = _run_round(server, dict.fromkeys(experiment.sites, experiment.request("warm_up", number=0)))
         record(last)
     for number in range(last.number + 1, experiment.last_round + 1):
-        server = _Server(setup=experiment, ask=ask, number=last.number, open_trainer=open_trainer)
+        server = replace(server, number=last.number)
         lessons = experiment.method.teach(last, server)
-        last = _run_round(experiment, _requests(experiment, number, lessons, answered=last.good), ask=ask)
+        last = _run_round(server, _requests(experiment, number, lessons, answered=last.good))
         record(last)
     return _finish(experiment, last, ask=ask)
 
@@ -105,14 +106,16 @@ def _requests(
     return {site: made[id(lessons.get(site))] for site in experiment.sites}
 
 
-def _run_round(experiment: Experiment, requests: Mapping[str, Request], *, ask: Ask) -> Round:
-    received = ask(requests)
+def _run_round(server: _Server, requests: Mapping[str, Request]) -> Round:
+    experiment, received = server.setup, server.ask(requests)
     number = next(iter(requests.values())).round
-    answers = {site: _accept(experiment, requests[site], received.get(site), site=site) for site in requests}
-    good = {site: answer for site, answer in answers.items() if not answer.refusal}
+    answers = {site: _accept(server, requests[site], received.get(site), site=site) for site in requests}
+    shared = {site: a.shared for site, a in answers.items() if not a.refusal and a.shared is not None}
+    for site, reason in experiment.method.check_together(shared).items():
+        answers[site] = answers[site].refused(reason)
+        del shared[site]
     failed = {site: answer.refusal for site, answer in answers.items() if answer.refusal}
     _check_enough(experiment, failed, what=f"round {number}", asked=len(answers))
-    shared = {site: answer.shared for site, answer in good.items() if answer.shared is not None}
     return Round(number=number, requests=requests, answers=answers, shared=shared)
 
 
@@ -125,28 +128,47 @@ def _check_enough(experiment: Experiment, failed: Mapping[str, str], *, what: st
         )
 
 
-def _accept(experiment: Experiment, request: Request, answer: Answer | None, *, site: str) -> Answer:
-    """Return the answer if it can be used, else an answer that says why not."""
+def _accept(server: _Server, request: Request, answer: Answer | None, *, site: str) -> Answer:
+    """Return the answer if it can be used, else one in the site's name that says why not, and nothing else."""
+    refused = Answer(site=site, round=request.round)
     if answer is None:
-        return Answer(site=site, round=request.round, refusal="no answer before the round's deadline")
+        return refused.refused("no answer before the round's deadline")
     if answer.refusal:
-        return answer
+        return refused.refused(answer.refusal)
     try:
-        _check(experiment, request, answer, site=site)
-    except MessageError as refusal:
-        return answer.refused(str(refusal), site=site, round=request.round)
+        answer = Answer.from_wire(answer.to_wire())  # whoever carried it here, every field is checked
+        _check(server.setup, request, answer, site=site)
+    except Exception as reason:  # a method from elsewhere may stumble over what it should have refused
+        return refused.refused(str(reason) or type(reason).__name__)
+    try:
+        server.setup.method.try_out(answer, server)
+    except MessageError as reason:
+        return refused.refused(str(reason))
     return answer
 
 
 def _check(experiment: Experiment, request: Request, answer: Answer, *, site: str) -> None:
     """Check what every answer must be, and then what its method makes of it. Raises MessageError."""
+    who = f"answer from site {site!r}"
     if answer.site != site:
         raise MessageError(f"expected an answer from site {site!r}, got one signed {answer.site!r}")
     if answer.round != request.round:
-        raise MessageError(f"answer from site {site!r}: expected round {request.round}, got {answer.round}")
+        raise MessageError(f"{who}: expected round {request.round}, got {answer.round}")
     experiment.method.check(answer, request)
     shape = (len(experiment.classes), len(experiment.classes))
     if answer.confusion is None or answer.confusion.shape != shape:
-        raise MessageError(f"answer from site {site!r}: expected a confusion matrix of shape {shape}")
+        raise MessageError(f"{who}: expected a confusion matrix of shape {shape}")
+    if answer.control is not None and answer.control.confusion.shape != shape:
+        raise MessageError(f"{who}: expected a confusion matrix of shape {shape} of its twin")
     if answer.validation is None or answer.about is None:
-        raise MessageError(f"answer from site {site!r}: expected its validation scores and what it is about, got none")
+        raise MessageError(f"{who}: expected its validation scores and what it is about, got none")
+    most, said = experiment.training_images[site], answer.about.training_images
+    if said > most:
+        raise MessageError(
+            f"{who}: expected at most {most} training images, as in the federation's card, got {said}; make the "
+            "experiment with the card of the data that the site has"
+        )
+    if not set(answer.about.missing_classes) <= set(experiment.classes):
+        raise MessageError(f"{who}: expected missing classes among those of the experiment, got others")
+    if answer.about.merged_by not in ("", *experiment.sites):
+        raise MessageError(f"{who}: expected a site of the experiment to have merged its model, got another")

@@ -66,6 +66,7 @@ class Recipe:
             public_digest=federation["public"]["digest"],
             public_count=federation["public"]["count"],
             federation_digest=digest_of_federation(federation),
+            training_images={site: card["training"] for site, card in federation["sites"].items()},
         )
 
 

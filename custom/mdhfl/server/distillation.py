@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mdhfl.learning.images import Part
-from mdhfl.learning.training import TrainingDiverged, predict
+from mdhfl.learning.training import predict
 from mdhfl.methods.feddf import FedDf
 
 
@@ -33,10 +33,8 @@ def distil(
         generator: decides the order of the images.
 
     Returns:
-        The state_dict with the best validation accuracy; the one that it started from, if no step made it better.
-
-    Raises:
-        TrainingDiverged: the loss is not finite.
+        The state_dict with the best validation accuracy; the one that it started from, if no step made it better. A
+        loss that is not finite ends the training: an odd teacher must not end the round.
 
     Source: Lin et al., NeurIPS 2020, algorithm 1, lines 9 to 12; validation once an epoch of the public images.
     """
@@ -50,7 +48,7 @@ def distil(
         x = intensity(images[batch].to(device).contiguous(memory_format=torch.channels_last))
         loss = settings.distillation_loss(network(x), teacher[batch].to(device))
         if not torch.isfinite(loss):
-            raise TrainingDiverged(f"distillation at the server: the loss became {loss.item()} after {step} steps")
+            break
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

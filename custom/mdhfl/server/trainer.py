@@ -1,10 +1,13 @@
 """The server that trains, for FedDF: it builds the sites' networks, and distils all of them into each average."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from mdhfl.learning.images import Part, classes_of, image_size_of, load_labelled_part, load_public_set
 from mdhfl.learning.model import Model
@@ -12,6 +15,8 @@ from mdhfl.methods.feddf import FedDf
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.seeds import seed_from
 from mdhfl.server.settings import ServerSettings, read_server_settings
+from mdhfl.sharing.checks import MessageError
+from mdhfl.sharing.limits import LARGEST_LOGIT
 from mdhfl.sharing.weights import Merged, Weights, layouts_of
 
 if TYPE_CHECKING:
@@ -19,8 +24,8 @@ if TYPE_CHECKING:
 
 
 def trainer_from(path: Path, *, experiment: Experiment) -> "Callable[[], ServerTrainer]":
-    """Return what opens the server's trainer from its server.json, for the methods whose server trains."""
-    return lambda: ServerTrainer(read_server_settings(path), experiment=experiment)
+    """Return what opens the server's trainer, once, from its server.json, for the methods whose server trains."""
+    return cache(lambda: ServerTrainer(read_server_settings(path), experiment=experiment))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,21 @@ class ServerTrainer:
     def __init__(self, settings: ServerSettings, *, experiment: Experiment) -> None:
         self.settings = settings
         self.experiment = experiment
+        self._answers: dict[str, tuple[Weights, Tensor]] = {}
+
+    def try_out(self, weights: Weights) -> None:
+        """Let a site's model answer the public images, and keep the answers for `distil`.
+
+        Raises:
+            MessageError: its bundle is not among the server's, or builds another network; NaN or infinite answers.
+            ValueError: the server's own images are not those of the experiment.
+        """
+        with self._at_work():
+            assert self._images  # what is wrong with the server's own files is no site's fault
+            try:
+                self._answers[weights.site] = weights, self._logits(weights)
+            except (ValueError, RuntimeError) as error:
+                raise MessageError(f"weights from site {weights.site!r}: {error}") from error
 
     def distil(
         self, averages: Mapping[str, Merged], *, teachers: Mapping[str, Weights], settings: FedDf
@@ -50,23 +70,35 @@ class ServerTrainer:
             Layout -> the model with the best accuracy on the validation part, the average itself included.
 
         Raises:
-            ValueError: a site's bundle is not among the server's, or builds another network.
+            ValueError: as `try_out`.
         """
         import torch
 
-        if torch.get_num_threads() != self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
-        with torch.random.fork_rng(devices=[]):
-            teacher = torch.stack([self._logits(weights) for _, weights in sorted(teachers.items())]).mean(dim=0)
+        with self._at_work():
+            teacher = torch.stack([self._answers_of(weights) for _, weights in sorted(teachers.items())]).mean(dim=0)
             return {
                 layout: self._distil(averages[layout], teachers[sites[0]].bundle, teacher=teacher, settings=settings)
                 for layout, sites in sorted(layouts_of(teachers).items())
             }
 
+    @contextmanager
+    def _at_work(self) -> Iterator[None]:
+        import torch
+
+        if torch.get_num_threads() != self.settings.threads:
+            torch.set_num_threads(self.settings.threads)
+        with torch.random.fork_rng(devices=[]):
+            yield
+
+    def _answers_of(self, weights: Weights) -> "Tensor":
+        """Return a site's logits; those of a round before a restart are not kept."""
+        tried, logits = self._answers.pop(weights.site, (None, None))
+        return logits if logits is not None and tried is weights else self._logits(weights)
+
     def _logits(self, weights: Weights) -> "Tensor":
         model = self._model(weights.bundle)
         model.load_vector(weights.values, layout=weights.layout, whose="server")
-        return model.predict(self._images.public)
+        return model.predict(self._images.public).clamp(-LARGEST_LOGIT, LARGEST_LOGIT)
 
     def _distil(self, average: Merged, bundle_name: str, *, teacher: "Tensor", settings: FedDf) -> Merged:
         import torch
@@ -87,7 +119,8 @@ class ServerTrainer:
             generator=torch.Generator().manual_seed(seed),
         )
         model.load_state(best)
-        return Merged(values=model.vector(), layout=average.layout, round=average.round)
+        values = model.vector()
+        return replace(average, values=values) if np.isfinite(values).all() else average
 
     @cached_property
     def _models(self) -> dict[str, Model]:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.sharing.checks import MessageError, array, count, names, number, record, text
+from mdhfl.sharing.checks import MOST_NAMES, MessageError, array, count, names, number, record, text
+from mdhfl.sharing.limits import LARGEST_LOSS, LONGEST_PHASE, MOST_BYTES, MOST_ENTRIES, MOST_IMAGES
 
 PHASES = ("align", "train", "score", "share", "merge", "encrypt", "decrypt")  # of a site's round, which take time
 UNSIGNED = (np.uint8, np.uint16, np.uint32, np.uint64)
@@ -48,8 +49,8 @@ class About:
         return cls(
             bundle=text(values["bundle"], what="about's bundle"),
             architecture=text(values["architecture"], what="about's architecture"),
-            parameters=count(values["parameters"], what="about's parameters"),
-            training_images=count(values["training_images"], what="about's training_images"),
+            parameters=count(values["parameters"], what="about's parameters", high=MOST_ENTRIES),
+            training_images=count(values["training_images"], what="about's training_images", high=MOST_IMAGES),
             missing_classes=names(values["missing_classes"], what="about's missing_classes"),
             layout=text(values["layout"], what="about's layout"),
             merged_by=text(values["merged_by"], what="about's merged_by"),
@@ -83,9 +84,9 @@ class Cost:
         if not isinstance(seconds, Mapping) or not set(seconds) <= set(PHASES):
             raise MessageError(f"cost: expected seconds for phases among {', '.join(PHASES)}, got others")
         return cls(
-            seconds={phase: number(value, what=f"cost's {phase}", low=0) for phase, value in seconds.items()},
-            peers_up=count(values["peers_up"], what="cost's peers_up"),
-            peers_down=count(values["peers_down"], what="cost's peers_down"),
+            seconds={p: number(s, what=f"cost's {p}", low=0, high=LONGEST_PHASE) for p, s in seconds.items()},
+            peers_up=count(values["peers_up"], what="cost's peers_up", high=MOST_BYTES),
+            peers_down=count(values["peers_down"], what="cost's peers_down", high=MOST_BYTES),
         )
 
 
@@ -100,7 +101,8 @@ class Losses:
     def from_plain(cls, values: Any) -> "Losses":
         """Rebuild them. Raises MessageError."""
         values = record(values, what="losses", fields=cls.__dataclass_fields__)
-        known = {name: None if v is None else number(v, what=f"losses' {name}") for name, v in values.items()}
+        bounds = {"low": -LARGEST_LOSS, "high": LARGEST_LOSS}
+        known = {n: None if v is None else number(v, what=f"losses' {n}", **bounds) for n, v in values.items()}
         return cls(**known)
 
 
@@ -164,10 +166,13 @@ class Control:
 
 
 def square(confusion: Any, *, what: str) -> NDArray[np.unsignedinteger] | None:
-    """Check (C, C) counts, or none. Raises MessageError."""
+    """Check (C, C) counts of at most MOST_IMAGES in all, or none. Raises MessageError."""
     if confusion is None:
         return None
     counts = array(confusion, what=what, dtypes=UNSIGNED, shape=(None, None))
-    if counts.shape[0] != counts.shape[1]:
-        raise MessageError(f"{what}: expected a square matrix, got shape {counts.shape}")
+    if counts.shape[0] != counts.shape[1] or len(counts) > MOST_NAMES:
+        raise MessageError(f"{what}: expected a square matrix of at most {MOST_NAMES} classes, got {counts.shape}")
+    total = float(counts.sum(dtype=np.float64))  # whole numbers would overflow
+    if total > MOST_IMAGES:
+        raise MessageError(f"{what}: expected at most {MOST_IMAGES} images, got {total:.4g}")
     return counts

@@ -13,10 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.sharing.checks import MessageError, array, count, names, number, record
-from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.knowledge import ROW_SUM_TOLERANCE, Knowledge
+from mdhfl.sharing.limits import LARGEST_SHARE
 from mdhfl.sharing.records import Lesson
-from mdhfl.sharing.teaching import rows_of_sum_one
+from mdhfl.sharing.teaching import check_matrix, rows_of_sum_one
 
+DOUBT = 10.0  # images whose agreement counts half
+ROUNDING = 0.0051  # of a competence that travels, and a little more
 SMALLEST = 1e-3  # added to every competence: a class that nobody vouches for is everybody's alike
 
 
@@ -54,6 +57,31 @@ class ClassTeaching(Lesson, kind="class_teaching"):
             sites=names(values["sites"], what="class teaching's sites"),
             assumed=number(values["assumed"], what="class teaching's assumed competence", low=0, high=1),
             round=count(values["round"], what="class teaching's round"),
+        )
+
+    def check(self, *, kind: str, shape: tuple[int, int]) -> None:
+        check_matrix(self.values, shape=shape, what="class teaching")
+        if not self.sites or not ((self.total > 0) & (self.total <= LARGEST_SHARE)).all():
+            raise MessageError(f"class teaching: expected sites, and totals above 0 and up to {LARGEST_SHARE:g}")
+        if float(self.values.min()) < 0 or (self.values > self.total * (1 + ROW_SUM_TOLERANCE)).any():
+            raise MessageError("class teaching: expected values from 0 to the total of their class, got others")
+
+
+def check_competences(competences: NDArray[np.float32], *, images: int) -> None:
+    """Refuse competences that a site with so many training images cannot have.
+
+    A competence m / (m + DOUBT), rounded to two decimals, stands for m images that were recognised; all m together are
+    at most the site's training images.
+
+    Raises:
+        MessageError: they stand for more.
+    """
+    least = np.maximum(competences.astype(np.float64) - ROUNDING, 0)
+    recognised = float((DOUBT * least / (1 - least)).sum())
+    if recognised > images:
+        raise MessageError(
+            f"knowledge's competences: expected those of a site with {images} training images, got such as take "
+            f"{recognised:.0f}"
         )
 
 

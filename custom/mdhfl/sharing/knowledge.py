@@ -10,7 +10,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.sharing.checks import MessageError, array, count, names, number, record, text
+from mdhfl.sharing.checks import MessageError, array, choice, count, names, number, record, text
+from mdhfl.sharing.limits import LARGEST_CONFIDENCE, LARGEST_LOGIT, MOST_IMAGES
 from mdhfl.sharing.records import Shared
 
 Kind = Literal["probabilities", "logits"]
@@ -48,12 +49,10 @@ class Subject:
     def from_wire(cls, wire: Any) -> "Subject":
         """Rebuild a subject. Raises MessageError."""
         values = record(wire, what="subject", fields=cls.__dataclass_fields__)
-        if values["kind"] not in get_args(Kind):
-            raise MessageError(f"subject: expected {' or '.join(get_args(Kind))}, got {values['kind']!r:.100}")
         return cls(
-            kind=values["kind"],
+            kind=choice(values["kind"], what="subject's kind", among=get_args(Kind)),
             public_digest=text(values["public_digest"], what="subject's public digest"),
-            public_count=count(values["public_count"], what="subject's public count", low=1),
+            public_count=count(values["public_count"], what="subject's public count", low=1, high=MOST_IMAGES),
             classes=names(values["classes"], what="subject's classes"),
             views=count(values["views"], what="subject's views", low=1),
         )
@@ -66,7 +65,7 @@ class Knowledge(Shared, kind="knowledge"):
     Attributes:
         values: (V * N, C) float32 or float16.
         subject: what the values are about.
-        confidence: what the method lets a site report about its training, finite; 1 for most methods.
+        confidence: what the method lets a site report about its training, at least 0; 1 for most methods.
         competences: (C,) float32 in [0, 1], how far the site vouches for each class; None where it does not say.
     """
 
@@ -88,7 +87,7 @@ class Knowledge(Shared, kind="knowledge"):
         return cls(
             values=array(values["values"], what="knowledge", dtypes=(np.float32, np.float16), shape=subject.shape),
             subject=subject,
-            confidence=number(values["confidence"], what="knowledge's confidence"),
+            confidence=number(values["confidence"], what="knowledge's confidence", low=0, high=LARGEST_CONFIDENCE),
             competences=None if told is None else _competences(told, classes=len(subject.classes)),
             **known,
         )
@@ -105,7 +104,8 @@ def check_knowledge(knowledge: Knowledge, *, expected: Subject, number: int) -> 
     """Refuse knowledge that is not about the expected subject or is not what it claims to be.
 
     Raises:
-        MessageError: another public set, class order, kind, shape or round; not finite; rows not summing to 1.
+        MessageError: another public set, class order, kind, shape or round; not finite; rows not summing to 1, or
+            logits beyond LARGEST_LOGIT.
     """
     who = f"knowledge from site {knowledge.site!r}"
     subject, values = knowledge.subject, np.asarray(knowledge.values)
@@ -129,8 +129,6 @@ def check_knowledge(knowledge: Knowledge, *, expected: Subject, number: int) -> 
             f"{who}: expected shape {shape} for public set {expected.public_digest[:8]}, got {values.shape}; "
             f"does its bundle have num_classes={shape[1]}?"
         )
-    if not np.isfinite(knowledge.confidence):
-        raise MessageError(f"{who}: expected a finite confidence, got {knowledge.confidence}")
     _check_values(values, kind=subject.kind, who=who)
 
 
@@ -146,6 +144,8 @@ def _check_values(values: NDArray[Any], *, kind: Kind, who: str) -> None:
         worst = float(np.abs(values.sum(axis=1, dtype=np.float64) - 1).max(initial=0))
         if worst > ROW_SUM_TOLERANCE:
             raise MessageError(f"{who}: expected rows that sum to 1, a row sum is off by {worst:.4g}")
+    elif np.abs(values).max(initial=0) > LARGEST_LOGIT:
+        raise MessageError(f"{who}: expected logits of at most {LARGEST_LOGIT:g}, got {np.abs(values).max():.4g}")
 
 
 def divergence(teachers: NDArray[np.floating], learners: NDArray[np.floating]) -> NDArray[np.float64]:

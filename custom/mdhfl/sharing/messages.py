@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation, square
-from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, count, names, number, record, text
+from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, choice, count, names, number, record, text
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.records import Lesson, Shared, tagged, untagged
 
@@ -64,10 +64,8 @@ class Request:
     def from_wire(cls, wire: Any) -> "Request":
         """Rebuild a request. Raises MessageError, naming the field."""
         values = record(wire, what="request", fields=cls.__dataclass_fields__)
-        if values["action"] not in get_args(Action):
-            raise MessageError(f"request: expected an action among {', '.join(get_args(Action))}, got another")
         return cls(
-            action=values["action"],
+            action=choice(values["action"], what="request's action", among=get_args(Action)),
             experiment=text(values["experiment"], what="request's experiment"),
             round=count(values["round"], what="request's round"),
             method=text(values["method"], what="request's method", longest=LONGEST_PARAMETER),
@@ -112,9 +110,9 @@ class Answer:
     best: bool = False
     control: Control | None = None
 
-    def refused(self, reason: str, **changes: Any) -> "Answer":
+    def refused(self, reason: str) -> "Answer":
         """Return the answer without its shares, and with a reason against it."""
-        return replace(self, shared=None, refusal=reason, **changes)
+        return replace(self, shared=None, refusal=reason[:LONGEST_TEXT])
 
     def to_wire(self) -> dict[str, Any]:
         """Return a dictionary of plain values and numpy arrays."""

@@ -23,7 +23,7 @@ def pack(wire: Mapping[str, Any]) -> tuple[str, list[NDArray[Any]]]:
             return {key: plain(part) for key, part in value.items()}
         return [plain(part) for part in value] if isinstance(value, list | tuple) else value
 
-    return json.dumps(plain(wire), separators=(",", ":")), arrays
+    return json.dumps(plain(wire), separators=(",", ":"), allow_nan=False), arrays
 
 
 def unpack(text: str, arrays: Sequence[NDArray[Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
-from mdhfl.sharing.checks import MessageError, record
+from mdhfl.sharing.checks import MessageError, record, shown
 
 Record = TypeVar("Record", bound="_Record")
 
@@ -66,6 +66,17 @@ class Lesson(_Record):
 
     kinds: ClassVar[dict[str, type["Lesson"]]] = {}
 
+    def check(self, *, kind: str, shape: tuple[int, int]) -> None:
+        """Refuse a lesson that no honest server sends, before anything is trained on it.
+
+        Args:
+            kind: "probabilities" or "logits", of the knowledge that the site itself shares.
+            shape: (V * N, C), of that knowledge.
+
+        Raises:
+            MessageError: another shape, NaN, infinity, or numbers that nobody's answers can add up to.
+        """
+
     def __init_subclass__(cls, *, kind: str) -> None:
         cls.kind = kind
         cls.kinds[kind] = cls
@@ -82,5 +93,5 @@ def untagged(wire: Any, *, kinds: Mapping[str, type[Record]], **known: Any) -> R
         return None
     kind = wire.get("kind") if isinstance(wire, Mapping) else None
     if not isinstance(kind, str) or kind not in kinds:
-        raise MessageError(f"message: expected something of kind {', '.join(sorted(kinds))}, got {kind!r:.100}")
+        raise MessageError(f"message: expected something of kind {', '.join(sorted(kinds))}, got {shown(kind)}")
     return kinds[kind].from_wire({name: value for name, value in wire.items() if name != "kind"}, **known)

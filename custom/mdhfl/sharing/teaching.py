@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.sharing.checks import MessageError, array, count, number, record, text
-from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.knowledge import ROW_SUM_TOLERANCE, Knowledge
+from mdhfl.sharing.limits import LARGEST_LOGIT, LARGEST_SHARE
 from mdhfl.sharing.records import Lesson
 
 
@@ -49,6 +50,33 @@ class Teaching(Lesson, kind="teaching"):
             },
             round=count(values["round"], what="teaching's round"),
         )
+
+    def check(self, *, kind: str, shape: tuple[int, int]) -> None:
+        if not self.weights or not all(0 < weight <= LARGEST_SHARE for weight in self.weights.values()):
+            raise MessageError(f"teaching: expected a weight above 0 and up to {LARGEST_SHARE:g} for each of its sites")
+        check_matrix(self.values, shape=shape, what="teaching")
+        total, low, high = sum(self.weights.values()), float(self.values.min()), float(self.values.max())
+        if kind == "logits":
+            bound = total * LARGEST_LOGIT * (1 + ROW_SUM_TOLERANCE)
+            if max(high, -low) > bound:
+                raise MessageError(
+                    f"teaching: expected sums of logits of at most {bound:g}, got {low:.4g} to {high:.4g}"
+                )
+            return
+        off = float(np.abs(self.values.sum(axis=1, dtype=np.float64) - total).max())
+        if low < 0 or off > total * ROW_SUM_TOLERANCE:
+            raise MessageError(
+                f"teaching: expected probabilities in rows that sum to {total:g}, the sum of its weights; got a "
+                f"smallest value of {low:.4g} and a row that is off by {off:.4g}"
+            )
+
+
+def check_matrix(values: NDArray[np.float32], *, shape: tuple[int, int], what: str) -> None:
+    """Refuse a matrix of another shape, or with NaN or infinity. Raises MessageError."""
+    if values.shape != shape:
+        raise MessageError(f"{what}: expected shape {shape} for this site's public set and classes, got {values.shape}")
+    if not np.isfinite(values).all():
+        raise MessageError(f"{what}: NaN or infinity in {int((~np.isfinite(values)).sum())} of {values.size} numbers")
 
 
 def weighted_sum(knowledge: Mapping[str, Knowledge], *, weights: Mapping[str, float]) -> Teaching:
@@ -122,5 +150,7 @@ def leave_one_out(teaching: Teaching, *, own: Knowledge | None, site: str) -> ND
     mean = mean_of_others(teaching, own=own, site=site)
     if mean is None:
         return None
+    if float(mean.min()) < -ROW_SUM_TOLERANCE or float(mean.sum(axis=1).min()) < ROW_SUM_TOLERANCE:
+        raise MessageError(f"teaching: does not hold what site {site!r} shared, though it says so")
     mean = np.maximum(mean, 0.0)  # the subtraction of rounded numbers may leave -1e-8
     return rows_of_sum_one(mean)

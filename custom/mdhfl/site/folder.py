@@ -6,11 +6,13 @@ damaged state is made again. `best.pt`, `last.pt` and `alone.pt` are written twi
 
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mdhfl.sharing.messages import Request
 from mdhfl.site.state import Begun, Progress
+from mdhfl.site.terms import OWN
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import Damaged, clean, exists, go_back, mend, previous, read_generation
 from mdhfl.store.tensors import save_tensors, tensors_of
@@ -24,8 +26,12 @@ class SiteFolder:
         fault: what is wrong with the state where neither generation can be used; empty otherwise.
     """
 
-    def __init__(self, path: Path, *, site: str) -> None:
+    def __init__(self, path: Path, *, site: str | None) -> None:
         """Lock the folder and clean it of interrupted writes.
+
+        Args:
+            path: the folder.
+            site: whose state it must be; None: anybody's.
 
         Raises:
             InUse: another process works in it.
@@ -83,3 +89,33 @@ class SiteFolder:
 
     def _progress_of(self, path: Path, payload: bytes) -> Progress:
         return Progress.from_disk(path, tensors_of(path, payload), site=self.site)
+
+
+def lift_stop(path: Path) -> str:
+    """Let a site that stopped by its own divergence go on from its last good state; return why it had stopped.
+
+    Its optimisers begin anew and its bundle and data may have changed, since that is where the cause is mended.
+
+    Args:
+        path: the site's folder of one experiment.
+
+    Raises:
+        ValueError: there is no state that can be read, or the site has not stopped.
+        StateError: the state cannot be written.
+        InUse: a job works in the folder.
+    """
+    if not exists(path / "state.pt"):
+        raise ValueError(f"{path}: expected a site's state of one experiment (state.pt), found none")
+    folder = SiteFolder(path, site=None)
+    try:
+        progress = folder.progress()
+        if progress is None:
+            raise ValueError(folder.fault)
+        if not progress.stopped:
+            raise ValueError(f"{path}: the site has not stopped; it stands after round {progress.answer.round}")
+        models = {name: {**state, "optimizer": None} for name, state in progress.models.items()}
+        terms = {name: value for name, value in progress.terms.items() if name not in OWN}
+        folder.keep(replace(progress, stopped="", models=models, terms=terms))
+    finally:
+        folder.close()
+    return progress.stopped

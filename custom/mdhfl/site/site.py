@@ -10,8 +10,10 @@ from mdhfl import __version__
 from mdhfl.learning.model import ShouldStop, never
 from mdhfl.methods import Method, create
 from mdhfl.sharing.accounts import Validation
+from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.folder import SiteFolder
+from mdhfl.site.requests import check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.standing import Work
@@ -81,7 +83,7 @@ class Site:
                 request = Request.from_wire(message["request"])
                 work = self._open(request)
                 return work.method.receive(sender, message, self._between_rounds(work, request))
-        except (ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
+        except Exception as error:  # whatever another machine sent
             return {"refusal": str(error) or type(error).__name__}
         finally:
             self._busy.release()
@@ -95,7 +97,7 @@ class Site:
     def _learn(self, work: Work, request: Request, should_stop: ShouldStop) -> Answer:
         if work.method.repeats_rounds:
             work.folder.begin(Begun(request=request, after=work.round))
-        answer = self._round(work, request, should_stop=should_stop).run()
+        answer = self._run(work, request, should_stop)
         if work.swarm is not None and answer.about is not None:
             about = replace(answer.about, merged_by=work.swarm.merged_by)
             answer = replace(answer, cost=work.swarm.spent(answer.cost), about=about)
@@ -103,6 +105,42 @@ class Site:
         if work.swarm is not None:
             work.swarm.commit()
         return answer
+
+    def _run(self, work: Work, request: Request, should_stop: ShouldStop) -> Answer:
+        """Do the round, and find out who is to blame if it diverges.
+
+        Raises:
+            ValueError: what was taught cannot be learned; without it the site's training would have gone well.
+            TrainingDiverged: the site's own training diverges.
+        """
+        from mdhfl.learning.training import TrainingDiverged
+
+        try:
+            return self._sound(self._round(work, request, should_stop=should_stop).run())
+        except TrainingDiverged as error:
+            if request.lesson is None:
+                raise
+            if request.action == "learn":
+                self._train_alone(work, replace(request, lesson=None), should_stop)
+            raise ValueError(
+                f"site {self.settings.site!r}: round {request.round} diverged by what it was taught ({error}), not by "
+                "its own training; it goes on from its last good state"
+            ) from error
+
+    def _train_alone(self, work: Work, request: Request, should_stop: ShouldStop) -> None:
+        """Do a round from the last good state, to no other end than to see whether it goes well."""
+        work.opened = open_site(self.settings, request, work.method, surroundings=self.surroundings)
+        work.stand_at(work.progress)
+        self._sound(self._round(work, request, should_stop=should_stop).run())
+
+    def _sound(self, answer: Answer) -> Answer:
+        """Return an answer that a server can use; a model that can give no other must not be kept."""
+        from mdhfl.learning.training import TrainingDiverged
+
+        try:
+            return Answer.from_wire(answer.to_wire())
+        except MessageError as reason:
+            raise TrainingDiverged(str(reason)) from reason
 
     def _round(self, work: Work, request: Request, *, should_stop: ShouldStop = never) -> SiteRound:
         return SiteRound(
@@ -174,7 +212,8 @@ class Site:
         folder = self._open(request).folder
         reason = (
             f"site {self.settings.site!r} stopped in round {request.round}: {reason}. Its last good state is kept in "
-            f"{folder.path}. Lower the learning rate in its bundle, or look for wrong images, then start a new run"
+            f"{folder.path}. Lower the learning rate in its bundle, or look for wrong images; then let it go on with "
+            f"`mdhfl restart-site {folder.path}`, or start a new run"
         )
         progress = folder.progress()
         if progress is not None:
@@ -193,13 +232,11 @@ class Site:
                 f"site {self.settings.site!r} runs mdhfl {__version__}, the server {request.version}; "
                 "install the same version on both"
             )
-        work = self._work
-        if work is None or (work.experiment, {**work.terms, **asked_terms(request)}) != (
-            request.experiment,
-            work.terms,
-        ):
+        work, method = self._work, self._method(request)
+        check_request(request, method)
+        if work is None or not work.is_for(request):
             self.close()
-            work = self._restore(request, self._method(request))
+            work = self._restore(request, method)
         self._work = work
         return work
 

@@ -48,8 +48,14 @@ class Progress:
         }
 
     @classmethod
-    def from_disk(cls, path: Path, values: Mapping[str, Any], *, site: str) -> "Progress":
-        """Rebuild what `to_disk` gave. Raises Damaged: it is incomplete, has NaN weights, or is another site's."""
+    def from_disk(cls, path: Path, values: Mapping[str, Any], *, site: str | None) -> "Progress":
+        """Rebuild what `to_disk` gave. Raises Damaged: it is incomplete, has NaN weights, or is another site's.
+
+        Args:
+            path: for messages.
+            values: as `to_disk` gave them.
+            site: whose it must be; None: anybody's.
+        """
         try:
             found = cls(
                 answer=Answer.from_wire(_unpacked(values)),
@@ -66,7 +72,7 @@ class Progress:
             raise Damaged(f"{path}: expected a site's progress, got {type(error).__name__}: {error}") from error
         if not whole:
             raise Damaged(f"{path}: expected finite weights, got NaN, infinity, or no model")
-        if found.answer.site != site:
+        if site is not None and found.answer.site != site:
             raise Damaged(f"{path}: expected the state of site {site!r}, got that of {found.answer.site!r}")
         return found
 

@@ -9,6 +9,8 @@ from mdhfl.sharing.messages import Request
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.terms import differences
 
+OWN = ("bundle", "data")  # names of the site's own terms
+
 
 def asked_terms(request: Request) -> dict[str, Any]:
     """Return what must stay the same in every request of an experiment, as plain values."""
@@ -31,8 +33,12 @@ def own_terms(settings: SiteSettings) -> dict[str, Any]:
 
 
 def check_terms(before: Mapping[str, Any], now: Mapping[str, Any], *, site: str, experiment: str) -> None:
-    """Refuse to continue an experiment with anything else than it was begun with. Raises ValueError."""
-    if found := differences(before, now):
+    """Refuse to continue an experiment with anything else than it was begun with. Raises ValueError.
+
+    Own terms that are not known any more, since the site's IT has changed them on purpose, may be new ones.
+    """
+    known = {**{name: now[name] for name in OWN if name in now}, **before}
+    if found := differences(known, now):
         raise ValueError(
             f"site {site!r}: experiment {experiment!r} was begun with something else: {found}. Put it back, or start a "
             "new experiment under another id"

@@ -1,0 +1,157 @@
+"""Experiments of every method with three scripted sites, whose messages are honest; and a learner without a network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from mdhfl.jobs import RECIPES
+from mdhfl.learning.training import TrainingDiverged
+from mdhfl.methods import Method
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.rounds.loop import _run_round, _Server
+from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation
+from mdhfl.sharing.exchange import Round
+from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.records import Lesson, Shared
+from mdhfl.sharing.weights import Merged, Weights
+
+SITES = ("site-1", "site-2", "site-3")
+CLASSES = ("a", "b", "c")
+IMAGES, PUBLIC, ENTRIES, LAYOUT = 24, 20, 50, "f" * 64
+VALIDATION = Validation(accuracy=0.5, macro_f1=0.5, balanced_accuracy=0.5, ece=0.1)
+CONFUSION = np.array([[3, 1, 0], [0, 4, 0], [1, 0, 3]], np.uint8)
+
+
+class Averages:
+    """Stands for a server that trains: what it is given is what it gives."""
+
+    def try_out(self, weights: Weights) -> None:
+        pass
+
+    def distil(self, averages: Mapping[str, Merged], **_: Any) -> dict[str, Merged]:
+        return dict(averages)
+
+
+@dataclass(frozen=True)
+class Script:
+    """One method's experiment, and what its honest sites and server say."""
+
+    name: str
+    method: Method
+
+    @cached_property
+    def experiment(self) -> Experiment:
+        return Experiment(
+            id="fuzz", method=self.method, rounds=2, seed=0, sites=SITES, min_sites=1, classes=CLASSES,
+            public_digest="ab" * 32, public_count=PUBLIC, training_images=dict.fromkeys(SITES, IMAGES),
+        )  # fmt: skip
+
+    def honest(self, site: str, request: Request) -> Answer:
+        key = (site, request.action, request.round)
+        if key not in self._said:
+            self._said[key] = self._answer(site, request)
+        return self._said[key]
+
+    @cached_property
+    def _said(self) -> dict[tuple[str, str, int], Answer]:
+        return {}
+
+    def _answer(self, site: str, request: Request) -> Answer:
+        if request.action in ("merge", "finish"):
+            return Answer(site=site, round=request.round)
+        return Answer(
+            site=site, round=request.round, shared=self._shared(site, request), validation=VALIDATION,
+            confusion=CONFUSION, test_ece=0.1, losses=Losses(train=1.0, align=0.5), best=True,
+            cost=Cost(seconds={"train": 1.0, "score": 0.1}, peers_up=3, peers_down=4),
+            about=About(
+                bundle="net", architecture="Net", parameters=10, training_images=IMAGES, missing_classes=("c",),
+                layout=LAYOUT, withheld=("competences",),
+            ),
+            control=Control(
+                validation=VALIDATION, confusion=CONFUSION, test_ece=0.1, difference=0.1, low=-0.1, high=0.2
+            ),
+        )  # fmt: skip
+
+    def _shared(self, site: str, request: Request) -> Shared | None:
+        random, subject = np.random.default_rng([ord(site[-1]), request.round]), request.subject
+        if self.method.answers_with is Weights and request.action != "adopt":
+            values = random.normal(size=ENTRIES).astype(np.float32)
+            return Weights(values=values, layout=LAYOUT, bundle="net", images=IMAGES, site=site, round=request.round)
+        if self.method.answers_with is not Knowledge:
+            return None
+        values = random.dirichlet(np.ones(len(CLASSES)), size=subject.shape[0]).astype(np.float32)
+        plus = self.name == "mdhfl_plus"
+        competences = np.array([0.4, 0.2, 0.1], np.float32) if plus else None
+        return Knowledge(
+            values=values, subject=subject, site=site, round=request.round, competences=competences,
+            confidence=0.5 if self.name == "rhfl" else 1.0,
+        )  # fmt: skip
+
+    def exchange(self, request: Request, spoilt: Answer | None = None) -> tuple[Round, dict[str, Lesson]]:
+        """Let site-1 give a spoilt answer and the others honest ones; return the round and the lessons made of it."""
+
+        def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+            answers = {site: self.honest(site, asked) for site, asked in requests.items()}
+            return {**answers, "site-1": spoilt} if spoilt is not None and "site-1" in answers else answers
+
+        server = _Server(setup=self.experiment, ask=ask, number=request.round, open_trainer=Averages)
+        finished = _run_round(server, dict.fromkeys(SITES, request))
+        return finished, dict(self.method.teach(finished, server))
+
+    @cached_property
+    def asked(self) -> list[Request]:
+        """What the server asks of an honest site, lessons included."""
+        warm_up = self.experiment.request("warm_up", number=0)
+        _, lessons = self.exchange(warm_up)
+        requests = [warm_up]
+        if (lesson := lessons.get("site-2")) is not None:
+            requests.append(self.experiment.request("learn", number=1, lesson=lesson))
+            later = replace(lesson, round=2)
+            if self.experiment.last_round > self.experiment.rounds:
+                requests.append(self.experiment.request("adopt", number=3, lesson=later))
+        return requests
+
+
+SCRIPTS = [Script(name, recipe.method) for name, recipe in sorted(RECIPES.items()) if recipe.method.is_federated]
+
+
+class PaperLearner:
+    """A site in a round without a network: what it is to learn from must be finite numbers of the right shape."""
+
+    def __init__(self, script: Script, request: Request) -> None:
+        self.site, self.request, self.script = "site-2", request, script
+        before = script.experiment.request("learn", number=max(request.round - 1, 0))
+        self.last = script.honest(self.site, before)
+        self.learned = False
+
+    def public(self, *, views: int, asked_in: int, own_stain: bool) -> torch.Tensor:
+        return torch.zeros((1, 3, 8, 8), dtype=torch.uint8)
+
+    def align(self, targets: torch.Tensor, *, loss: Any, epochs: int, **_: Any) -> float:
+        assert targets.isfinite().all(), "a teacher that is not finite"
+        assert tuple(targets.shape) == self.script.experiment.subject.shape, "a teacher of another shape"
+        logits = torch.linspace(-3, 3, targets.numel()).reshape(targets.shape).requires_grad_()
+        value = loss(logits, targets)
+        value.backward()
+        if not (value.isfinite() and logits.grad is not None and logits.grad.isfinite().all()):
+            raise TrainingDiverged("the loss is not finite")
+        self.learned = True
+        return float(value.detach())
+
+    def accompany(self, targets: torch.Tensor, *, images: Any, loss: Any, keep_statistics: bool) -> None:
+        self.align(targets, loss=loss, epochs=1)
+
+    def adopt(self, merged: Merged) -> None:
+        if merged.layout != LAYOUT or merged.values.shape != (ENTRIES,):
+            raise ValueError("another network's weights")
+        assert np.isfinite(merged.values).all(), "a merged model that is not finite"
+        self.learned = True
+
+    def swarm(self, *, encrypted: bool) -> Any:
+        return SimpleNamespace(take=lambda turn: None)
