@@ -66,11 +66,16 @@ def heed_ctrl_c() -> None:
 def own_bundle(folder: Path, change: tuple[str, str]) -> Path:
     """Copy a built-in bundle and change one thing in its train.yaml."""
     shutil.copytree(find_bundle("shufflenet_v2"), folder)
-    path = folder / "configs" / "train.yaml"
+    set_in(folder, change)
+    return folder
+
+
+def set_in(bundle: Path, change: tuple[str, str]) -> None:
+    """Change one thing in a bundle's train.yaml."""
+    path = bundle / "configs" / "train.yaml"
     text = path.read_text(encoding="utf-8")
     assert change[0] in text
     path.write_text(text.replace(*change), encoding="utf-8")
-    return folder
 
 
 def changes_for(recipe: str, **changes: Any) -> dict[str, Any]:

@@ -56,10 +56,13 @@ def _written(script: Script, finished: Any) -> None:
     folder = Path(tempfile.mkdtemp(prefix="mdhfl-fuzz-"))
     try:
         results = Results(folder, experiment=script.experiment)
+        _expect(results.resume() is None, "an empty folder holds a round")
         results.record(finished)
+        results.close()
         again = results.resume()
         _expect(again is not None and set(again.shared) == set(finished.shared), "a round is not read as written")
         results.summarise(engine="inprocess", federation="fuzz")
+        results.close()
         for path in folder.glob("*.json*"):
             for text in path.read_text().splitlines() if path.suffix == ".jsonl" else [path.read_text()]:
                 json.loads(text, parse_constant=_no_constant)

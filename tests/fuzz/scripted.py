@@ -49,7 +49,8 @@ class Script:
     def experiment(self) -> Experiment:
         return Experiment(
             id="fuzz", method=self.method, rounds=2, seed=0, sites=SITES, min_sites=1, classes=CLASSES,
-            public_digest="ab" * 32, public_count=PUBLIC, training_images=dict.fromkeys(SITES, IMAGES),
+            public_digest="ab" * 32, public_count=PUBLIC, federation_digest="cd" * 32,
+            training_images=dict.fromkeys(SITES, IMAGES),
         )  # fmt: skip
 
     def honest(self, site: str, request: Request) -> Answer:

@@ -128,8 +128,10 @@ def test_an_absurd_answer_gets_its_site_refused_and_is_not_written(name: str, tm
         assert np.abs(values).max() < 1000
     experiment = replace(EXPERIMENT, method=method or EXPERIMENT.method, rounds=2)
     results = Results(tmp_path, experiment=experiment)
+    assert results.resume() is None
     for finished in rounds:
         results.record(finished)
+    results.close()
     for line in (tmp_path / "results.jsonl").read_text().splitlines():
         json.loads(line, parse_constant=lambda constant: pytest.fail(constant))
     assert results.resume() is not None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fakes.simulated import new_run, own_bundle, site_of
+from fakes.simulated import new_run, own_bundle, set_in, site_of
 from fakes.small_federation import write_federation
 
 from mdhfl.commands.restart_site import restart_site_command
@@ -204,17 +204,17 @@ def test_a_model_that_ruins_a_site_in_the_last_merge_is_refused(tmp_path: Path, 
 
 
 def test_a_site_that_stopped_by_itself_goes_on_when_its_it_says_so(tmp_path: Path, federation: Path) -> None:
-    bundle = own_bundle(tmp_path / "bundle", ("lr: 0.001", "lr: 1.0e+30"))
+    bundle = own_bundle(tmp_path / "bundle", ("epochs: 20", "epochs: 20"))
     changes = {"warm_up_epochs": 0, "local_epochs": 3}
     experiment = new_run(tmp_path / "a", federation, bundles=(str(bundle),), changes=changes)
+    set_in(bundle, ("lr: 0.001", "lr: 1.0e+30"))
     site = site_of(tmp_path / "a", "site-1")
     assert not site.answer(experiment.request("warm_up", number=0)).refusal
     stopped = site.answer(experiment.request("learn", number=1))
     folder = tmp_path / "a" / "sites" / "site-1" / experiment.id
     assert f"mdhfl restart-site {folder}" in stopped.refusal
 
-    path = bundle / "configs" / "train.yaml"
-    path.write_text(path.read_text().replace("lr: 1.0e+30", "lr: 0.001"))
+    set_in(bundle, ("lr: 1.0e+30", "lr: 0.001"))
     again = site.answer(experiment.request("learn", number=2))
     assert again.refusal == stopped.refusal  # mended, and not yet told so
     done = CliRunner().invoke(restart_site_command, [str(folder)])

@@ -88,7 +88,7 @@ def lines_of(rows: Iterable[Mapping[str, Any]], *, after: str = "") -> bytes:
     lines = []
     for row in rows:
         after = _seal(row, after=after)
-        lines.append(json.dumps({**row, SEAL: after}, separators=(",", ":")) + "\n")
+        lines.append(json.dumps({**row, SEAL: after}, separators=(",", ":"), allow_nan=False) + "\n")
     return "".join(lines).encode()
 
 

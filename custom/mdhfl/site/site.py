@@ -130,7 +130,7 @@ class Site:
     def _train_alone(self, work: Work, request: Request, should_stop: ShouldStop) -> None:
         """Do a round from the last good state, to no other end than to see whether it goes well."""
         work.opened = open_site(self.settings, request, work.method, surroundings=self.surroundings)
-        work.stand_at(work.progress)
+        work.stand_at(work.folder.progress())  # in memory the models have gone on
         self._sound(self._round(work, request, should_stop=should_stop).run())
 
     def _sound(self, answer: Answer) -> Answer:
@@ -252,7 +252,7 @@ class Site:
         folder = SiteFolder(state_folder(self.settings, request), site=site)
         try:
             progress = folder.progress()
-            if progress is not None:
+            if progress is not None and not progress.stopped:  # whoever mends the cause changes the terms
                 check_terms(progress.terms, terms, site=site, experiment=experiment)
             opened = open_site(self.settings, request, method, surroundings=self.surroundings)
             work = Work(experiment=experiment, method=method, terms=terms, folder=folder, opened=opened, progress=None)

@@ -81,13 +81,13 @@ class Work:
         Where the lesson of a finished round has become another one, the site goes back to where it stood before.
 
         Raises:
-            ValueError: the round is over, and the site cannot go back.
+            ValueError: the site has stopped, or the round is over and it cannot go back.
         """
         progress = self.progress
         if progress is None:
             return None
         if progress.stopped:
-            return Answer(site=self.site, round=request.round, refusal=progress.stopped)
+            raise ValueError(progress.stopped)
         if self.round < request.round:
             return None
         if not self.method.repeats_rounds and self.round == request.round:

@@ -55,7 +55,7 @@ def write_sealed(path: Path, write: Callable[[IO[bytes]], object]) -> None:
 
 def write_sealed_json(path: Path, values: Mapping[str, Any]) -> None:
     """Write a JSON object with its seal as a field; else as `write_sealed`."""
-    text = json.dumps({**values, SEAL: values_digest(values)}, indent=2) + "\n"
+    text = json.dumps({**values, SEAL: values_digest(values)}, indent=2, allow_nan=False) + "\n"
     _write(path, lambda file: file.write(text.encode()))
 
 
