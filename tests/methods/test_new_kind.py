@@ -122,8 +122,10 @@ def test_the_site_must_permit_it(run: tuple[Path, Experiment]) -> None:
     folder, experiment = run
     for path in folder.glob("sites/*/site.json"):
         path.write_text(path.read_text().replace('"votes"', '"knowledge"'))
-    with pytest.raises(RuntimeError, match=r'VoteMethod shares class counts, the site allows knowledge.*adds "votes"'):
+    with pytest.raises(RuntimeError, match=r'its IT adds "votes" to "may_share" \(method_not_allowed'):
         run_in_process(folder, experiment=experiment)
+    log = (folder / "sites" / "site-1" / "site.log").read_text()
+    assert 'VoteMethod shares class counts, the site allows knowledge. To take part, its IT adds "votes"' in log
 
 
 def test_the_filter_holds_it_back_unless_the_job_is_for_it() -> None:

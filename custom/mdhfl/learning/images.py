@@ -65,7 +65,7 @@ def load_private_set(folder: Path, *, decode: Decode, image_size: int, keep: Kee
         DataError: a file is missing, unreadable or changed, an image has another size, a label is out of range, or
             there are fewer than two training images.
     """
-    card, items = _read_json(folder / "card.json"), _read_json(folder / "datalist.json")
+    card, items = read_listed(folder / "card.json"), read_listed(folder / "datalist.json")
     classes = tuple(card["classes"])
     parts = {}
     for name in ("training", "validation", "test"):
@@ -95,7 +95,7 @@ def load_public_set(folder: Path, *, decode: Decode, image_size: int, keep: Keep
     """
     import torch
 
-    listed = _read_json(folder / "datalist.json")["public"]
+    listed = read_listed(folder / "datalist.json")["public"]
     images, digests = keep(listed, partial(_decode_all, folder, listed, decode=decode, image_size=image_size))
     return torch.from_numpy(images), list_digest(digests)
 
@@ -106,19 +106,19 @@ def load_labelled_part(folder: Path, name: str, *, decode: Decode, image_size: i
     Raises:
         DataError: as for `load_private_set`.
     """
-    listed = _read_json(folder / "datalist.json")[name]
+    listed = read_listed(folder / "datalist.json")[name]
     images, _ = _decode_all(folder, listed, decode=decode, image_size=image_size)
     return _part(images, [item["label"] for item in listed])
 
 
 def classes_of(folder: Path) -> tuple[str, ...]:
     """Return the ordered class names that a folder's labels mean, as its card says."""
-    return tuple(_read_json(folder / "card.json")["classes"])
+    return tuple(read_listed(folder / "card.json")["classes"])
 
 
 def image_size_of(folder: Path) -> int:
     """Return the side in pixels of the images in a site's or the public folder, as its card says."""
-    return int(_read_json(folder / "card.json")["image_size"])
+    return int(read_listed(folder / "card.json")["image_size"])
 
 
 def _part(images: np.ndarray, labels: Sequence[int]) -> Part:
@@ -160,7 +160,8 @@ def _decode_all(folder: Path, items: Sequence[Mapping[str, Any]], *, decode: Dec
     return images, digests
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_listed(path: Path) -> dict[str, Any]:
+    """Read the datalist.json or card.json of a folder that `mdhfl prepare` wrote. Raises DataError."""
     if not path.is_file():
         raise DataError(f"{path}: missing; is {path.parent} a folder that `mdhfl prepare` wrote?")
     try:

@@ -124,7 +124,8 @@ def _check(experiment: Experiment, request: Request, answer: Answer, *, site: st
         raise MessageError(f"answer from site {site!r}: expected round {request.round}, got {answer.round}")
     experiment.method.check(answer, request)
     shape = (len(experiment.classes), len(experiment.classes))
-    if answer.confusion is None or answer.confusion.shape != shape:
+    confusions = [part.confusion for part in (answer, answer.control) if part is not None]
+    if any(confusion is not None and confusion.shape != shape for confusion in confusions):
         raise MessageError(f"answer from site {site!r}: expected a confusion matrix of shape {shape}")
-    if answer.validation is None or answer.about is None:
-        raise MessageError(f"answer from site {site!r}: expected its validation scores and what it is about, got none")
+    if answer.about is None:
+        raise MessageError(f"answer from site {site!r}: expected what it is about, got none")

@@ -12,6 +12,9 @@ from mdhfl.learning.tensors import save_tensors
 from mdhfl.methods import Method, create, name_of, parameters_of
 from mdhfl.sharing.accounts import Validation
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.reasons import Refusal
+from mdhfl.site.form import check_allowed
+from mdhfl.site.log import reason_of, refusal_of
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.state import Progress, answering, load_progress, save_progress
@@ -60,18 +63,18 @@ class Site:
                 if request.action == "finish":
                     return self._finish(work, request)
                 if request.action == "merge":
-                    work.method.lead(self._between_rounds(work, request))
+                    self._lead(work, request)
                     return Answer(site=self.settings.site, round=request.round)
                 return self._learn(work, request, should_stop)
         except TrainingDiverged as error:
-            return self._stop(request, reason=str(error))
+            return self._stop(request, error)
         except Aborted:
             self._work = None
             raise
-        except (ValueError, OSError, RuntimeError) as error:
+        except Exception as error:
             if request.action != "merge":  # which changes nothing
                 self._work = None  # the next request starts from the last good state on disk
-            return Answer(site=self.settings.site, round=request.round, refusal=str(error))
+            return self._refused(request, error)
 
     def receive(self, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """Answer another site of the same swarm.
@@ -79,17 +82,35 @@ class Site:
         Returns:
             The reply; one with "refusal" if there is none to give.
         """
-        if not self._busy.acquire(timeout=PEER_PATIENCE):
-            return {"refusal": f"site {self.settings.site!r} is busy training"}
+        request = None
         try:
-            with _own_random_numbers():
-                request = Request.from_wire(message["request"])
+            request = Request.from_wire(message["request"])
+            with self._free(), _own_random_numbers():
                 work = self._open(request)
-                return work.method.receive(sender, message, self._between_rounds(work, request))
-        except (ValueError, OSError, RuntimeError, KeyError, TypeError) as error:
-            return {"refusal": str(error) or type(error).__name__}
+                with _among_peers():
+                    return work.method.receive(sender, message, self._between_rounds(work, request))
+        except Exception as error:
+            return {"refusal": self._refused(request, error).refusal}
+
+    @contextmanager
+    def _free(self) -> Iterator[None]:
+        """Wait until the site is not training."""
+        if not self._busy.acquire(timeout=PEER_PATIENCE):
+            raise Refusal("busy", f"site {self.settings.site!r} is busy training")
+        try:
+            yield
         finally:
             self._busy.release()
+
+    def _lead(self, work: _Work, request: Request) -> None:
+        with _among_peers():
+            work.method.lead(self._between_rounds(work, request))
+
+    def _refused(self, request: Request | None, error: Exception) -> Answer:
+        """Write into the site's log why it refuses, and return what the others may know of it."""
+        number, site = request.round if request is not None else -1, self.settings.site
+        reason = refusal_of(error, site=site, round=number, state=self.settings.state)
+        return Answer(site=site, round=number, refusal=reason)
 
     def _learn(self, work: _Work, request: Request, should_stop: ShouldStop) -> Answer:
         progress = work.progress
@@ -99,10 +120,13 @@ class Site:
             if progress.answer.round == request.round:
                 return progress.answer
             if progress.answer.round > request.round:
-                raise ValueError(
+                raise Refusal(
+                    "already_finished",
                     f"site {self.settings.site!r} has already finished round {progress.answer.round} of experiment "
                     f"{request.experiment!r}, but was asked for round {request.round}; give the new experiment "
-                    f"another id, or delete {work.opened.folder}"
+                    f"another id, or delete {work.opened.folder}",
+                    finished=progress.answer.round,
+                    round=request.round,
                 )
         answer = self._round(work, request, should_stop=should_stop).run()
         if work.swarm is not None and answer.about is not None:
@@ -125,7 +149,7 @@ class Site:
 
     def _between_rounds(self, work: _Work, request: Request) -> SiteRound:
         if work.progress is None:
-            raise ValueError(f"site {self.settings.site!r} has no model to share: it has not finished round 0")
+            raise Refusal("no_model", f"site {self.settings.site!r} has no model to share: it has not finished round 0")
         return self._round(work, request)
 
     def _swarm_of(self, work: _Work, *, encrypted: bool) -> Swarm:
@@ -174,26 +198,24 @@ class Site:
             "scores": dict(vars(scores)) if scores else {},
         }
 
-    def _stop(self, request: Request, *, reason: str) -> Answer:
+    def _stop(self, request: Request, error: Exception) -> Answer:
         """Keep the last good state, mark it as final, and say so now and in every later round."""
         self._work = None
-        path = state_path(self.settings, request)
-        reason = (
-            f"site {self.settings.site!r} stopped in round {request.round}: {reason}. Its last good state is kept in "
-            f"{path.parent}. Lower the learning rate in its bundle, or look for wrong images, then start a new run"
-        )
+        path, answer = state_path(self.settings, request), self._refused(request, error)
         progress = load_progress(path)
         if progress is not None:
             with suppress(OSError):  # a full disk: the site would find out again what is wrong with it
-                save_progress(path, replace(progress, stopped=reason))
-        return Answer(site=self.settings.site, round=request.round, refusal=reason)
+                save_progress(path, replace(progress, stopped=answer.refusal))
+        return answer
 
     def _open(self, request: Request) -> _Work:
         """Return what is in memory for this experiment, or build it and restore the site's progress into it."""
         if request.version != __version__:
-            raise ValueError(
+            raise Refusal(
+                "version",
                 f"site {self.settings.site!r} runs mdhfl {__version__}, the server {request.version}; "
-                "install the same version on both"
+                "install the same version on both",
+                version=__version__,
             )
         work = self._work
         if work is None or work.experiment != request.experiment:
@@ -213,14 +235,11 @@ class Site:
 
     def _method(self, request: Request) -> Method:
         """Return the request's method, if the site trusts its module and allows what it shares."""
-        method = create(request.method, request.parameters, trusted=self.settings.methods)
-        wanted, allowed = method.permission, self.settings.may_share
-        if wanted is not None and wanted not in allowed:
-            raise ValueError(
-                f"site {self.settings.site!r} forbids what this method needs: {type(method).__name__} shares "
-                f"{method.shares}, the site allows {', '.join(allowed) or 'nothing'}. To take part, its IT adds "
-                f'"{wanted}" to "may_share" in site.json'
-            )
+        try:
+            method = create(request.method, request.parameters, trusted=self.settings.methods)
+        except (ValueError, TypeError) as error:
+            raise Refusal("method_unknown", str(error)) from error
+        check_allowed(self.settings, method)
         return method
 
     def _use_threads(self) -> None:
@@ -228,6 +247,17 @@ class Site:
 
         if torch.get_num_threads() != self.settings.threads:
             torch.set_num_threads(self.settings.threads)
+
+
+@contextmanager
+def _among_peers() -> Iterator[None]:
+    """Call what fails in a merge so, unless it has a better name."""
+    try:
+        yield
+    except Exception as error:
+        if reason_of(error)[0] != "failed":
+            raise
+        raise Refusal("peers", str(error) or type(error).__name__) from error
 
 
 @contextmanager
