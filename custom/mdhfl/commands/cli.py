@@ -23,6 +23,7 @@ COMMANDS = {
         "export_bundle_command",
         "Share a site's model as a MONAI bundle.",
     ),
+    "leaves": ("mdhfl.commands.leaves", "leaves_command", "List what left a site in an experiment, field by field."),
     "site-kit": (
         "mdhfl.commands.kits",
         "site_kit_command",

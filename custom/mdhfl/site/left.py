@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -73,7 +73,7 @@ def read_left(path: Path) -> list[dict[str, Any]]:
     return found
 
 
-def sums_of(lines: list[dict[str, Any]]) -> list[Sum]:
+def sums_of(lines: Sequence[Mapping[str, Any]]) -> list[Sum]:
     """Add up messages field by field, the largest first; what went to the server before what went to peers."""
     found: dict[tuple[str, str], Sum] = {}
     for line in lines:
