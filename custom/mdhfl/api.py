@@ -4,8 +4,8 @@ Errors are exceptions with the texts that the command line shows.
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ from mdhfl.runs.folder import (
 from mdhfl.runs.progress import Step
 from mdhfl.runs.recipe import Recipe, recipe_of
 from mdhfl.server.results import read_rows
+from mdhfl.site.log import LOG
 
 if TYPE_CHECKING:
     import pandas
@@ -173,7 +174,7 @@ def execute(folder: Path, *, experiment: Experiment, progress: bool = True) -> R
     """
     (folder / "summary.json").unlink(missing_ok=True)  # that of the shorter run that is being continued
     engine = str(read_json(folder / "experiment.json")["engine"])
-    with _bar(experiment) if progress else nullcontext(_silent) as on_step:
+    with _naming_logs(folder), _bar(experiment) if progress else nullcontext(_silent) as on_step:
         if engine == "inprocess":
             from mdhfl.runs.inprocess import run_in_process
 
@@ -186,6 +187,18 @@ def execute(folder: Path, *, experiment: Experiment, progress: bool = True) -> R
 
             simulate_apart(folder, on_step=on_step)
     return Run(folder=folder, summary=read_json(folder / "summary.json"))
+
+
+@contextmanager
+def _naming_logs(folder: Path) -> Iterator[None]:
+    """Say of a run that failed where its sites' logs are: what a site tells of a refusal is one of a few sentences."""
+    try:
+        yield
+    except RuntimeError as error:
+        logs = sorted(folder.glob(f"sites/*/{LOG}"))
+        if not logs or not type(error).__module__.startswith("mdhfl."):
+            raise
+        raise type(error)(f"{error}. In full: {', '.join(map(str, logs))}") from error
 
 
 def default_threads(engine: str, federation: Path) -> int:
