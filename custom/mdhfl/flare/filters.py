@@ -23,7 +23,7 @@ BARE_CODES = (  # replies that say no more than this
     ReturnCode.BAD_TASK_DATA,
     ReturnCode.TASK_RESULT_FILTER_ERROR,
 )
-NOTED = "mdhfl.noted"  # digest of the answer that another such filter has written down already
+NOTED = "mdhfl.noted"  # digest of the answer that the executor or another such filter has written down
 
 
 class OnlyAnswers(Filter):
@@ -51,13 +51,25 @@ class OnlyAnswers(Filter):
             request = Request.from_wire(from_shareable(fl_ctx.get_prop(FLContextKey.TASK_DATA)).data)
         except (ValueError, AttributeError, TypeError) as error:
             return border.refusal(MessageError(f"the task is no request of ours: {error}"), None)
-        answer = border.checked(_data_of(shareable), request)
-        text, arrays = pack(answer.to_wire())
-        digest = list_digest([text, *(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays)])
-        if fl_ctx.get_prop(NOTED) != digest:
-            answer = border.noted(answer, request)
-            fl_ctx.set_prop(NOTED, digest, private=True, sticky=False)
-        return answer
+        return let_out(border, _data_of(shareable), request, fl_ctx)
+
+
+def let_out(border: Border, wire: Any, request: Request, fl_ctx: FLContext) -> Answer:
+    """Check an answer as `Border.let_out` does, and write it down once, however many filters it passes.
+
+    Args:
+        border: the site's.
+        wire: an answer's fields.
+        request: what was asked.
+        fl_ctx: of the task: it remembers what was written down.
+    """
+    answer = border.checked(wire, request)
+    text, arrays = pack(answer.to_wire())
+    digest = list_digest([text, *(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays)])
+    if fl_ctx.get_prop(NOTED) != digest:
+        answer = border.noted(answer, request)
+        fl_ctx.set_prop(NOTED, digest, private=True, sticky=False)
+    return answer
 
 
 def _data_of(shareable: Shareable) -> Any:
