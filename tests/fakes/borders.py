@@ -6,12 +6,12 @@ from types import SimpleNamespace
 from typing import Any
 
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
-from nvflare.apis.fl_constant import FLContextKey, ReservedKey
+from nvflare.apis.fl_constant import ReservedKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import Shareable
 
 from fakes.simulated import new_run, site_of
-from mdhfl.flare.filters import OnlyAnswers
+from mdhfl.flare.filters import ASKED, OnlyAnswers
 from mdhfl.flare.places import simulated
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.sharing.messages import Answer, Request
@@ -47,21 +47,20 @@ def as_result(data: Any, **how: Any) -> Shareable:
     return DXO(data_kind=DataKind.APP_DEFINED, data=data, **how).to_shareable()
 
 
-def context(asked: Asked, *, task: Any = None) -> FLContext:
-    """What FLARE gives to a filter: who it is, where it works, and the task."""
+def context(asked: Asked, *, request: Any) -> FLContext:
+    """What a filter gets: who it is, where it works, and what was asked."""
     fl_ctx = FLContext()
     workspace = SimpleNamespace(get_root_dir=lambda: str(asked.run))
     engine = SimpleNamespace(get_workspace=lambda: workspace, fire_event=lambda *args: None)
     fl_ctx.set_prop(ReservedKey.ENGINE, engine, private=True, sticky=False)
     fl_ctx.set_prop(ReservedKey.IDENTITY_NAME, asked.settings.site, private=False, sticky=False)
-    data = as_result(asked.request.to_wire()) if task is None else task
-    fl_ctx.set_prop(FLContextKey.TASK_DATA, data, private=True, sticky=False)
+    fl_ctx.set_prop(ASKED, request, private=True, sticky=False)
     return fl_ctx
 
 
-def filtered(asked: Asked, result: Any, *, task: Any = None, filters: int = 1) -> Shareable:
+def filtered(asked: Asked, result: Any, *, filters: int = 1, **context_: Any) -> Shareable:
     """Return what leaves of a result, after so many of our filters."""
-    fl_ctx = context(asked, task=task)
+    fl_ctx = context(asked, **{"request": asked.request, **context_})
     with simulated(asked.run):
         for _ in range(filters):
             result = OnlyAnswers().process(result, fl_ctx)

@@ -220,9 +220,9 @@ def test_a_refusal_leaves_if_it_is_one_of_the_list(asked: Asked, code: str) -> N
     assert answer_in(out).refusal == refusal
 
 
-@pytest.mark.parametrize("task", [Shareable(), as_result({"action": "learn"}), "nothing", as_result([])])
-def test_a_task_that_is_no_request_gets_a_refusal(asked: Asked, task: Any) -> None:
-    out = filtered(asked, as_result(asked.answer.to_wire()), task=task)
+@pytest.mark.parametrize("request_", [None, Shareable(), {"action": "learn"}, "nothing"])
+def test_a_task_that_is_no_request_gets_a_refusal(asked: Asked, request_: Any) -> None:
+    out = filtered(asked, as_result(asked.answer.to_wire()), request=request_)
     assert len(bytes_of(out)) < MOST
     assert "(request; site.log: " in answer_in(out).refusal
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.filter import Filter
-from nvflare.apis.fl_constant import FLContextKey
 from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 
@@ -23,6 +22,7 @@ BARE_CODES = (  # replies that say no more than this
     ReturnCode.BAD_TASK_DATA,
     ReturnCode.TASK_RESULT_FILTER_ERROR,
 )
+ASKED = "mdhfl.asked"  # the request that is answered, from the executor: FLARE forgets a task before its filters run
 NOTED = "mdhfl.noted"  # digest of the answer that the executor or another such filter has written down
 
 
@@ -47,10 +47,9 @@ class OnlyAnswers(Filter):
 
     def _passed(self, shareable: Shareable, fl_ctx: FLContext) -> Answer:
         border = Border(places.own_settings(fl_ctx))
-        try:
-            request = Request.from_wire(from_shareable(fl_ctx.get_prop(FLContextKey.TASK_DATA)).data)
-        except (ValueError, AttributeError, TypeError) as error:
-            return border.refusal(MessageError(f"the task is no request of ours: {error}"), None)
+        request = fl_ctx.get_prop(ASKED)
+        if not isinstance(request, Request):
+            return border.refusal(MessageError("the task is no request of ours"), None)
         return let_out(border, _data_of(shareable), request, fl_ctx)
 
 
