@@ -16,6 +16,7 @@ from mdhfl.sharing.packing import payload_bytes
 LEFT = "left.jsonl"  # in the site's folder of the experiment
 SERVER = "server"
 FRAME = "(names and brackets)"
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +26,8 @@ class Sum:
     Attributes:
         to: "server" or "peers".
         path: of the field, its parts joined by dots.
-        kind: "array", "bytes", "text", "number", ...
-        form: dtype and shape of its arrays, in the last message.
+        kind: "array", "bytes", "text", "number", ..., in the last message that held something there.
+        form: dtype and shape of its arrays, in the last message with one.
         messages: how many held it.
         bytes: all together.
     """
@@ -83,8 +84,8 @@ def sums_of(lines: Sequence[Mapping[str, Any]]) -> list[Sum]:
             found[to, field["path"]] = Sum(
                 to=to,
                 path=field["path"],
-                kind=field["kind"],
-                form=f"{field['dtype']} {field['shape']}" if "dtype" in field else "",
+                kind=before.kind if before and field["kind"] == NOTHING else field["kind"],
+                form=f"{field['dtype']} {field['shape']}" if "dtype" in field else before.form if before else "",
                 messages=1 + (before.messages if before else 0),
                 bytes=field["bytes"] + (before.bytes if before else 0),
             )
@@ -108,6 +109,6 @@ def _fields(value: Any, path: str = "") -> Iterator[dict[str, Any]]:
 
 def _kind(value: Any) -> str:
     if value is None or isinstance(value, bool):
-        return "nothing" if value is None else "yes or no"
+        return NOTHING if value is None else "yes or no"
     kinds = ((str, "text"), (int, "number"), (float, "number"), (list, "list"), (tuple, "list"))
     return next((name for kind, name in kinds if isinstance(value, kind)), "value")
