@@ -13,7 +13,7 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 
 from mdhfl.flare import places
-from mdhfl.flare.filters import ASKED, let_out
+from mdhfl.flare.filters import ASKED
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.border import Border
 from mdhfl.site.log import refusal_of
@@ -93,7 +93,9 @@ class SiteExecutor(Executor):
             fl_ctx.set_prop(ASKED, request, private=True, sticky=False)
             site = self._open(fl_ctx)
             answer = site.answer(request, should_stop=lambda: abort_signal.triggered)
-            answer = let_out(Border(site.settings), answer.to_wire(), request, fl_ctx)  # also where no filter stands
+            answer = Border(site.settings).checked(
+                answer.to_wire(), request
+            )  # the filter does it once more, and notes it
         except Aborted:
             return make_reply(ReturnCode.TASK_ABORTED)
         except Exception as error:

@@ -23,7 +23,7 @@ BARE_CODES = (  # replies that say no more than this
     ReturnCode.TASK_RESULT_FILTER_ERROR,
 )
 ASKED = "mdhfl.asked"  # the request that is answered, from the executor: FLARE forgets a task before its filters run
-NOTED = "mdhfl.noted"  # digest of the answer that the executor or another such filter has written down
+NOTED = "mdhfl.noted"  # digest of the answer that another such filter has written down
 
 
 class OnlyAnswers(Filter):

@@ -45,7 +45,8 @@ class FederationRecipe(FlareRecipe):
         job.to_server(TBAnalyticsReceiver(events=[ANALYTIC_EVENT_TYPE]), id="tensorboard")
         job.to_server({"server": {"task_request_interval": TASK_REQUEST_INTERVAL}})
         job.to_clients(SiteExecutor(), tasks=TASKS)
-        job.to_clients(OnlyAnswers(), filter_type=FilterType.TASK_RESULT, tasks=TASKS)  # FLARE knows no "*"
+        for task in TASKS:  # FLARE knows no "*", and writes several names in no fixed order
+            job.to_clients(OnlyAnswers(), filter_type=FilterType.TASK_RESULT, tasks=[task])
         super().__init__(job)
 
 
