@@ -76,7 +76,7 @@ def test_pixels_stay_whatever_the_executor_does(
     assert [line["bytes"] for line in left[:2]] == sent
     refused = read_left(tmp_path / "run" / "sites" / "site-1" / experiment.id / LEFT)
     assert all(line["bytes"] < 1000 for line in refused)
-    assert "the pixels: " in (tmp_path / "run" / "sites" / "site-1" / "site.log").read_text()
+    assert "knowledge: expected the fields" in (tmp_path / "run" / "sites" / "site-1" / "site.log").read_text()
     ours = [path for path in (tmp_path / "run").rglob("*") if path.is_file() and "sites" not in path.parts]
     arrived = [p for p in ours if MARK[:64] in p.read_bytes() or MARK.hex()[:64].encode() in p.read_bytes()]
     assert all("site-1" in path.parts for path in arrived), arrived  # its own logs, at the site
