@@ -1,5 +1,6 @@
 """The face of the package: light to import, and the same runs, texts and files as the command line."""
 
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import pytest
 from fakes.simulated import numbers_of
 
 import mdhfl
+from mdhfl.rounds.loop import TooFewSites
 from mdhfl.server.journal import read_rows
 
 SMALL = {"bundles": ("shufflenet_v2",), "rounds": 1, "threads": 1, "progress": False}
@@ -111,3 +113,13 @@ def test_errors_have_the_texts_of_the_command_line(
 def test_prepare_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="prepare: no argument colour; it has: alpha, also"):
         mdhfl.prepare("synthetic", out=tmp_path / "fed", colour="red")
+
+
+def test_a_run_that_fails_names_the_logs_that_say_why(tmp_path: Path, federation: Path) -> None:
+    folder = Path(shutil.copytree(federation, tmp_path / "fed"))
+    (folder / "public" / "images" / "img_00007.png").unlink()
+    said = r"its public images could not be read.*In full: .*site-1/site\.log, .*site-2/site\.log"
+    with pytest.raises(TooFewSites, match=said) as raised:
+        mdhfl.run(folder, "mdhfl", out=tmp_path / "run", rounds=1, threads=1, progress=False)
+    assert "img_00007" not in str(raised.value)
+    assert "img_00007.png: listed" in (tmp_path / "run" / "sites" / "site-1" / "site.log").read_text()

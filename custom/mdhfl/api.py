@@ -4,8 +4,8 @@ Errors are exceptions with the texts that the command line shows.
 """
 
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from mdhfl.runs.progress import Step
 from mdhfl.runs.recipe import Recipe, recipe_of
 from mdhfl.runs.resume import resume_run
 from mdhfl.server.journal import read_rows
+from mdhfl.site.log import LOG
 from mdhfl.store.sealed import previous, read_sealed_json
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def execute(folder: Path, *, experiment: Experiment, progress: bool = True) -> R
         RuntimeError: too few sites answered, or FLARE's simulator failed. Every finished round is kept.
         InUse: it is being run already.
     """
-    with run_lock(folder):
+    with run_lock(folder), _naming_logs(folder):
         return _execute(folder, experiment=experiment, progress=progress)
 
 
@@ -207,6 +208,18 @@ def _execute(folder: Path, *, experiment: Experiment, progress: bool) -> Run:
 
             simulate_apart(folder, on_step=on_step)
     return Run(folder=folder, summary=read_sealed_json(folder / "summary.json"))
+
+
+@contextmanager
+def _naming_logs(folder: Path) -> Iterator[None]:
+    """Say of a run that failed where its sites' logs are: what a site tells of a refusal is one of a few sentences."""
+    try:
+        yield
+    except RuntimeError as error:
+        logs = sorted(folder.glob(f"sites/*/{LOG}"))
+        if not logs or not type(error).__module__.startswith("mdhfl."):
+            raise
+        raise type(error)(f"{error}. In full: {', '.join(map(str, logs))}") from error
 
 
 def default_threads(engine: str, federation: Path) -> int:

@@ -57,7 +57,7 @@ def test_a_site_allows_two_classes_no_code_no_streams_and_no_shell(kit: Path) ->
     for role in ("project_admin", "org_admin", "lead"):
         assert permissions[role]["byoc"] == permissions[role]["shell_commands"] == "none"
     scope = read(kit, "privacy.json")["scopes"][0]
-    assert scope["task_result_filters"][0]["args"] == {"may_leave": ["knowledge"]}
+    assert scope["task_result_filters"] == [{"name": "OnlyAnswers", "path": SITE_CLASSES[1], "args": {}}]
     assert read(kit, "privacy.json")["default_scope"] == scope["name"]
     settings = read_site_settings(kit / "local" / "site.json")
     assert (settings.bundle, settings.may_share, settings.data) == ("resnet10", ("knowledge",), Path("d").resolve())
@@ -65,11 +65,22 @@ def test_a_site_allows_two_classes_no_code_no_streams_and_no_shell(kit: Path) ->
         assert str(kit / "local" / name) in output
 
 
-def test_a_site_may_share_more_and_the_filter_follows(kit: Path) -> None:
+def test_a_site_may_share_more(kit: Path) -> None:
     site_kit(kit, "--may-share", "knowledge, weights,encrypted_weights")
     assert read_site_settings(kit / "local" / "site.json").may_share == ("knowledge", "weights", "encrypted_weights")
-    filters = read(kit, "privacy.json")["scopes"][0]["task_result_filters"]
-    assert filters[0]["args"] == {"may_leave": ["knowledge", "weights"]}  # encrypted ones go to peers only
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"), [(None, "means of three decimals"), ("off", "nothing"), ("full", "matrices")]
+)
+def test_a_site_tells_means_only_unless_its_it_says_otherwise(kit: Path, scores: str | None, said: str) -> None:
+    site_kit(kit, *(("--scores", scores) if scores else ()))
+    written = read(kit, "site.json")
+    assert written["scores"] == (scores or "aggregated")
+    assert (written["minimum_images"], written["minimum_classes"], written["smallest_count"]) == (20, 2, 5)
+    page = " ".join((kit / "local" / "mdhfl.md").read_text().split())
+    assert f"Of its scores leaves: {said}" in page or f"confusion {said}, and with them" in page
+    assert "With fewer than 20 training images, or 2 classes, nothing leaves" in page
 
 
 def test_the_server_allows_its_own_classes(kit: Path) -> None:

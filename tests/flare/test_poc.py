@@ -24,6 +24,7 @@ from fakes.simulated import new_run, numbers_of
 from mdhfl.commands.recipe import experiment_on
 from mdhfl.flare.job import export_job
 from mdhfl.jobs import RECIPES
+from mdhfl.runs.folder import site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.journal import read_rows
 
@@ -166,6 +167,13 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
     results = poc / "server" / "experiments" / "trial"
     assert json.loads((results / "summary.json").read_text())["rounds"] == 2
     expected = new_run(tmp_path / "one", federation, bundles=tuple(BUNDLES.values()))
+    for site in BUNDLES:  # which tell as little as a kit's site does
+        path, kit = (
+            site_settings_path(tmp_path / "one", site),
+            json.loads((poc / site / "local" / "site.json").read_text()),
+        )
+        told = {name: kit[name] for name in ("scores", "minimum_images", "minimum_classes", "smallest_count")}
+        path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
     run_in_process(tmp_path / "one", experiment=expected)
     assert numbers_of(read_rows(results / "results.jsonl")) == numbers_of(read_rows(tmp_path / "one" / "results.jsonl"))
     assert (tmp_path / "state" / "site-2" / "trial" / "best.pt").is_file()

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -10,11 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from fakes.simulated import numbers_of
-from nvflare.apis.dxo import DXO, DataKind
-from nvflare.apis.fl_context import FLContext
+from fakes.simulated import numbers_of, site_of
 
-from mdhfl.flare.filters import OnlyAnswers
 from mdhfl.methods import Method, create, name_of
 from mdhfl.methods.method import Learner, Server
 from mdhfl.methods.parameters import parameter
@@ -28,6 +25,7 @@ from mdhfl.sharing.checks import MessageError, array, record
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
+from mdhfl.site.border import Border
 
 # What stands from here to the next line of hyphens would be the one file.
 
@@ -122,15 +120,23 @@ def test_the_site_must_permit_it(run: tuple[Path, Experiment]) -> None:
     folder, experiment = run
     for path in folder.glob("sites/*/site.json"):
         path.write_text(path.read_text().replace('"votes"', '"knowledge"'))
-    with pytest.raises(RuntimeError, match=r'VoteMethod shares class counts, the site allows knowledge.*adds "votes"'):
+    with pytest.raises(RuntimeError, match=r'its IT adds "votes" to "may_share" \(method_not_allowed'):
         run_in_process(folder, experiment=experiment)
+    log = (folder / "sites" / "site-1" / "site.log").read_text()
+    assert 'VoteMethod shares class counts, the site allows knowledge. To take part, its IT adds "votes"' in log
 
 
-def test_the_filter_holds_it_back_unless_the_job_is_for_it() -> None:
-    answer = Answer(site="a", round=1, shared=Votes(values=np.ones(3, dtype=np.int64), site="a", round=1))
-    result = DXO(data_kind=DataKind.APP_DEFINED, data=answer.to_wire()).to_shareable()
-    assert OnlyAnswers(may_leave=["votes"]).process(result, FLContext()).get_return_code() == "OK"
-    assert OnlyAnswers(may_leave=["knowledge"]).process(result, FLContext()).get_return_code() != "OK"
+def test_the_border_holds_it_back_unless_the_method_is_for_it(run: tuple[Path, Experiment]) -> None:
+    folder, experiment = run
+    site, request = site_of(folder, "site-1"), experiment.request("warm_up", number=0)
+    answer, border = site.answer(request), Border(site.settings)
+    assert isinstance(border.let_out(answer.to_wire(), request).shared, Votes)
+    assert answer.shared is not None
+    pixels = replace(answer.shared, values=np.arange(500_000))  # type: ignore[call-arg]
+    for wrong, asked in ((answer, replace(request, method="mdhfl")), (replace(answer, shared=pixels), request)):
+        held_back = border.let_out(wrong.to_wire(), asked)
+        assert held_back.shared is None
+        assert held_back.refusal
 
 
 def test_it_is_found_by_its_import_path_only_where_its_module_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:

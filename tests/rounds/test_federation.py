@@ -73,7 +73,10 @@ def corrupt(change: Callable[[Knowledge], Knowledge]) -> Callable[[str, Answer],
         (lambda site, a: replace(a, round=1) if (site, a.round) == ("b", 2) else a, "expected round 2, got 1"),
         (lambda site, a: replace(a, site="a") if (site, a.round) == ("b", 2) else a, "signed 'a'"),
         (lambda site, a: replace(a, shared=None) if (site, a.round) == ("b", 2) else a, "got none"),
-        (lambda site, a: replace(a, confusion=None) if (site, a.round) == ("b", 2) else a, "confusion matrix"),
+        (
+            lambda s, a: replace(a, confusion=np.eye(3, dtype="u1")) if (s, a.round) == ("b", 2) else a,
+            "confusion matrix",
+        ),
         (lambda site, a: Answer(site=site, round=2, refusal="disk full") if (site, a.round) == ("b", 2) else a, "disk"),
     ],
 )

@@ -1,6 +1,7 @@
 """A site answers, keeps its state, and restores it: bit for bit, whatever happens in between."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from fakes.simulated import new_run, own_bundle, set_in, site_of
 from fakes.small_federation import write_federation
 from PIL import Image
 
+from mdhfl import __version__
 from mdhfl.learning.training import Aborted
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.rounds.experiment import Experiment
@@ -139,9 +141,10 @@ def test_a_loss_of_nan_stops_the_site_and_keeps_its_last_good_state(tmp_path: Pa
     first = site.answer(experiment.request("warm_up", number=0))
     request = experiment.request("learn", number=1, lesson=teaching(experiment, first, number=0))
     stopped = site.answer(request)
-    assert "site 'site-1' stopped in round 1" in stopped.refusal
+    assert "site 'site-1': its training diverged in round 1" in stopped.refusal
     assert "last good state is kept" in stopped.refusal
     assert "learning rate" in stopped.refusal
+    assert "the loss became" in log_of(tmp_path / "a", stopped.refusal)
     restarted = site_of(tmp_path / "a", "site-1")
     later = restarted.answer(experiment.request("learn", number=2))
     assert later.refusal == stopped.refusal  # it stays stopped, also after a restart
@@ -163,8 +166,8 @@ def test_a_full_disk_keeps_the_old_state_and_the_site_goes_on(
     request = experiment.request("learn", number=1, lesson=teaching(experiment, first, number=0))
     with small_files_only(100_000):
         answer = site.answer(request)
-    assert "cannot be written" in answer.refusal
-    assert "Free disk space" in answer.refusal
+    assert "its disk is full" in answer.refusal
+    assert "Free disk space" in log_of(tmp_path / "a", answer.refusal)
     assert (folder / "state.pt").read_bytes() == before
     assert not list(folder.glob("*.tmp"))
     assert not site.answer(request).refusal
@@ -174,10 +177,21 @@ def changed_federation(tmp_path: Path, federation: Path) -> Path:
     return Path(shutil.copytree(federation, tmp_path / "changed"))
 
 
-def answer_in(tmp_path: Path, federation: Path, **request: object) -> str:
+def log_of(run: Path, refusal: str, site: str = "site-1") -> str:
+    """The full text that a site keeps of a refusal, found by its reference; the refusal itself names no place."""
+    found = re.search(r"\((\w+); site\.log: ([0-9a-f]{8})\)$", refusal)
+    assert found, refusal
+    assert str(run) not in refusal
+    log = (run / "sites" / site / "site.log").read_text()
+    return log[log.index(found[2]) :]
+
+
+def answer_in(tmp_path: Path, federation: Path, **request: object) -> tuple[str, str]:
+    """What the first site refuses, and what its log says of it."""
     experiment = new_run(tmp_path / "run", federation)
     asked = replace(experiment.request("warm_up", number=0), **request)  # type: ignore[arg-type]
-    return site_of(tmp_path / "run", "site-1").answer(asked).refusal
+    refusal = site_of(tmp_path / "run", "site-1").answer(asked).refusal
+    return refusal, log_of(tmp_path / "run", refusal)
 
 
 def test_a_changed_image_is_named(tmp_path: Path, federation: Path) -> None:
@@ -186,20 +200,25 @@ def test_a_changed_image_is_named(tmp_path: Path, federation: Path) -> None:
     pixels = np.asarray(Image.open(image)).copy()
     pixels[0, 0, 0] ^= 1
     Image.fromarray(pixels).save(image)
-    assert "img_00003.png: expected digest" in answer_in(tmp_path, folder)
+    refusal, log = answer_in(tmp_path, folder)
+    assert "its own images could not be read, or changed" in refusal
+    assert "img_00003" not in refusal
+    assert "img_00003.png: expected digest" in log
 
 
 def test_a_missing_image_is_named(tmp_path: Path, federation: Path) -> None:
     folder = changed_federation(tmp_path, federation)
     (folder / "public" / "images" / "img_00007.png").unlink()
-    assert "img_00007.png: listed in datalist.json but missing" in answer_in(tmp_path, folder)
+    refusal, log = answer_in(tmp_path, folder)
+    assert "its public images could not be read" in refusal
+    assert "img_00007.png: listed in datalist.json but missing" in log
 
 
 def test_a_truncated_image_is_named(tmp_path: Path, federation: Path) -> None:
     folder = changed_federation(tmp_path, federation)
     image = folder / "sites" / "site-1" / "images" / "img_00000.png"
     image.write_bytes(image.read_bytes()[:60])
-    assert "img_00000.png: cannot be decoded" in answer_in(tmp_path, folder)
+    assert "img_00000.png: cannot be decoded" in answer_in(tmp_path, folder)[1]
 
 
 def test_a_label_out_of_range_is_named(tmp_path: Path, federation: Path) -> None:
@@ -208,7 +227,7 @@ def test_a_label_out_of_range_is_named(tmp_path: Path, federation: Path) -> None
     items = json.loads(path.read_text())
     items["training"][0]["label"] = 9
     path.write_text(json.dumps(items))
-    assert "expected labels 0 to 2, got 9" in answer_in(tmp_path, folder)
+    assert "expected labels 0 to 2, got 9" in answer_in(tmp_path, folder)[1]
 
 
 def test_another_public_set_is_refused_at_the_site(tmp_path: Path, federation: Path) -> None:
@@ -217,24 +236,32 @@ def test_another_public_set_is_refused_at_the_site(tmp_path: Path, federation: P
     site = site_of(tmp_path / "run", "site-1")
     site.settings = replace(site.settings, public=other / "public")
     refusal = site.answer(experiment.request("warm_up", number=0)).refusal
-    assert "expected public set" in refusal
+    expected = experiment.public_digest[:8]
+    assert f"its public set differs: expected digest {expected}, it has " in refusal
     assert "copy the federation's public folder" in refusal
+    assert str(other / "public") in log_of(tmp_path / "run", refusal)
 
 
 def test_another_version_is_refused(tmp_path: Path, federation: Path) -> None:
-    assert "install the same version" in answer_in(tmp_path, federation, version="9.9")
+    refusal, log = answer_in(tmp_path, federation, version="9.9")
+    assert f'it runs mdhfl "{__version__}"' in refusal
+    assert "the server 9.9; install the same version" in log
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/srv/other", "a/b", ""])
 def test_a_server_cannot_choose_a_folder_at_the_site(name: str, tmp_path: Path, federation: Path) -> None:
-    assert "expected letters, digits" in answer_in(tmp_path, federation, experiment=name)
+    refusal, log = answer_in(tmp_path, federation, experiment=name)
+    assert "what the server sent could not be used" in refusal
+    assert "expected letters, digits" in log
 
 
 def test_another_class_order_is_refused(tmp_path: Path, federation: Path) -> None:
     experiment = new_run(tmp_path / "run", federation)
     request = experiment.request("warm_up", number=0)
     request = replace(request, subject=replace(request.subject, classes=("red", "blue", "green")))
-    assert "expected classes" in site_of(tmp_path / "run", "site-1").answer(request).refusal
+    refusal = site_of(tmp_path / "run", "site-1").answer(request).refusal
+    assert "its data has other classes than the federation" in refusal
+    assert "expected classes ['red', 'blue', 'green']" in log_of(tmp_path / "run", refusal)
 
 
 def test_a_last_batch_of_one_image_is_no_trouble(tmp_path: Path) -> None:

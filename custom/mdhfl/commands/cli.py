@@ -40,6 +40,7 @@ COMMANDS = {
         "restart_site_command",
         "Let a site that stopped go on from its last good state.",
     ),
+    "leaves": ("mdhfl.commands.leaves", "leaves_command", "List what left a site in an experiment, field by field."),
     "site-kit": (
         "mdhfl.commands.kits",
         "site_kit_command",

@@ -8,22 +8,28 @@ import click
 from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES, write_policy
 from mdhfl.showing.terminal import say
 from mdhfl.showing.texts import markdown
-from mdhfl.site.settings import SiteSettings, read_site_settings
+from mdhfl.site.settings import SCORES, SiteSettings, read_site_settings
 
 KIT = click.Path(path_type=Path, exists=True, file_okay=False)
 PLACE = click.Path(path_type=Path)
+SCORES_IN_WORDS = {
+    "off": "nothing",
+    "aggregated": "means of three decimals",
+    "full": "confusion matrices, and with them how many test images it has of each class",
+}
 
 SITE_PAGE = """# What this kit allows
 
 Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit starts.
 
-* `site.json`: network ({bundle}), images, public set and state of this site. It may share: {may_share}. No job can
-  change this file, or name another.
+* `site.json`: network ({bundle}), images, public set and state of this site. It may share: {may_share}.
+  Of its scores leaves: {scores}. With fewer than {images} training images, or {classes_with} classes, nothing leaves;
+  a class with fewer than {count} images is told like one without any. No job can change this file, or name another.
 * `resources.json`: only a job of mdhfl's own form is started: two files of settings, no code, no variables. It may
   name {classes} classes, and nothing else of mdhfl, MONAI or FLARE. Logs are not streamed.
 * `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
   files of this kit.
-* `privacy.json`: whatever a job says, only answers of the asked form leave.
+* `privacy.json`: whatever a job says, only answers of the asked form leave. `mdhfl leaves` lists what left.
 """
 
 SERVER_PAGE = """# What this kit allows
@@ -54,6 +60,13 @@ Results are kept in `experiments/<id>`, which no job can move.
     show_default=True,
     help="What may leave beside scores: knowledge, weights, encrypted_weights; several with commas.",
 )
+@click.option(
+    "--scores",
+    type=click.Choice(SCORES),
+    default="aggregated",
+    show_default=True,
+    help="What leaves of the site's scores: nothing, means of three decimals, or confusion matrices.",
+)
 def site_kit_command(
     kit: Path,
     *,
@@ -65,6 +78,7 @@ def site_kit_command(
     device: str,
     threads: int,
     may_share: str,
+    scores: str,
 ) -> None:
     """Write site.json, resources.json, authorization.json and privacy.json, and a page that explains each.
 
@@ -83,16 +97,20 @@ def site_kit_command(
         device=device,
         threads=threads,
         may_share=shares,
+        scores=scores,
     )
     local = kit / "local"
-    leaves = [name for name in shares if name != "encrypted_weights"]  # those go to peers only
-    written = write_policy(local, classes=SITE_CLASSES, may_leave=leaves)
+    written = write_policy(local, classes=SITE_CLASSES, is_site=True)
     (local / "site.json").write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
     read_site_settings(local / "site.json")
     page = SITE_PAGE.format(
         site=markdown(site),
         bundle=markdown(bundle),
         may_share=markdown(", ".join(shares) or "nothing"),
+        scores=SCORES_IN_WORDS[scores],
+        images=settings.minimum_images,
+        classes_with=settings.minimum_classes,
+        count=settings.smallest_count,
         classes=len(SITE_CLASSES),
     )
     _finish(local, page, [*written, local / "site.json"])
@@ -108,7 +126,7 @@ def server_kit_command(kit: Path) -> None:
     Example:
       mdhfl server-kit --out kits/server
     """
-    written = write_policy(kit / "local", classes=SERVER_CLASSES, may_leave=None)
+    written = write_policy(kit / "local", classes=SERVER_CLASSES, is_site=False)
     _finish(kit / "local", SERVER_PAGE.format(classes=len(SERVER_CLASSES)), written)
 
 

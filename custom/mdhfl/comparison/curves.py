@@ -19,7 +19,7 @@ def curve_of(run: Path) -> list[float]:
     """Return the mean over sites by round of a run's folder, in per cent, from the warm-up on."""
     found: dict[int, list[float]] = {}
     for row in read_rows(run / "results.jsonl"):
-        if row["status"] == "ok":
+        if row["status"] == "ok" and row["test"][SCORE] is not None:
             found.setdefault(row["round"], []).append(100 * row["test"][SCORE])
     return [round(float(np.mean(found[number])), 3) for number in sorted(found)]
 

@@ -152,8 +152,9 @@ class FederationController(PlainLog, Controller):
             if row["status"] != "ok":
                 self.log_warning(fl_ctx, f"round {row['round']}: {row['reason']}")
                 continue
-            scalars = {f"test/{name}": row["test"][name] for name in HEADLINES}
-            scalars |= {f"loss/{name}": value for name, value in row["losses"].items() if value is not None}
+            told = {f"test/{name}": row["test"][name] for name in HEADLINES}
+            told |= {f"loss/{name}": value for name, value in row["losses"].items()}
+            scalars = {tag: value for tag, value in told.items() if value is not None}
             shown = " ".join(f"{tag}={value:.4f}" for tag, value in scalars.items())
             self.log_info(fl_ctx, f"round={row['round']} site={row['site']} {shown} seconds={row['seconds']}")
             for tag, value in scalars.items():

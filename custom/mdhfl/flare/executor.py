@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
@@ -14,9 +13,11 @@ from nvflare.apis.shareable import Shareable, make_reply
 from nvflare.apis.signal import Signal
 
 from mdhfl.flare import places
+from mdhfl.flare.filters import ASKED
 from mdhfl.flare.logs import PlainLog
 from mdhfl.sharing.messages import Answer, Request
-from mdhfl.site.settings import read_site_settings
+from mdhfl.site.border import Border
+from mdhfl.site.log import refusal_of
 from mdhfl.site.site import Site
 from mdhfl.site.work import Surroundings
 from mdhfl.swarm.peers import PeerError
@@ -28,16 +29,19 @@ PEER_TIMEOUT = 300.0  # seconds: a peer may have to import torch and load its im
 class FlarePeers:
     """The other sites, by FLARE's auxiliary messages; with certificates, encrypted from site to site."""
 
-    def __init__(self, engine: Any) -> None:
-        self._engine = engine
+    def __init__(self, engine: Any, border: Border) -> None:
+        self._engine, self._border = engine, border
 
     def send(self, site: str, message: Mapping[str, Any]) -> Mapping[str, Any]:
         """Send and wait for the reply. Raises PeerError."""
+        checked = self._border.message(message, to=site)
+        if checked.get("refusal"):
+            raise PeerError(str(checked["refusal"]))
         with self._engine.new_context() as fl_ctx:
             replies = self._engine.send_aux_request(
                 targets=[site],
                 topic=PEER_TOPIC,
-                request=DXO(data_kind=DataKind.APP_DEFINED, data=dict(message)).to_shareable(),
+                request=DXO(data_kind=DataKind.APP_DEFINED, data=checked).to_shareable(),
                 timeout=PEER_TIMEOUT,
                 fl_ctx=fl_ctx,
                 secure=bool(fl_ctx.get_prop(FLContextKey.SECURE_MODE, False)),
@@ -73,10 +77,11 @@ class SiteExecutor(PlainLog, Executor):
         try:
             sender = fl_ctx.get_peer_context().get_identity_name()
             message = from_shareable(request).data
-            reply = self._open(fl_ctx.get_identity_name(), fl_ctx).receive(sender, message)
+            site = self._open(fl_ctx)
+            reply = Border(site.settings).message(site.receive(sender, message), to=sender, reply_to=message)
         except Exception as error:
             self.log_exception(fl_ctx, "a peer's message failed")
-            reply = {"refusal": f"site {fl_ctx.get_identity_name()!r}: {type(error).__name__}: {error}"}
+            reply = {"refusal": _refusal(error, fl_ctx, number=-1)}
         return DXO(data_kind=DataKind.APP_DEFINED, data=reply).to_shareable()
 
     def execute(self, task_name: str, shareable: Shareable, fl_ctx: FLContext, abort_signal: Signal) -> Shareable:
@@ -88,23 +93,34 @@ class SiteExecutor(PlainLog, Executor):
         try:
             request = Request.from_wire(from_shareable(shareable).data)
             number = request.round
-            answer = self._open(name, fl_ctx).answer(request, should_stop=lambda: abort_signal.triggered)
+            fl_ctx.set_prop(ASKED, request, private=True, sticky=False)
+            site = self._open(fl_ctx)
+            answer = site.answer(request, should_stop=lambda: abort_signal.triggered)
+            answer = Border(site.settings).checked(
+                answer.to_wire(), request
+            )  # the filter does it once more, and notes it
         except Aborted:
             return make_reply(ReturnCode.TASK_ABORTED)
         except Exception as error:
             self.log_exception(fl_ctx, f"{task_name} failed")
-            answer = Answer(site=name, round=number, refusal=f"site {name!r}: {type(error).__name__}: {error}")
+            answer = Answer(site=name, round=number, refusal=_refusal(error, fl_ctx, number=number))
         if answer.refusal:
             self.log_error(fl_ctx, answer.refusal)
         return DXO(data_kind=DataKind.APP_DEFINED, data=answer.to_wire()).to_shareable()
 
-    def _open(self, name: str, fl_ctx: FLContext) -> Site:
+    def _open(self, fl_ctx: FLContext) -> Site:
         with self._opening:
             if self._site is None:
-                engine = fl_ctx.get_engine()
-                path = places.site_settings(Path(engine.get_workspace().get_root_dir()), site=name)
-                settings = read_site_settings(path)
-                if settings.site != name:
-                    raise ValueError(f"{path}: expected the settings of site {name!r}, got those of {settings.site!r}")
-                self._site = Site(settings, surroundings=Surroundings(peers=FlarePeers(engine)))
+                settings = places.own_settings(fl_ctx)
+                peers = FlarePeers(fl_ctx.get_engine(), Border(settings))
+                self._site = Site(settings, surroundings=Surroundings(peers=peers))
             return self._site
+
+
+def _refusal(error: Exception, fl_ctx: FLContext, *, number: int) -> str:
+    """Return what others may know of a failure; the rest stands in the site's log, or, without settings, in FLARE's."""
+    try:
+        state = places.own_settings(fl_ctx).state
+    except ValueError:
+        state = None
+    return refusal_of(error, site=fl_ctx.get_identity_name(), round=number, state=state)

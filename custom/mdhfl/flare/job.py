@@ -39,15 +39,14 @@ class FederationRecipe(FlareRecipe):
             ValueError: no federation can run the method.
         """
         experiment.method.check_engine("flare")
-        answers_with = experiment.method.answers_with
         job = FedJob(name=name, min_clients=experiment.min_sites)
         job.set_app_packages(["mdhfl"])
         job.to_server(FederationController(experiment=experiment.to_json(), round_timeout=round_timeout))
         job.to_server(TBAnalyticsReceiver(events=[ANALYTIC_EVENT_TYPE]), id="tensorboard")
         job.to_server({"server": {"task_request_interval": TASK_REQUEST_INTERVAL}})
         job.to_clients(SiteExecutor(), tasks=TASKS)
-        only = OnlyAnswers(may_leave=[] if answers_with is None else [answers_with.kind])
-        job.to_clients(only, filter_type=FilterType.TASK_RESULT, tasks=["*"])
+        for task in TASKS:  # FLARE knows no "*", and writes several names in no fixed order
+            job.to_clients(OnlyAnswers(), filter_type=FilterType.TASK_RESULT, tasks=[task])
         super().__init__(job)
 
 

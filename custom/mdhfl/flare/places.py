@@ -8,9 +8,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from mdhfl.files import plain_name
 from mdhfl.runs.folder import server_settings_path, site_settings_path
+from mdhfl.sharing.reasons import Refusal
+from mdhfl.site.settings import SiteSettings, read_site_settings
 
 RUN = "MDHFL_RUN"  # environment variable: the folder of the simulated run that this process belongs to
 
@@ -18,6 +21,23 @@ RUN = "MDHFL_RUN"  # environment variable: the folder of the simulated run that 
 def site_settings(workspace: Path, *, site: str) -> Path:
     """Return the path of a site's site.json."""
     return site_settings_path(Path(os.environ[RUN]), site) if RUN in os.environ else workspace / "local" / "site.json"
+
+
+def own_settings(fl_ctx: Any) -> SiteSettings:
+    """Read the settings of the site whose process this is.
+
+    Raises:
+        Refusal: there are none, they are wrong, or they are another site's.
+    """
+    name = fl_ctx.get_identity_name()
+    path = site_settings(Path(fl_ctx.get_engine().get_workspace().get_root_dir()), site=name)
+    try:
+        settings = read_site_settings(path)
+    except (ValueError, OSError) as error:
+        raise Refusal("settings", str(error)) from error
+    if settings.site != name:
+        raise Refusal("settings", f"{path}: expected the settings of site {name!r}, got those of {settings.site!r}")
+    return settings
 
 
 def server_settings(workspace: Path) -> Path:

@@ -42,13 +42,13 @@ PERMISSIONS = {
 }
 
 
-def write_policy(local: Path, *, classes: Sequence[str], may_leave: Sequence[str] | None) -> list[Path]:
+def write_policy(local: Path, *, classes: Sequence[str], is_site: bool) -> list[Path]:
     """Write resources.json, authorization.json and, for a site, privacy.json into a kit's `local` folder.
 
     Args:
         local: the folder; it holds FLARE's resources.json.default.
         classes: that a job may name, by their full names.
-        may_leave: kinds of share that may leave a site, see `OnlyAnswers`; None for a server.
+        is_site: whether the kit is a site's.
 
     Returns:
         The paths of the files.
@@ -60,8 +60,8 @@ def write_policy(local: Path, *, classes: Sequence[str], may_leave: Sequence[str
         "resources.json": resources(local, classes=classes),
         "authorization.json": {"format_version": "1.0", "permissions": PERMISSIONS},
     }
-    if may_leave is not None:
-        files["privacy.json"] = privacy(may_leave)
+    if is_site:
+        files["privacy.json"] = privacy()
     for name, content in files.items():
         (local / name).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return [local / name for name in files]
@@ -98,8 +98,8 @@ def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def privacy(may_leave: Sequence[str]) -> dict[str, Any]:
+def privacy() -> dict[str, Any]:
     """Return a site's privacy policy: one scope, in which only answers leave, whatever a job says."""
-    only = {"name": "OnlyAnswers", "path": SITE_CLASSES[1], "args": {"may_leave": list(may_leave)}}
+    only = {"name": "OnlyAnswers", "path": SITE_CLASSES[1], "args": {}}
     scope = {"name": "only-answers", "task_result_filters": [only]}
     return {"scopes": [scope], "default_scope": scope["name"]}

@@ -70,7 +70,7 @@ def load_private_set(folder: Path, *, decode: Decode, image_size: int, keep: Kee
         DataError: a file is missing, unreadable or changed, an image has another size, a label is out of range, or
             there are fewer than two training images.
     """
-    card, items = _read_json(folder / "card.json"), _read_json(folder / "datalist.json")
+    card, items = read_listed(folder / "card.json"), read_listed(folder / "datalist.json")
     classes = tuple(card["classes"])
     parts = {}
     for name in PARTS:
@@ -100,7 +100,7 @@ def load_public_set(folder: Path, *, decode: Decode, image_size: int, keep: Keep
     """
     import torch
 
-    listed = _read_json(folder / "datalist.json")["public"]
+    listed = read_listed(folder / "datalist.json")["public"]
     images, digests = keep(listed, partial(_decode_all, folder, listed, decode=decode, image_size=image_size))
     return torch.from_numpy(images), list_digest(digests)
 
@@ -111,14 +111,14 @@ def load_labelled_part(folder: Path, name: str, *, decode: Decode, image_size: i
     Raises:
         DataError: as for `load_private_set`.
     """
-    listed = _read_json(folder / "datalist.json")[name]
+    listed = read_listed(folder / "datalist.json")[name]
     images, _ = _decode_all(folder, listed, decode=decode, image_size=image_size)
     return _part(images, [item["label"] for item in listed])
 
 
 def classes_of(folder: Path) -> tuple[str, ...]:
     """Return the ordered class names that a folder's labels mean, as its card says."""
-    return tuple(_read_json(folder / "card.json")["classes"])
+    return tuple(read_listed(folder / "card.json")["classes"])
 
 
 def digest_of_private_set(folder: Path) -> str:
@@ -127,7 +127,7 @@ def digest_of_private_set(folder: Path) -> str:
     Raises:
         DataError: there is no datalist, or it is damaged.
     """
-    listed = _read_json(folder / "datalist.json")
+    listed = read_listed(folder / "datalist.json")
     try:
         return list_digest(f"{item['digest']} {item['label']}" for part in PARTS for item in listed[part])
     except (KeyError, TypeError) as error:
@@ -142,7 +142,7 @@ def image_size_of(folder: Path) -> int:
     Raises:
         DataError: there is no card, or it says what cannot be.
     """
-    size = _read_json(folder / "card.json")["image_size"]
+    size = read_listed(folder / "card.json")["image_size"]
     most = math.isqrt(PREPARED_PIXELS)
     if not isinstance(size, int) or not 1 <= size <= most:
         raise DataError(f"{folder / 'card.json'}: expected an image_size from 1 to {most}, got {str(size)[:40]}")
@@ -206,7 +206,8 @@ def _check_memory(folder: Path, size: int) -> None:
         )
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_listed(path: Path) -> dict[str, Any]:
+    """Read the datalist.json or card.json of a folder that `mdhfl prepare` wrote. Raises DataError."""
     if not path.is_file():
         raise DataError(f"{path}: missing; is {path.parent} a folder that `mdhfl prepare` wrote?")
     try:

@@ -219,7 +219,7 @@ def control_rows(run: Run) -> list[dict[str, Any]]:
         row = run.last_row(site) or {}
         if control := row.get("control"):
             ours, alone = row["test"], control["test"]
-            gains = zip(run.classes, ours["recall"], alone["recall"], strict=False)
+            gains = zip(run.classes, ours["recall"] or (), alone["recall"] or (), strict=False)
             rows.append(
                 {
                     "site": site,

@@ -16,7 +16,7 @@ from mdhfl.showing.console import open_console
 from mdhfl.showing.texts import one_line
 
 UNKNOWN = "\N{EN DASH}"
-
+NOT_TOLD = "not told"
 
 NARROWEST = 120  # characters: in a log file, where there is no terminal to fit, nothing is folded
 
@@ -30,7 +30,7 @@ def score_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
     """Lay out the scores of some runs: a line per site, then the mean over sites.
 
     Args:
-        summaries: contents of summary.json files; what is missing in one shows as a dash.
+        summaries: contents of summary.json files; what is missing in one shows as a dash, what a site keeps as such.
     """
     table = Table(title="Scores on the clean test part, last round", title_justify="left")
     for name in ("run", "site", "architecture"):
@@ -59,13 +59,14 @@ def _run_name(summary: Mapping[str, Any]) -> str:
 
 
 def _numbers(values: Mapping[str, Any]) -> list[str]:
-    scores = [_format(values.get(name), "{:.3f}") for name in SCORES]
+    unknown = NOT_TOLD if "round" in values else UNKNOWN  # it answered, and its IT keeps its scores
+    scores = [_format(values.get(name), "{:.3f}", unknown=unknown) for name in SCORES]
     traffic = [_format(values.get(name), "{:,.1f} kB", scale=1e-3) for name in ("bytes_up", "bytes_down")]
     return [*scores, *traffic, _format(values.get("seconds"), "{:.1f}")]
 
 
-def _format(value: Any, form: str, *, scale: float = 1) -> str:
-    return form.format(value * scale) if isinstance(value, (int, float)) else UNKNOWN
+def _format(value: Any, form: str, *, scale: float = 1, unknown: str = UNKNOWN) -> str:
+    return form.format(value * scale) if isinstance(value, (int, float)) else unknown
 
 
 @contextmanager

@@ -156,12 +156,11 @@ def _check(experiment: Experiment, request: Request, answer: Answer, *, site: st
         raise MessageError(f"{who}: expected round {request.round}, got {answer.round}")
     experiment.method.check(answer, request)
     shape = (len(experiment.classes), len(experiment.classes))
-    if answer.confusion is None or answer.confusion.shape != shape:
-        raise MessageError(f"{who}: expected a confusion matrix of shape {shape}")
-    if answer.control is not None and answer.control.confusion.shape != shape:
-        raise MessageError(f"{who}: expected a confusion matrix of shape {shape} of its twin")
-    if answer.validation is None or answer.about is None:
-        raise MessageError(f"{who}: expected its validation scores and what it is about, got none")
+    for whose, part in (("", answer), (" of its twin", answer.control)):
+        if part is not None and part.confusion is not None and part.confusion.shape != shape:
+            raise MessageError(f"{who}: expected a confusion matrix of shape {shape}{whose}")
+    if answer.about is None:
+        raise MessageError(f"{who}: expected what it is about, got none")
     most, said = experiment.training_images[site], answer.about.training_images
     if said > most:
         raise MessageError(

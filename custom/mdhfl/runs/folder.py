@@ -254,6 +254,11 @@ def _site_settings(folder: Path, site: str, bundle: str, options: RunOptions, *,
         threads=options.threads,
         may_share=() if method.permission is None else (method.permission,),
         methods=modules_of(method),
+        # Nothing leaves the machine: the sites are the user's own, and the reports shall be complete.
+        scores="full",
+        minimum_images=2,
+        minimum_classes=1,
+        smallest_count=1,
     )
 
 

@@ -12,6 +12,7 @@ from mdhfl.server.results import Results
 from mdhfl.server.trainer import trainer_from
 from mdhfl.sharing.exchange import Ask
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.site.border import Border
 from mdhfl.site.settings import read_site_settings
 from mdhfl.site.site import Site
 from mdhfl.site.work import Surroundings
@@ -34,7 +35,11 @@ class InProcessPeers:
         """Call the other site. Raises PeerError if there is none, or it refuses."""
         if site not in self._sites:
             raise PeerError(f"site {site!r} cannot be reached: there is no such site in this process")
-        reply = self._sites[site].receive(self._own, message)
+        asked = Border(self._sites[self._own].settings).message(message, to=site)
+        if asked.get("refusal"):
+            raise PeerError(str(asked["refusal"]))
+        answered = self._sites[site].receive(self._own, asked)
+        reply = Border(self._sites[site].settings).message(answered, to=self._own, reply_to=asked)
         if reply.get("refusal"):
             raise PeerError(str(reply["refusal"]))
         return reply
@@ -95,7 +100,8 @@ def ask_in_process(sites: Mapping[str, Site], *, on_answer: OnAnswer = _silent) 
     def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
         answers = {}
         for name in sorted(requests):
-            answers[name] = sites[name].answer(requests[name])
+            answer = sites[name].answer(requests[name])
+            answers[name] = Border(sites[name].settings).let_out(answer.to_wire(), requests[name])
             on_answer(requests[name], answers[name])
         return answers
 

@@ -8,14 +8,13 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mdhfl.files import write_atomically
 from mdhfl.metrics import HEADLINES, SCORES, scores_from
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.server.journal import append_rows, lines_of, read_journal, read_rows
 from mdhfl.server.shared_file import load_shared, save_shared
-from mdhfl.sharing.accounts import About, Control
+from mdhfl.sharing.accounts import About, Control, Validation
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, divergence
 from mdhfl.sharing.messages import Answer
@@ -176,13 +175,13 @@ def rows_of(finished: Round) -> list[dict[str, Any]]:
 
 def _row(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) -> dict[str, Any]:
     row: dict[str, Any] = {"round": answer.round, "site": answer.site, "status": "ok", "reason": None}
-    if answer.refusal or answer.confusion is None or answer.validation is None or answer.about is None:
+    if answer.refusal or answer.about is None:
         return {**row, "status": "refused", "reason": answer.refusal}
     return {
         **row,
         "losses": asdict(answer.losses),
-        "validation": asdict(answer.validation),
-        "test": _test(answer.confusion, ece=answer.test_ece),
+        "validation": _scores(answer.validation),
+        "test": _test(answer),
         "divergence": dict(divergences) if divergences is not None else None,
         "seconds": dict(answer.cost.seconds),
         "bytes": {
@@ -199,14 +198,21 @@ def _control(control: Control) -> dict[str, Any]:
     """Return how a site's twin does, and what sharing brought, as in a row."""
     return {
         "validation": asdict(control.validation),
-        "test": _test(control.confusion, ece=control.test_ece),
+        "test": _test(control),
         **{name: getattr(control, name) for name in ("difference", "low", "high", "harmed")},
     }
 
 
-def _test(confusion: NDArray[np.unsignedinteger], *, ece: float) -> dict[str, Any]:
-    scores = scores_from(confusion, ece=ece)
+def _test(told: Answer | Control) -> dict[str, Any]:
+    """Return the scores on the test part as far as a site told them, None where it did not."""
+    if told.confusion is None:
+        return {**_scores(told.test), "recall": None, "confusion": None}
+    scores = scores_from(told.confusion, ece=told.test_ece)
     return {name: getattr(scores, name) for name in (*SCORES, "recall", "confusion")}
+
+
+def _scores(told: Validation | None) -> dict[str, float | None]:
+    return dict.fromkeys(SCORES) if told is None else asdict(told)
 
 
 def _divergences(knowledge: Mapping[str, Knowledge]) -> dict[str, dict[str, float]]:
@@ -245,7 +251,7 @@ def summary_of(
         last_round: the number of the experiment's last round.
     """
     found = {site: _site_summary([row for row in rows if row["site"] == site]) for site in sites}
-    scored = [site for site in found.values() if site.get("accuracy") is not None]
+    answered = [site for site in found.values() if "round" in site]
     rounds = max((int(row["round"]) for row in rows), default=0)
     kept = ("id", "method", "parameters", "engine", "seed", "federation")
     return {
@@ -253,7 +259,7 @@ def summary_of(
         **{name: experiment[name] for name in kept if name in experiment},
         "rounds": rounds,
         "sites": found,
-        "mean": {name: _mean([site[name] for site in scored]) for name in (*SCORES, *COSTS)} if scored else {},
+        "mean": {name: _mean([site[name] for site in answered]) for name in (*SCORES, *COSTS)} if answered else {},
         "status": "finished" if rows and rounds == last_round else "unfinished",
     }
 

@@ -23,7 +23,7 @@ class About:
         architecture: for people.
         parameters: how many the network has.
         training_images: how many the site has.
-        missing_classes: without a training image.
+        missing_classes: without a training image, or with fewer than the site tells, see `SiteSettings.smallest_count`.
         layout: of the network's weights, see `Weights`.
         merged_by: who led the merge that this round began with; empty if none reached the site.
         withheld: what the site keeps to itself though methods ask for it, see `SiteSettings.withhold`.
@@ -108,7 +108,7 @@ class Losses:
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """A model's scores on the validation part, each in [0, 1]."""
+    """A model's scores on the validation part, or on the test part, each in [0, 1]."""
 
     accuracy: float
     macro_f1: float
@@ -128,18 +128,20 @@ class Control:
 
     Attributes:
         validation: its scores on the validation part.
-        confusion: (C, C) unsigned counts on the clean test part, rows the true class.
-        test_ece: expected calibration error on the test part.
+        confusion: (C, C) unsigned counts on the clean test part, rows the true class; None where the site tells less.
+        test_ece: expected calibration error on the test part, with a confusion matrix.
+        test: its scores on the test part, from a site that tells no confusion matrix.
         difference: the model's macro-F1 on the validation part less the twin's, in [-1, 1]: what sharing brought.
         low, high: the 95 % interval of the difference over validation images.
     """
 
     validation: Validation
-    confusion: NDArray[np.unsignedinteger]
+    confusion: NDArray[np.unsignedinteger] | None
     test_ece: float
     difference: float
     low: float
     high: float
+    test: Validation | None = None
 
     @property
     def harmed(self) -> bool:
@@ -154,12 +156,10 @@ class Control:
     def from_wire(cls, wire: Any) -> "Control":
         """Rebuild it. Raises MessageError."""
         values = record(wire, what="control", fields=cls.__dataclass_fields__)
-        counts = square(values["confusion"], what="control's confusion")
-        if counts is None:
-            raise MessageError("control's confusion: expected counts, got nothing")
         return cls(
             validation=Validation.from_plain(values["validation"]),
-            confusion=counts,
+            confusion=square(values["confusion"], what="control's confusion"),
+            test=None if values["test"] is None else Validation.from_plain(values["test"]),
             test_ece=number(values["test_ece"], what="control's test_ece", low=0, high=1),
             **{n: number(values[n], what=f"control's {n}", low=-1, high=1) for n in ("difference", "low", "high")},
         )

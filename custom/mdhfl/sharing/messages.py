@@ -88,8 +88,9 @@ class Answer:
         refusal: why there is no result; empty if all is well.
         shared: its knowledge or model, None if the method shares nothing with the server.
         validation: scores on the validation part.
-        confusion: (C, C) unsigned counts on the clean test part, rows the true class.
-        test_ece: expected calibration error on the test part.
+        confusion: (C, C) unsigned counts on the clean test part, rows the true class; None where the site tells less.
+        test_ece: expected calibration error on the test part, with a confusion matrix.
+        test: scores on the test part, from a site that tells no confusion matrix.
         losses: over the round.
         cost: seconds and bytes.
         about: the site and its network.
@@ -104,6 +105,7 @@ class Answer:
     validation: Validation | None = None
     confusion: NDArray[np.unsignedinteger] | None = None
     test_ece: float = 0.0
+    test: Validation | None = None
     losses: Losses = field(default_factory=Losses)
     cost: Cost = field(default_factory=Cost)
     about: About | None = None
@@ -120,6 +122,7 @@ class Answer:
             **{name: getattr(self, name) for name in ("site", "round", "refusal", "confusion", "test_ece", "best")},
             "shared": tagged(self.shared),
             "validation": None if self.validation is None else asdict(self.validation),
+            "test": None if self.test is None else asdict(self.test),
             "losses": asdict(self.losses),
             "cost": self.cost.to_plain(),
             "about": None if self.about is None else self.about.to_plain(),
@@ -142,6 +145,7 @@ class Answer:
             validation=None if values["validation"] is None else Validation.from_plain(values["validation"]),
             confusion=square(values["confusion"], what="answer's confusion"),
             test_ece=number(values["test_ece"], what="answer's test_ece", low=0, high=1),
+            test=None if values["test"] is None else Validation.from_plain(values["test"]),
             losses=Losses.from_plain(values["losses"]),
             cost=Cost.from_plain(values["cost"]),
             about=None if values["about"] is None else About.from_plain(values["about"]),

@@ -14,8 +14,11 @@ from mdhfl.metrics import smallest_counts
 from mdhfl.seeds import seed_from
 from mdhfl.sharing.accounts import About, Cost, Losses
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.reasons import Refusal
+from mdhfl.sharing.records import Lesson
 from mdhfl.sharing.weights import Merged, Weights
 from mdhfl.site.control import compare_with_twin, validation_of
+from mdhfl.site.form import least_competence
 from mdhfl.site.state import Progress
 from mdhfl.site.work import Opened, seed_of
 from mdhfl.swarm.member import Swarm
@@ -72,7 +75,7 @@ class SiteRound:
         if self.progress is None:
             train = self._train(epochs=self.method.warm_up_epochs, phase="warm_up")
         if self.request.lesson is not None:
-            align = self.method.learn(self.request.lesson, self)
+            align = self._learn(self.request.lesson)
         if self.request.action == "learn":
             train = self._train(epochs=self.method.local_epochs, phase="train")
         self._settle()
@@ -139,7 +142,9 @@ class SiteRound:
             seed=self._seed("competences"),
             should_stop=self.should_stop,
         )
-        return competences_of(answers, training.labels.numpy(), classes=len(self.opened.private.classes))
+        competences = competences_of(answers, training.labels.numpy(), classes=len(self.opened.private.classes))
+        least = np.float32(least_competence(self.opened.settings))
+        return np.where(competences < least, np.float32(0), competences)
 
     def withholds(self, what: str) -> bool:
         if what not in self.opened.settings.withhold:
@@ -165,6 +170,14 @@ class SiteRound:
         return self.open_swarm(encrypted)
 
     # the round's own steps
+
+    def _learn(self, lesson: Lesson) -> float | None:
+        try:
+            return self.method.learn(lesson, self)
+        except ValueError as error:
+            if isinstance(error, Refusal):
+                raise
+            raise Refusal("lesson", str(error)) from error
 
     def _train(self, *, epochs: int, phase: str) -> float | None:
         opened = self.opened

@@ -6,6 +6,9 @@ from typing import Any
 
 from mdhfl.files import read_checked
 
+SCORES = ("off", "aggregated", "full")  # how much of its scores a site tells
+OPTIONAL = ("scores", "minimum_images", "minimum_classes", "smallest_count")
+
 
 @dataclass(frozen=True, kw_only=True)
 class SiteSettings:
@@ -23,6 +26,11 @@ class SiteSettings:
         may_share: what may leave the site beside its scores: "knowledge", "encrypted_weights", "weights". A method that
             shares anything else is refused.
         withhold: what the site does not say though its method asks for it: "competences".
+        scores: what leaves of the scores on its test and validation part: "off" for nothing, "aggregated" for means of
+            three decimals, "full" for confusion matrices, whose rows add up to the numbers of test images by class.
+        minimum_images: training images, at least 2, below which the site shares nothing.
+        minimum_classes: classes with `smallest_count` training images, at least 1, below which it shares nothing.
+        smallest_count: the smallest number of images that it tells; a class with fewer is told like one without any.
         weights: a state_dict that the network starts from, of the site's own bundle; None for random weights.
         methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs at the site.
     """
@@ -37,6 +45,10 @@ class SiteSettings:
     may_share: tuple[str, ...] = ("knowledge",)
     methods: tuple[str, ...] = ()
     withhold: tuple[str, ...] = ()
+    scores: str = "aggregated"
+    minimum_images: int = 20
+    minimum_classes: int = 2
+    smallest_count: int = 5
     weights: Path | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -50,6 +62,7 @@ class SiteSettings:
             "device": self.device,
             "threads": self.threads,
             "may_share": list(self.may_share),
+            **{name: getattr(self, name) for name in OPTIONAL},
             **({"weights": str(self.weights)} if self.weights else {}),
             **({"methods": list(self.methods)} if self.methods else {}),
             **({"withhold": list(self.withhold)} if self.withhold else {}),
@@ -73,7 +86,7 @@ def read_site_settings(path: Path) -> SiteSettings:
     bundle = str(values["bundle"])
     if "/" in bundle or bundle.startswith("."):
         bundle = str((path.parent / bundle).resolve())
-    return SiteSettings(
+    settings = SiteSettings(
         site=values["site"],
         bundle=bundle,
         data=resolved("data"),
@@ -85,4 +98,11 @@ def read_site_settings(path: Path) -> SiteSettings:
         methods=tuple(values.get("methods", [])),
         withhold=tuple(values.get("withhold", [])),
         weights=resolved("weights") if "weights" in values else None,
+        **{name: values[name] for name in OPTIONAL if name in values},
     )
+    if settings.minimum_images < settings.smallest_count:
+        raise ValueError(
+            f"{path}: minimum_images: expected at least smallest_count ({settings.smallest_count}), since the number "
+            f"of training images is told, got {settings.minimum_images}"
+        )
+    return settings

@@ -12,7 +12,10 @@ from mdhfl.methods import Method, create
 from mdhfl.sharing.accounts import Validation
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.folder import SiteFolder
+from mdhfl.site.form import check_allowed
+from mdhfl.site.log import reason_of, refusal_of
 from mdhfl.site.requests import check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
@@ -52,23 +55,26 @@ class Site:
             with self._busy, _own_random_numbers():
                 work = self._open(request)
                 if request.action == "merge":
-                    work.method.lead(self._between_rounds(work, request))
+                    self._lead(work, request)
                     return Answer(site=self.settings.site, round=request.round)
                 lost = work.lost_round(request)
                 if lost is not None:
                     self._learn(work, lost, should_stop)
                 if request.action == "finish":
                     return self._finish(work, request)
-                return work.known_answer(request) or self._learn(work, request, should_stop)
+                answer = work.known_answer(request) or self._learn(work, request, should_stop)
+                if answer.refusal:
+                    self.close()
+                return answer
         except TrainingDiverged as error:
-            return self._stop(request, reason=str(error))
+            return self._stop(request, error)
         except Aborted:
             self.close()
             raise
-        except (ValueError, OSError, RuntimeError) as error:
+        except Exception as error:
             if request.action != "merge":  # which changes nothing
                 self.close()  # the next request starts from the last good state on disk
-            return self._refusal(request, str(error))
+            return self._refused(request, error)
 
     def receive(self, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """Answer another site of the same swarm.
@@ -76,15 +82,23 @@ class Site:
         Returns:
             The reply; one with "refusal" if there is none to give.
         """
-        if not self._busy.acquire(timeout=PEER_PATIENCE):
-            return {"refusal": f"site {self.settings.site!r} is busy training"}
+        request = None
         try:
-            with _own_random_numbers():
-                request = Request.from_wire(message["request"])
+            request = Request.from_wire(message["request"])
+            with self._free(), _own_random_numbers():
                 work = self._open(request)
-                return work.method.receive(sender, message, self._between_rounds(work, request))
+                with _among_peers():
+                    return work.method.receive(sender, message, self._between_rounds(work, request))
         except Exception as error:  # whatever another machine sent
-            return {"refusal": str(error) or type(error).__name__}
+            return {"refusal": self._refused(request, error).refusal}
+
+    @contextmanager
+    def _free(self) -> Iterator[None]:
+        """Wait until the site is not training."""
+        if not self._busy.acquire(timeout=PEER_PATIENCE):
+            raise Refusal("busy", f"site {self.settings.site!r} is busy training")
+        try:
+            yield
         finally:
             self._busy.release()
 
@@ -93,6 +107,16 @@ class Site:
         if self._work is not None:
             self._work.folder.close()
         self._work = None
+
+    def _lead(self, work: Work, request: Request) -> None:
+        with _among_peers():
+            work.method.lead(self._between_rounds(work, request))
+
+    def _refused(self, request: Request | None, error: Exception) -> Answer:
+        """Write into the site's log why it refuses, and return what the others may know of it."""
+        number, site = request.round if request is not None else -1, self.settings.site
+        reason = refusal_of(error, site=site, round=number, state=self.settings.state)
+        return Answer(site=site, round=number, refusal=reason)
 
     def _learn(self, work: Work, request: Request, should_stop: ShouldStop) -> Answer:
         if work.method.repeats_rounds:
@@ -122,9 +146,11 @@ class Site:
                 raise
             if request.action == "learn":
                 self._train_alone(work, replace(request, lesson=None), should_stop)
-            raise ValueError(
+            raise Refusal(
+                "taught",
                 f"site {self.settings.site!r}: round {request.round} diverged by what it was taught ({error}), not by "
-                "its own training; it goes on from its last good state"
+                "its own training; it goes on from its last good state",
+                round=request.round,
             ) from error
 
     def _train_alone(self, work: Work, request: Request, should_stop: ShouldStop) -> None:
@@ -154,7 +180,7 @@ class Site:
 
     def _between_rounds(self, work: Work, request: Request) -> SiteRound:
         if work.progress is None:
-            raise ValueError(f"site {self.settings.site!r} has no model to share: it has not finished round 0")
+            raise Refusal("no_model", f"site {self.settings.site!r} has no model to share: it has not finished round 0")
         return self._round(work, request)
 
     def _swarm_of(self, work: Work, *, encrypted: bool) -> Swarm:
@@ -207,30 +233,24 @@ class Site:
             "scores": dict(vars(scores)) if scores else {},
         }
 
-    def _stop(self, request: Request, *, reason: str) -> Answer:
+    def _stop(self, request: Request, error: Exception) -> Answer:
         """Keep the last good state, mark it as final, and say so now and in every later round."""
-        folder = self._open(request).folder
-        reason = (
-            f"site {self.settings.site!r} stopped in round {request.round}: {reason}. Its last good state is kept in "
-            f"{folder.path}. Lower the learning rate in its bundle, or look for wrong images; then let it go on with "
-            f"`mdhfl restart-site {folder.path}`, or start a new run"
-        )
+        folder, answer = self._open(request).folder, self._refused(request, error)
         progress = folder.progress()
         if progress is not None:
             with suppress(OSError):  # a full disk: the site would find out again what is wrong with it
-                folder.keep(replace(progress, stopped=reason))
+                folder.keep(replace(progress, stopped=answer.refusal))
         self.close()
-        return self._refusal(request, reason)
-
-    def _refusal(self, request: Request, reason: str) -> Answer:
-        return Answer(site=self.settings.site, round=request.round, refusal=reason)
+        return answer
 
     def _open(self, request: Request) -> Work:
         """Return what is in memory for this experiment, or build it and restore the site's progress into it."""
         if request.version != __version__:
-            raise ValueError(
+            raise Refusal(
+                "version",
                 f"site {self.settings.site!r} runs mdhfl {__version__}, the server {request.version}; "
-                "install the same version on both"
+                "install the same version on both",
+                version=__version__,
             )
         work, method = self._work, self._method(request)
         check_request(request, method)
@@ -264,14 +284,11 @@ class Site:
 
     def _method(self, request: Request) -> Method:
         """Return the request's method, if the site trusts its module and allows what it shares."""
-        method = create(request.method, request.parameters, trusted=self.settings.methods)
-        wanted, allowed = method.permission, self.settings.may_share
-        if wanted is not None and wanted not in allowed:
-            raise ValueError(
-                f"site {self.settings.site!r} forbids what this method needs: {type(method).__name__} shares "
-                f"{method.shares}, the site allows {', '.join(allowed) or 'nothing'}. To take part, its IT adds "
-                f'"{wanted}" to "may_share" in site.json'
-            )
+        try:
+            method = create(request.method, request.parameters, trusted=self.settings.methods)
+        except (ValueError, TypeError) as error:
+            raise Refusal("method_unknown", str(error)) from error
+        check_allowed(self.settings, method)
         return method
 
     def _use_threads(self) -> None:
@@ -279,6 +296,17 @@ class Site:
 
         if torch.get_num_threads() != self.settings.threads:
             torch.set_num_threads(self.settings.threads)
+
+
+@contextmanager
+def _among_peers() -> Iterator[None]:
+    """Call what fails in a merge so, unless it has a better name."""
+    try:
+        yield
+    except Exception as error:
+        if reason_of(error)[0] != "failed":
+            raise
+        raise Refusal("peers", str(error) or type(error).__name__) from error
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from typing import Any
 
 from mdhfl.methods import Method
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.folder import SiteFolder
 from mdhfl.site.state import Progress, lesson_digest
 from mdhfl.site.terms import asked_terms
@@ -60,7 +61,7 @@ class Work:
         """Return the request for a round that the server has of this site and its disk has lost, to do it again.
 
         Raises:
-            ValueError: more than one round is lost, or what was asked in it.
+            Refusal: more than one round is lost, or what was asked in it.
         """
         expected = request.round if request.action == "finish" else request.round - 1
         if self.site not in request.answered or self.round >= expected:
@@ -68,10 +69,12 @@ class Work:
         again = self.folder.begun(after=self.round, number=expected) if self.method.repeats_rounds else None
         if again is None:
             have = f"its state ends with round {self.round}" if self.progress else "it has kept nothing"
-            raise ValueError(
+            raise Refusal(
+                "lost_state",
                 f"site {self.site!r}: the server has its answer of round {expected}, but {have}"
                 f"{f' ({self.folder.fault})' if self.folder.fault else ''}. Restore {self.folder.path} from a backup, "
-                "or resume with a smaller --min-sites: the round goes on without it, and it begins anew in the next"
+                "or resume with a smaller --min-sites: the round goes on without it, and it begins anew in the next",
+                round=expected,
             )
         return again
 
@@ -81,13 +84,13 @@ class Work:
         Where the lesson of a finished round has become another one, the site goes back to where it stood before.
 
         Raises:
-            ValueError: the site has stopped, or the round is over and it cannot go back.
+            Refusal: the round is over, and the site cannot go back.
         """
         progress = self.progress
         if progress is None:
             return None
         if progress.stopped:
-            raise ValueError(progress.stopped)
+            return Answer(site=self.site, round=request.round, refusal=progress.stopped)
         if self.round < request.round:
             return None
         if not self.method.repeats_rounds and self.round == request.round:
@@ -97,9 +100,13 @@ class Work:
             if known is not None and _answers(known, request):
                 return known.answer
         if before is None or before.answer.round >= request.round:
-            raise ValueError(
-                f"site {self.site!r} has already finished round {self.round} of experiment {request.experiment!r}, but "
-                f"was asked for round {request.round}; give the new experiment another id, or delete {self.folder.path}"
+            raise Refusal(
+                "already_finished",
+                f"site {self.site!r} has already finished round {self.round} of experiment {request.experiment!r}, "
+                f"but was asked for round {request.round}; give the new experiment another id, or delete "
+                f"{self.folder.path}",
+                finished=self.round,
+                round=request.round,
             )
         self.folder.go_back()
         self.stand_at(before)

@@ -6,6 +6,7 @@ from typing import Any
 from mdhfl.learning.bundle_digest import bundle_digest
 from mdhfl.learning.images import digest_of_private_set
 from mdhfl.sharing.messages import Request
+from mdhfl.sharing.reasons import TERMS, Refusal
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.terms import differences
 
@@ -33,13 +34,15 @@ def own_terms(settings: SiteSettings) -> dict[str, Any]:
 
 
 def check_terms(before: Mapping[str, Any], now: Mapping[str, Any], *, site: str, experiment: str) -> None:
-    """Refuse to continue an experiment with anything else than it was begun with. Raises ValueError.
+    """Refuse to continue an experiment with anything else than it was begun with. Raises Refusal.
 
     Own terms that are not known any more, since the site's IT has changed them on purpose, may be new ones.
     """
     known = {**{name: now[name] for name in OWN if name in now}, **before}
     if found := differences(known, now):
-        raise ValueError(
+        raise Refusal(
+            "other_experiment",
             f"site {site!r}: experiment {experiment!r} was begun with something else: {found}. Put it back, or start a "
-            "new experiment under another id"
+            "new experiment under another id",
+            differs=", ".join(name for name in TERMS if known.get(name) != now.get(name)),
         )

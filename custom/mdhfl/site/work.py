@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from mdhfl.files import plain_name
 from mdhfl.learning.bundle import built_in_bundles
 from mdhfl.learning.cache import ImageCache
-from mdhfl.learning.images import Part, PrivateSet, image_size_of, load_private_set, load_public_set
+from mdhfl.learning.images import DataError, Part, PrivateSet, image_size_of, load_private_set, load_public_set
 from mdhfl.learning.model import Model
 from mdhfl.methods import Method
 from mdhfl.seeds import seed_from
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
+from mdhfl.sharing.reasons import Refusal
+from mdhfl.site.form import check_enough
 from mdhfl.site.settings import SiteSettings
 from mdhfl.swarm.peers import Peers
 
@@ -121,12 +123,17 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
     model, proxy = opened(), method.proxy_bundle()
     how = model.how_to_read(cache=surroundings.cache)
     private = load_private_set(settings.data, **how)
+    check_enough(settings, labels=private.training.labels.tolist(), classes=len(private.classes))
     if private.classes != subject.classes:
-        raise ValueError(
+        raise Refusal(
+            "classes_differ",
             f"site {settings.site!r}: expected classes {list(subject.classes)}, its data has "
-            f"{list(private.classes)}; prepare it with the federation's label space"
+            f"{list(private.classes)}; prepare it with the federation's label space",
         )
-    public, digest = load_public_set(settings.public, **how)
+    try:
+        public, digest = load_public_set(settings.public, **how)
+    except DataError as error:
+        raise Refusal("public_images", str(error)) from error
     _check_public_set(subject, digest=digest, count=len(public), settings=settings)
     return Opened(
         settings=settings,
@@ -152,9 +159,12 @@ def state_folder(settings: SiteSettings, request: Request) -> Path:
     """Return the folder in which a site keeps its state in an experiment.
 
     Raises:
-        ValueError: the experiment's id is not a plain name; a server must not choose a folder at a site.
+        Refusal: the experiment's id is not a plain name; a server must not choose a folder at a site.
     """
-    name = plain_name(request.experiment, what=f"site {settings.site!r}: experiment")
+    try:
+        name = plain_name(request.experiment, what=f"site {settings.site!r}: experiment")
+    except ValueError as error:
+        raise Refusal("request", str(error)) from error
     return settings.state / name
 
 
@@ -170,8 +180,9 @@ def _pooled(surroundings: Surroundings, settings: SiteSettings, model: Model) ->
         import torch
 
         if not surroundings.pool:
-            raise ValueError(
-                f"site {settings.site!r}: this method pools all sites' images; only --engine inprocess can run it"
+            raise Refusal(
+                "method_needs_all",
+                f"site {settings.site!r}: this method pools all sites' images; only --engine inprocess can run it",
             )
         how = model.how_to_read(cache=surroundings.cache)
         parts = [load_private_set(folder, **how).training for folder in surroundings.pool]
@@ -182,7 +193,10 @@ def _pooled(surroundings: Surroundings, settings: SiteSettings, model: Model) ->
 
 def _check_public_set(subject: Subject, *, digest: str, count: int, settings: SiteSettings) -> None:
     if (digest, count) != (subject.public_digest, subject.public_count):
-        raise ValueError(
+        raise Refusal(
+            "public_set_differs",
             f"site {settings.site!r}: expected public set {subject.public_digest[:8]} of {subject.public_count} images,"
-            f" got {digest[:8]} of {count} in {settings.public}; copy the federation's public folder to the site"
+            f" got {digest[:8]} of {count} in {settings.public}; copy the federation's public folder to the site",
+            expected=subject.public_digest[:8],
+            got=digest[:8],
         )

@@ -1,0 +1,177 @@
+"""The border of a site: every message to the server or to a peer is rebuilt here from checked fields, and written down.
+
+What an answer may look like, the site's own settings, data and network say (`form.py`); how much it tells, `told.py`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdhfl.sharing.checks import MessageError
+from mdhfl.sharing.knowledge import Knowledge, check_knowledge
+from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.packing import pack, payload_bytes, unpack
+from mdhfl.sharing.reasons import Refusal, is_sentence
+from mdhfl.sharing.records import Shared
+from mdhfl.sharing.weights import Weights, check_weights
+from mdhfl.site.form import Form, form_of, names_of
+from mdhfl.site.left import SERVER, note
+from mdhfl.site.log import refusal_of
+from mdhfl.site.peer_border import checked_message
+from mdhfl.site.settings import SiteSettings
+from mdhfl.site.told import told
+from mdhfl.site.work import state_folder
+
+LARGEST_LOGIT = 1e4  # in size; a network's lie below 100
+
+
+class Border:
+    """What may leave one site. Nothing here raises: what cannot pass becomes a refusal."""
+
+    def __init__(self, settings: SiteSettings) -> None:
+        self.settings = settings
+
+    def let_out(self, wire: Any, request: Request) -> Answer:
+        """Check an answer, write down that it leaves, and return it rebuilt; or a refusal in its place.
+
+        Args:
+            wire: an answer's fields, see `Answer.to_wire`.
+            request: what was asked.
+        """
+        return self.noted(self.checked(wire, request), request)
+
+    def checked(self, wire: Any, request: Request) -> Answer:
+        """Return an answer rebuilt from checked fields, or a refusal in its place."""
+        try:
+            return _rebuilt(_checked(Answer.from_wire(wire), request, self.settings))
+        except Exception as error:
+            return self.refusal(error, request, code="held_back")
+
+    def noted(self, answer: Answer, request: Request) -> Answer:
+        """Write down that an answer leaves; what cannot be written down does not leave."""
+        try:
+            note(self._folder(request), answer.to_wire(), request=request, to=SERVER)
+        except OSError as error:
+            return self.refusal(error, request)
+        return answer
+
+    def message(self, message: Any, *, to: str, reply_to: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Check a message to another site, write down that it leaves, and return it rebuilt.
+
+        Args:
+            message: what a leader asks, with the server's request in it; or what answers that.
+            to: the other site.
+            reply_to: what is answered; None if this site asks.
+
+        Returns:
+            The message; one with "refusal" if it must not leave.
+        """
+        asked = message if reply_to is None else reply_to
+        request = None
+        try:
+            request = Request.from_wire(asked["request"])
+            if reply_to is not None and set(message) == {"refusal"}:
+                checked = {"refusal": self._checked_refusal(str(message["refusal"]), request)}
+            else:
+                checked = checked_message(message, self.settings, request=request, reply_to=reply_to)
+            note(self._folder(request), checked, request=request, to=to, action=f"peer: {asked['ask']!s:.20}")
+        except Exception as error:
+            return {"refusal": self.refusal(error, request, code="held_back").refusal}
+        return checked
+
+    def refusal(self, error: Exception, request: Request | None, *, code: str = "") -> Answer:
+        """Return the refusal that an exception becomes; its text stays in the site's log.
+
+        Args:
+            error: what happened.
+            request: what was asked, if it could be read.
+            code: instead of the exception's own, where that has none for the site's own messages.
+        """
+        if code and isinstance(error, MessageError | TypeError | AttributeError | RecursionError | KeyError):
+            error = _caused(Refusal(code, f"{type(error).__name__}: {error}"), by=error)
+        number, site = request.round if request is not None else -1, self.settings.site
+        text = refusal_of(error, site=site, round=number, state=self.settings.state)
+        return Answer(site=site, round=number, refusal=text)
+
+    def _checked_refusal(self, text: str, request: Request) -> str:
+        if not is_sentence(text, site=self.settings.site, names=names_of(self.settings, request)):
+            raise MessageError(f"expected a refusal among the known reasons, got {text[:1000]!r}")
+        return text
+
+    def _folder(self, request: Request) -> Path:
+        try:
+            return state_folder(self.settings, request)
+        except ValueError:  # the server named a folder instead of an experiment
+            return self.settings.state
+
+
+def _caused(error: Exception, *, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error.with_traceback(by.__traceback__)
+
+
+def _checked(answer: Answer, request: Request, settings: SiteSettings) -> Answer:
+    """Return an answer made of nothing but what it may hold. Raises ValueError."""
+    site = settings.site
+    if (answer.site, answer.round) != (site, request.round):
+        raise MessageError(f"expected an answer of {site!r} to round {request.round}, got another")
+    if answer.refusal:
+        if not is_sentence(answer.refusal, site=site, names=names_of(settings, request)):
+            raise MessageError(f"expected a refusal among the known reasons, got {answer.refusal!r}")
+        return Answer(site=site, round=request.round, refusal=answer.refusal)
+    if request.action in ("merge", "finish"):
+        return Answer(site=site, round=request.round)
+    form = form_of(settings, request)
+    answer = told(replace(answer, shared=_shared(answer.shared, form)), form=form)
+    if payload_bytes(answer) > form.budget:
+        raise MessageError(f"expected an answer of at most {form.budget} bytes, got {payload_bytes(answer)}")
+    return answer
+
+
+def _shared(shared: Shared | None, form: Form) -> Shared | None:
+    """Return what is shared, rebuilt. Raises MessageError."""
+    if shared is None:
+        return None
+    if form.shares is None or type(shared) is not form.shares:
+        raise MessageError(f"it holds {shared.kind}, which this method does not share")
+    if isinstance(shared, Knowledge):
+        return _knowledge(shared, form)
+    if isinstance(shared, Weights):
+        return _weights(shared, form)
+    for array in pack(shared.to_wire())[1]:  # of a method from elsewhere: the form is not known
+        if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+            raise MessageError(f"{shared.kind}: expected finite numbers, got {array.dtype}")
+    return shared
+
+
+def _knowledge(knowledge: Knowledge, form: Form) -> Knowledge:
+    check_knowledge(knowledge, expected=form.subject, number=form.request.round)
+    if knowledge.subject != form.subject:
+        raise MessageError("knowledge: expected the site's own public set in the views of this method, got another")
+    if np.abs(knowledge.values).max(initial=0) > LARGEST_LOGIT:
+        raise MessageError(f"knowledge: expected numbers of at most {LARGEST_LOGIT:.0f} in size, got larger ones")
+    competences = knowledge.competences
+    if competences is not None:
+        if "competences" in form.settings.withhold:
+            raise MessageError("knowledge: holds competences, which the site withholds")
+        few = (competences > 0) & (competences < np.float32(form.least_competence))
+        if few.any() or not np.array_equal(competences, competences.round(2)):
+            raise MessageError("knowledge: holds competences of fewer images than the site tells, or not rounded ones")
+    return replace(knowledge, subject=form.subject)
+
+
+def _weights(weights: Weights, form: Form) -> Weights:
+    check_weights(weights, number=form.request.round)
+    network = form.shared
+    if (weights.layout, len(weights.values)) != (network.layout, network.length):
+        raise MessageError(f"weights: expected {network.length} numbers of {network.bundle}, got {len(weights.values)}")
+    return replace(weights, bundle=network.bundle, images=form.training)
+
+
+def _rebuilt(answer: Answer) -> Answer:
+    """Return an answer of plain values and of arrays with nothing behind them: no views, no subclasses."""
+    text, arrays = pack(answer.to_wire())
+    return Answer.from_wire(unpack(text, [np.array(array, order="C", subok=False, copy=True) for array in arrays]))

@@ -1,0 +1,114 @@
+"""What left a site: a line for each message, written as it leaves, and the sums that `mdhfl leaves` shows."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mdhfl.sharing.messages import Request
+from mdhfl.sharing.packing import payload_bytes
+
+LEFT = "left.jsonl"  # in the site's folder of the experiment
+SERVER = "server"
+FRAME = "(names and brackets)"
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sum:
+    """What left of one field over all messages.
+
+    Attributes:
+        to: "server" or "peers".
+        path: of the field, its parts joined by dots.
+        kind: "array", "bytes", "text", "number", ..., in the last message that held something there.
+        form: dtype and shape of its arrays, in the last message with one.
+        messages: how many held it.
+        bytes: all together.
+    """
+
+    to: str
+    path: str
+    kind: str
+    form: str
+    messages: int
+    bytes: int
+
+
+def note(folder: Path, message: Mapping[str, Any], *, request: Request, to: str, action: str = "") -> None:
+    """Append a line on a message that leaves. Raises OSError: then it must not leave."""
+    fields = list(_fields(message))
+    whole = payload_bytes(message)
+    frame = {"path": FRAME, "kind": "text", "bytes": whole - sum(field["bytes"] for field in fields)}
+    line = {
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "round": request.round,
+        "action": action or request.action,
+        "to": to,
+        "bytes": whole,
+        "fields": [*fields, frame],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LEFT).open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, separators=(",", ":")) + "\n")
+
+
+def read_left(path: Path) -> list[dict[str, Any]]:
+    """Read the lines of a left.jsonl; a half-written last one is left out.
+
+    Raises:
+        ValueError: another line is damaged.
+    """
+    found = []
+    lines = path.read_text(encoding="utf-8").split("\n")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            found.append(dict(json.loads(line)))
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: expected a message as JSON, got something else") from error
+    return found
+
+
+def sums_of(lines: Sequence[Mapping[str, Any]]) -> list[Sum]:
+    """Add up messages field by field, the largest first; what went to the server before what went to peers."""
+    found: dict[tuple[str, str], Sum] = {}
+    for line in lines:
+        to = SERVER if line["to"] == SERVER else "peers"
+        for field in line["fields"]:
+            before = found.get((to, field["path"]))
+            found[to, field["path"]] = Sum(
+                to=to,
+                path=field["path"],
+                kind=before.kind if before and field["kind"] == NOTHING else field["kind"],
+                form=f"{field['dtype']} {field['shape']}" if "dtype" in field else before.form if before else "",
+                messages=1 + (before.messages if before else 0),
+                bytes=field["bytes"] + (before.bytes if before else 0),
+            )
+    return sorted(found.values(), key=lambda each: (each.to != SERVER, -each.bytes, each.path))
+
+
+def _fields(value: Any, path: str = "") -> Iterator[dict[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _fields(part, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, np.ndarray):
+        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        form = {"dtype": str(value.dtype), "shape": list(value.shape), "bytes": value.nbytes, "sha256": digest}
+        yield {"path": path, "kind": "array", **form}
+    elif isinstance(value, bytes):
+        yield {"path": path, "kind": "bytes", "bytes": len(value), "sha256": hashlib.sha256(value).hexdigest()}
+    else:
+        size = len(json.dumps(value, separators=(",", ":")).encode())
+        yield {"path": path, "kind": _kind(value), "bytes": size}
+
+
+def _kind(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return NOTHING if value is None else "yes or no"
+    kinds = ((str, "text"), (int, "number"), (float, "number"), (list, "list"), (tuple, "list"))
+    return next((name for kind, name in kinds if isinstance(value, kind)), "value")
