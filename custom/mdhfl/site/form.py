@@ -10,6 +10,7 @@ from mdhfl.digests import list_digest
 from mdhfl.learning.images import classes_of, image_size_of, read_listed
 from mdhfl.learning.model import Model
 from mdhfl.methods import Method, create
+from mdhfl.sharing.competence import DOUBT
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
