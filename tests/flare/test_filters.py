@@ -214,6 +214,7 @@ def test_a_refusal_leaves_if_it_is_one_of_the_list(asked: Asked, code: str) -> N
         "got": "1" * 8,
         "version": "site-1",
         "permission": "knowledge",
+        "differs": "seed, bundle",
     }
     refusal = sentence(code, site="site-1", reference="01234567", **fields)
     out = filtered(asked, as_result(Answer(site="site-1", round=0, refusal=refusal).to_wire()))

@@ -182,7 +182,7 @@ def test_a_merged_model_that_ruins_a_site_costs_it_a_round_and_no_more(tmp_path:
     assert isinstance(first.shared, Weights)
     poison = Merged(values=ruin(first.shared.values), layout=first.shared.layout, round=0)
     refused = site.answer(experiment.request("learn", number=1, lesson=poison))
-    assert "diverged by what it was taught" in refused.refusal
+    assert "by what it was taught" in refused.refusal
     assert "last good state" in refused.refusal
     good = Merged(values=first.shared.values, layout=first.shared.layout, round=1)
     after = site.answer(experiment.request("learn", number=2, lesson=good))
@@ -200,7 +200,7 @@ def test_a_model_that_ruins_a_site_in_the_last_merge_is_refused(tmp_path: Path, 
     experiment, site, first = fedavg_site(tmp_path / "a", federation)
     assert isinstance(first.shared, Weights)
     poison = Merged(values=ruin(first.shared.values), layout=first.shared.layout, round=2)
-    assert "diverged by what it was taught" in site.answer(experiment.request("adopt", number=3, lesson=poison)).refusal
+    assert "by what it was taught" in site.answer(experiment.request("adopt", number=3, lesson=poison)).refusal
 
 
 def test_a_site_that_stopped_by_itself_goes_on_when_its_it_says_so(tmp_path: Path, federation: Path) -> None:
@@ -212,14 +212,14 @@ def test_a_site_that_stopped_by_itself_goes_on_when_its_it_says_so(tmp_path: Pat
     assert not site.answer(experiment.request("warm_up", number=0)).refusal
     stopped = site.answer(experiment.request("learn", number=1))
     folder = tmp_path / "a" / "sites" / "site-1" / experiment.id
-    assert f"mdhfl restart-site {folder}" in stopped.refusal
+    assert "lets it go on with `mdhfl restart-site`" in stopped.refusal
 
     set_in(bundle, ("lr: 1.0e+30", "lr: 0.001"))
     again = site.answer(experiment.request("learn", number=2))
     assert again.refusal == stopped.refusal  # mended, and not yet told so
     done = CliRunner().invoke(restart_site_command, [str(folder)])
     assert done.exit_code == 0, done.output
-    assert "stopped in round 1" in done.output
+    assert "its training diverged in round 1" in done.output
     after = site.answer(experiment.request("learn", number=2))
     assert not after.refusal
     assert after.losses.train is not None
