@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from mdhfl.learning.cache import ImageCache
 from mdhfl.rounds.experiment import Experiment
@@ -50,9 +51,10 @@ def open_sites(folder: Path, *, names: Sequence[str], cache: ImageCache | None =
     settings = {name: read_site_settings(site_settings_path(folder, name)) for name in names}
     pool = tuple(settings[name].data for name in names)
     sites: dict[str, Site] = {}
+    reachable: WeakValueDictionary[str, Site] = WeakValueDictionary()  # a site does not keep the others in memory
     for name in names:
-        surroundings = Surroundings(peers=InProcessPeers(sites, own=name), cache=cache, pool=pool)
-        sites[name] = Site(settings[name], surroundings=surroundings)
+        surroundings = Surroundings(peers=InProcessPeers(reachable, own=name), cache=cache, pool=pool)
+        reachable[name] = sites[name] = Site(settings[name], surroundings=surroundings)
     return sites
 
 

@@ -21,7 +21,7 @@ from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.packing import payload_bytes
 from mdhfl.sharing.records import Shared
 from mdhfl.store.lock import FolderLock
-from mdhfl.store.sealed import Damaged, clean, read_sealed_json, write_sealed_json
+from mdhfl.store.sealed import Damaged, clean, exists, read_sealed_json, write_sealed_json
 from mdhfl.store.terms import differences
 
 PAIRWISE_SITES = 50  # divergences between all pairs are recorded up to this many sites
@@ -85,6 +85,8 @@ class Results:
 
     def record(self, finished: Round) -> None:
         """Keep a finished round: first what was shared, then, in one write, its rows."""
+        if not exists(self._terms_path):
+            self._write_terms()
         save_shared(self._shared_path(finished.number), finished.shared)
         append_rows(self._path, rows_of(finished))
         kept = [self._shared_path(number) for number in (finished.number - 1, finished.number)]
@@ -138,14 +140,19 @@ class Results:
             except Damaged:
                 raise Damaged(f"{fault}; restore it from a backup, or start a new run") from fault
 
+    @property
+    def _terms_path(self) -> Path:
+        return self.folder / "terms.json"
+
+    def _write_terms(self) -> None:
+        for _ in range(2):  # the second is the copy
+            write_sealed_json(self._terms_path, {"version": 1, "terms": self.experiment.terms})
+
     def _check_terms(self, *, begun: bool) -> None:
         """Write down what the experiment begins with, or refuse to continue it with anything else."""
-        path, terms = self.folder / "terms.json", self.experiment.terms
         if not begun:
-            for _ in range(2):  # the second is the copy
-                write_sealed_json(path, {"version": 1, "terms": terms})
-            return
-        if found := differences(read_sealed_json(path)["terms"], terms):
+            self._write_terms()
+        elif found := differences(read_sealed_json(self._terms_path)["terms"], self.experiment.terms):
             raise ValueError(
                 f"{self.folder}: experiment {self.experiment.id!r} was begun with something else: {found}. Continue it "
                 "as it was begun, or start a new one: another --out, or another --experiment"
