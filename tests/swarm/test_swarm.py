@@ -12,10 +12,11 @@ from fakes.simulated import changes_for, model_of, numbers_of, run
 from fakes.swarms import (
     SITES,
     Spoiled,
+    drawn,
     ledger_path,
     ledgers_of,
-    member_of,
     start,
+    turns_of,
     with_a_spoiled_peer,
     without_swarm,
 )
@@ -25,7 +26,7 @@ from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import read_run
 from mdhfl.runs.inprocess import open_sites, run_in_process
 from mdhfl.sharing.messages import Answer, Request
-from mdhfl.sharing.turns import Member, MergeTurn, check_turn, elect
+from mdhfl.sharing.turns import MergeTurn
 from mdhfl.site.round import SiteRound
 from mdhfl.site.site import Site
 
@@ -34,14 +35,14 @@ def test_a_swarm_is_fedavg_without_a_server(tmp_path: Path, three_sites: Path) -
     fedavg, _ = run(tmp_path / "fedavg", three_sites, "fedavg", rounds=2)
     swarm, exchanges = run(tmp_path / "swarm", three_sites, "sl_fedl", rounds=2)
     assert without_swarm(swarm) == fedavg  # bit for bit
-    assert all(answer.shared is None for _, answer in exchanges)  # nothing to the server
-    leaders = [request.lesson.leader for request, _ in exchanges if request.action == "merge"]  # type: ignore[union-attr]
-    identity = read_run(tmp_path / "swarm")[0].id
-    assert leaders == [elect(SITES, experiment=identity, number=r)[0] for r in range(3)]
+    shared = {answer.shared.kind for _, answer in exchanges if answer.shared is not None}
+    assert shared == {"lot"}  # no weights to the server
+    leaders = [turn.leader for turn in turns_of([request for request, _ in exchanges])]
+    assert len(leaders) == 3
     ledgers = list(ledgers_of(tmp_path / "swarm").values())
     assert ledgers[0] == ledgers[1] == ledgers[2]
-    assert [e.kind for e in ledgers[0].entries] == ["admit"] * 3 + ["merge"] * 3
-    assert all(set(e.content["shares"]) == set(SITES) for e in ledgers[0].entries[3:])
+    assert [e.turn.leader for e in ledgers[0].entries] == leaders
+    assert all(set(e.shares) == set(SITES) for e in ledgers[0].entries)
     last = [row for row in swarm if row["round"] == 2]
     assert {row["about"]["merged_by"] for row in last} == {leaders[1]}
 
@@ -56,7 +57,7 @@ def test_sites_of_different_architectures_merge_within_them(tmp_path: Path, thre
     swarm, _ = run(tmp_path / "swarm", three_sites, "sl_fedl", **how)
     assert without_swarm(swarm) == fedavg
     merge = ledgers_of(tmp_path / "swarm")["site-1"].entries[-1]
-    assert set(merge.content["shares"]) == {"site-1", "site-3"}  # alone in its architecture: it sends nothing
+    assert set(merge.shares) == {"site-1", "site-3"}  # alone in its architecture: it sends nothing
 
 
 def test_a_leader_that_dies_is_followed_by_the_next(tmp_path: Path, three_sites: Path) -> None:

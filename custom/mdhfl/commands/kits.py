@@ -82,6 +82,8 @@ def site_kit_command(
     )
     local = kit / "local"
     leaves = [name for name in shares if name != "encrypted_weights"]  # those go to peers only
+    if "weights" in shares or "encrypted_weights" in shares:
+        leaves.append("lot")  # of the draw of a swarm's leader
     written = write_policy(local, classes=SITE_CLASSES, may_leave=leaves)
     (local / "site.json").write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
     read_site_settings(local / "site.json")

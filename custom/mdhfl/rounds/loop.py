@@ -1,6 +1,6 @@
 """The round: teach, align, train, share. No FLARE, no torch, no files: `ask` and `record` are given."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from mdhfl.methods.method import Trainer
@@ -23,7 +23,7 @@ class _Server:
     """What a method may use between two rounds, see `methods.method.Server`."""
 
     setup: Experiment
-    ask: Ask
+    send: Ask
     number: int
     open_trainer: OpenTrainer
 
@@ -38,8 +38,8 @@ class _Server:
     def trainer(self) -> Trainer:
         return self.open_trainer()
 
-    def ask_one(self, site: str, action: Action, lesson: Lesson) -> Answer | None:
-        return self.ask({site: self.setup.request(action, number=self.number, lesson=lesson)}).get(site)
+    def ask(self, sites: Iterable[str], action: Action, lesson: Lesson) -> Mapping[str, Answer]:
+        return self.send(dict.fromkeys(sites, self.setup.request(action, number=self.number, lesson=lesson)))
 
 
 def no_trainer() -> Trainer:
@@ -72,7 +72,7 @@ def federate(
         last = _run_round(experiment, dict.fromkeys(experiment.sites, experiment.request("warm_up", number=0)), ask=ask)
         record(last)
     for number in range(last.number + 1, experiment.last_round + 1):
-        server = _Server(setup=experiment, ask=ask, number=last.number, open_trainer=open_trainer)
+        server = _Server(setup=experiment, send=ask, number=last.number, open_trainer=open_trainer)
         lessons = experiment.method.teach(last, server)
         last = _run_round(experiment, _requests(experiment, number, lessons), ask=ask)
         record(last)

@@ -59,6 +59,9 @@ class Site:
                 work = self._open(request)
                 if request.action == "finish":
                     return self._finish(work, request)
+                if request.action in ("commit", "reveal"):
+                    shared = work.method.draw(self._between_rounds(work, request))
+                    return Answer(site=self.settings.site, round=request.round, shared=shared)
                 if request.action == "merge":
                     work.method.lead(self._between_rounds(work, request))
                     return Answer(site=self.settings.site, round=request.round)
@@ -69,7 +72,7 @@ class Site:
             self._work = None
             raise
         except (ValueError, OSError, RuntimeError) as error:
-            if request.action != "merge":  # which changes nothing
+            if request.action not in ("commit", "reveal", "merge"):  # which change no model
                 self._work = None  # the next request starts from the last good state on disk
             return Answer(site=self.settings.site, round=request.round, refusal=str(error))
 

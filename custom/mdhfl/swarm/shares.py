@@ -52,7 +52,7 @@ def merge_shares(
         Layout -> the mean, or the sum's ciphertext.
     """
     results: dict[str, Merged | Ciphertext] = {}
-    for layout in sorted({turn.members[site].layout for site in shares}):
+    for layout in sorted({turn.commitments[site].layout for site in shares}):
         group = {site: shares[site] for site in turn.group(layout) if site in shares and not shares[site].is_empty}
         if group and public is None:
             results[layout] = mean_of({site: share.weights for site, share in group.items() if share.weights})
