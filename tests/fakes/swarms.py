@@ -6,14 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fakes.simulated import changes_for, new_run
+from fakes.simulated import changes_for, new_run, numbers_of, tiny_bundle
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import read_run
-from mdhfl.runs.inprocess import ask_in_process, open_sites
+from mdhfl.runs.inprocess import ask_in_process, open_sites, run_in_process
 from mdhfl.server.results import Results
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.turns import Commitment, MergeTurn, Roll
 from mdhfl.site.site import Site
+from mdhfl.swarm.kept import load_kept
 from mdhfl.swarm.keys import SigningKey
 from mdhfl.swarm.ledger import Ledger
 
@@ -47,8 +48,11 @@ class Spoiled:
         return self._spoil(self._ask, requests)
 
 
-def start(folder: Path, federation: Path, *, rounds: int = 2, recipe: str = "sl_fedl") -> tuple[Experiment, Results]:
-    experiment = new_run(folder, federation, recipe=recipe, rounds=rounds, changes=changes_for(recipe))
+def start(folder: Path, federation: Path, *, rounds: int = 2, recipe: str = "sl_fedl", min_sites: int | None = None) -> tuple[Experiment, Results]:
+    bundles = (str(tiny_bundle(folder.parent / "tiny")),)
+    experiment = new_run(
+        folder, federation, recipe=recipe, rounds=rounds, changes=changes_for(recipe), bundles=bundles, min_sites=min_sites
+    )
     return experiment, Results(folder, experiment=experiment)
 
 
@@ -97,3 +101,30 @@ def drawn(
 def turns_of(asked: Sequence[Request]) -> list[MergeTurn]:
     """Return the turns in which a leader was told to merge."""
     return [r.lesson for r in asked if r.action == "merge" and isinstance(r.lesson, MergeTurn)]
+
+
+def stop_at(action: str, number: int, *, site: str | None = None) -> Callable[[Request, Answer], None]:
+    """Return an `on_answer` that kills the run when a request has been answered, by one site or the first."""
+
+    def on_answer(request: Request, answer: Answer) -> None:
+        if (request.action, request.round) == (action, number) and site in (None, answer.site):
+            raise KeyboardInterrupt
+
+    return on_answer
+
+
+def kept_turn(folder: Path) -> MergeTurn:
+    """Return the turn of the merge that the sites keep."""
+    (path,) = (folder / "sites" / SITES[0]).glob("*/merge.npz")
+    kept = load_kept(path, experiment=read_run(folder)[0].id)
+    assert kept is not None
+    return kept.turn
+
+
+def uninterrupted(folder: Path, federation: Path, *, like: Results) -> list[dict[str, Any]]:
+    """Return the numbers of the same run without a fault, led by the leaders of another: who leads does not matter."""
+    experiment, results = start(folder / "quiet", federation, rounds=like.experiment.rounds)
+    run_in_process(folder / "quiet", experiment=experiment)
+    led = {(row["round"], row["site"]): row["about"]["merged_by"] for row in like.rows()}
+    rows = numbers_of(results.rows())
+    return [{**row, "about": {**row["about"], "merged_by": led[row["round"], row["site"]]}} for row in rows]
