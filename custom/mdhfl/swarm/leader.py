@@ -149,7 +149,7 @@ def _received_share(
         return Share()
     if public is not None:
         cipher = ciphertext_from(reply["result"])
-        public.check(cipher, who=repr(member), like=None if like is None else like.cipher)
+        public.read(cipher, who=repr(member), like=None if like is None else like.cipher)
         return Share(cipher=cipher)
     expected = turn.commitments[member]
     weights = Weights(

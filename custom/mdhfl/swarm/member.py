@@ -153,10 +153,8 @@ class Swarm(Membership):
         ledger, length = self.ledger(own), count(message["length"], what="the leader's ledger's length")
         public = None
         if self.encrypted:
-            from mdhfl.swarm.ckks import PublicContext
-
-            public = PublicContext.from_bytes(message["public"])
-            if public.digest != self._secret_of(turn).digest:
+            public = self._secret_of(turn).public
+            if public.to_bytes() != message["public"]:
                 raise ValueError(
                     f"site {self.site!r}: the leader's context is not the key holder's; nothing was encrypted"
                 )
