@@ -33,11 +33,11 @@ def framed(values: dict[str, Any], blobs: Sequence[bytes]) -> bytes:
 
 def unframed(data: bytes) -> Result:
     """Take a message apart. Raises ValueError if it is none."""
-    line, _, rest = data.partition(b"\n")
-    values, blobs = json.loads(line), []
+    start = data.index(b"\n") + 1
+    values, blobs = json.loads(data[:start]), []
     for size in values.pop("sizes"):
-        blobs.append(rest[:size])
-        rest = rest[size:]
+        blobs.append(data[start : start + size])
+        start += size
     return values, blobs
 
 
