@@ -79,7 +79,9 @@ def tiny_bundle(folder: Path) -> Path:
         shutil.copytree(find_bundle("shufflenet_v2"), folder)
         path = folder / "configs" / "train.yaml"
         before, rest = path.read_text(encoding="utf-8").split("network_def:\n", 1)
-        tiny = "$torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, @num_classes))"
+        tiny = (
+            "$torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten(), torch.nn.Linear(48, @num_classes))"
+        )
         path.write_text(f'{before}network_def: "{tiny}"\n{rest[rest.index("network:") :]}', encoding="utf-8")
     return folder
 

@@ -48,10 +48,18 @@ class Spoiled:
         return self._spoil(self._ask, requests)
 
 
-def start(folder: Path, federation: Path, *, rounds: int = 2, recipe: str = "sl_fedl", min_sites: int | None = None) -> tuple[Experiment, Results]:
+def start(
+    folder: Path, federation: Path, *, rounds: int = 2, recipe: str = "sl_fedl", min_sites: int | None = None
+) -> tuple[Experiment, Results]:
     bundles = (str(tiny_bundle(folder.parent / "tiny")),)
     experiment = new_run(
-        folder, federation, recipe=recipe, rounds=rounds, changes=changes_for(recipe), bundles=bundles, min_sites=min_sites
+        folder,
+        federation,
+        recipe=recipe,
+        rounds=rounds,
+        changes=changes_for(recipe),
+        bundles=bundles,
+        min_sites=min_sites,
     )
     return experiment, Results(folder, experiment=experiment)
 

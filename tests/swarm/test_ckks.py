@@ -178,7 +178,9 @@ def test_a_context_of_other_parameters_is_refused() -> None:
         PublicContext.from_bytes(bytes(3_000_000))
 
 
-@pytest.mark.parametrize(("code", "said"), [("import os; os.abort()", "exit code -6"), ("x = bytes(2**36)", "exit code 1")])
+@pytest.mark.parametrize(
+    ("code", "said"), [("import os; os.abort()", "exit code -6"), ("x = bytes(2**36)", "exit code 1")]
+)
 def test_a_child_that_dies_or_wants_all_memory_is_a_refusal(
     monkeypatch: pytest.MonkeyPatch, code: str, said: str
 ) -> None:

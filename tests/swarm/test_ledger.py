@@ -91,7 +91,10 @@ def test_every_changed_value_is_refused_and_its_line_named(
         (lambda lines: [lines[0], lines[0]], "line 2: entry 0 .*repeated"),
         (lambda lines: [*lines, "garbage"], "line 4: expected an entry as JSON"),
         (lambda lines: [*lines, '{"index": 6}'], "line 4: ledger entry: expected the fields index, merged"),
-        (lambda lines: [*lines, "[" * 100_000], "line 4: expected an entry as JSON, got something else .RecursionError"),
+        (
+            lambda lines: [*lines, "[" * 100_000],
+            "line 4: expected an entry as JSON, got something else .RecursionError",
+        ),
         (lambda lines: [*lines, "9" * 10_000], "line 4: expected an entry as JSON, got something else .ValueError"),
         (lambda lines: [*lines, "\udcff"], "line 4: expected an entry as JSON, got something else .UnicodeDecodeError"),
     ],

@@ -50,9 +50,7 @@ def test_a_run_killed_after_any_answer_goes_on_to_the_same_numbers(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize(
-    "number", [n if n == 6 else pytest.param(n, marks=pytest.mark.slow) for n in range(MESSAGES)]
-)
+@pytest.mark.parametrize("number", [n if n == 6 else pytest.param(n, marks=pytest.mark.slow) for n in range(MESSAGES)])
 def test_a_run_killed_around_any_message_between_sites_goes_on_to_the_same_numbers(
     tmp_path: Path, three_sites: Path, monkeypatch: pytest.MonkeyPatch, number: int, when: str
 ) -> None:

@@ -92,7 +92,9 @@ class Roll(Lesson, kind="roll"):
         """
         needed = max(least, len(self.roster) // 2 + 1)
         if strangers := sorted(set(self.sites) - set(self.roster)):
-            raise MessageError(f"round {self.round}: {', '.join(strangers)} called to a draw, and not of the experiment")
+            raise MessageError(
+                f"round {self.round}: {', '.join(strangers)} called to a draw, and not of the experiment"
+            )
         if len(self.sites) < needed:
             raise MessageError(
                 f"round {self.round}: expected at least {needed} of {len(self.roster)} sites to merge, got "
@@ -145,7 +147,10 @@ class MergeTurn(Lesson, kind="merge_turn"):
         turn = cls.of(
             roll,
             {_name(site): Commitment.from_wire(value) for site, value in values["commitments"].items()},
-            {_name(site): hexadecimal(n, what="member's number", digits=HASH_DIGITS) for site, n in values["nonces"].items()},
+            {
+                _name(site): hexadecimal(n, what="member's number", digits=HASH_DIGITS)
+                for site, n in values["nonces"].items()
+            },
         )
         if set(turn.commitments) != set(roll.sites) or not set(turn.nonces) <= set(roll.sites):
             raise MessageError("merge turn: expected a commitment of each site of its roll and no other, got others")

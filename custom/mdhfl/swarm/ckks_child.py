@@ -113,9 +113,7 @@ def _context(data: bytes) -> Any:
 
 def _serialised(context: Any, *, secret: bool) -> bytes:
     return bytes(
-        context.serialize(
-            save_public_key=True, save_secret_key=secret, save_galois_keys=False, save_relin_keys=False
-        )
+        context.serialize(save_public_key=True, save_secret_key=secret, save_galois_keys=False, save_relin_keys=False)
     )
 
 

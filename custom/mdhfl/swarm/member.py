@@ -48,7 +48,7 @@ class Swarm(Membership):
         self._taken: Ledger | None = None
         self._share: Share | None = None
         self._secret: tuple[str, SecretContext] | None = None  # the turn's digest, and its key
-        self._gave_up = -1  # the round that this site was drawn to lead, and could not
+        self._out_of = -1  # the round whose merge this site could not lead, or not take part in
         self.merged_by = ""
 
     def draw(self, request: Request, own: Weights, *, last: Answer | None) -> Lot:
@@ -58,7 +58,11 @@ class Swarm(Membership):
             ValueError: this draw must not be, see `draw.commit` and `draw.reveal`.
         """
         if request.action == "reveal":
-            return reveal(self, request, own)
+            try:
+                return reveal(self, request, own)
+            except OSError:  # a full disk: this site is out of the merge, and says so to its peers
+                self._out_of = request.round
+                raise
         if own.round > request.round:
             return self._past(request.round, last)
         held = self._kept.turn if self._kept is not None and self._kept.turn.round == request.round else None
@@ -96,9 +100,9 @@ class Swarm(Membership):
 
     def lead(self, request: Request, own: Weights) -> None:
         """Merge the models of a turn that this site leads, and keep its own result; see `leader.lead`."""
-        self._gave_up = request.round
+        self._out_of = request.round
         self._keep(lead(self, request, own))
-        self._gave_up = -1
+        self._out_of = -1
 
     def receive(self, sender: str, message: Mapping[str, Any], request: Request, own: Weights) -> dict[str, Any]:
         """Answer a peer.
@@ -145,7 +149,7 @@ class Swarm(Membership):
             raise MessageError(f"site {self.site!r}: expected a roll, got something else")
         self.ledger(own)
         number = request.lesson.round
-        return {"present": own.round == number and self._gave_up != number}
+        return {"present": own.round == number and self._out_of != number}
 
     def _answer_share(self, turn: MergeTurn, message: Mapping[str, Any], own: Weights) -> dict[str, Any]:
         if own.round > turn.round:
