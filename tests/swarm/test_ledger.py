@@ -59,7 +59,7 @@ def places_in(value: Any, trail: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 PLACES = places_in(json.loads(json.dumps(ledger_of(1).entries[0].to_json())))
 ABSURD = st.one_of(
-    st.sampled_from([None, True, False, "9", float("nan"), float("inf"), -1, 10**9, 10**400, 1.5, [], {}, "", "0" * 64]),
+    st.sampled_from([None, True, False, "9", float("nan"), float("inf"), -1, 10**9, 10**400, 1.5, [], {}, "", "0" * 9]),
     st.integers(), st.text(max_size=10), st.recursive(st.none(), lambda part: st.lists(part, max_size=2)),
 )  # fmt: skip
 
@@ -132,7 +132,7 @@ def test_a_round_of_the_future_is_refused(tmp_path: Path) -> None:
     """All of it is signed, and drawn as it must be: it is only too early."""
     ledger = merged(ledger_of(2), number=10**9)
     ledger.save(tmp_path / "ledger.jsonl")
-    with pytest.raises(LedgerError, match="line 3: entry 2 .*merges round 1000000000, and the last .* is 5"):
+    with pytest.raises(LedgerError, match=r"line 3: entry 2 .*merges round 1000000000, and the last .* is 5"):
         load(tmp_path / "ledger.jsonl", newest=5)
     with pytest.raises(LedgerError, match="the last that can be merged is 5"):
         ledger_of(2).extend(ledger.entries[2:], newest=5)

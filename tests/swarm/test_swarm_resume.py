@@ -66,9 +66,10 @@ def test_a_run_killed_around_any_message_between_sites_goes_on_to_the_same_numbe
             raise Killed
         return reply
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with monkeypatch.context() as patched:
         patched.setattr(InProcessPeers, "send", die)
-        run_in_process(tmp_path / "run", experiment=experiment)
+        with pytest.raises(Killed):
+            run_in_process(tmp_path / "run", experiment=experiment)
     assert run_in_process(tmp_path / "run", experiment=experiment)["status"] == "finished"
     check_whole(tmp_path, three_sites, results)
 

@@ -44,16 +44,16 @@ def reveal(swarm: Membership, request: Request, own: Weights) -> Lot:
     if not isinstance(turn, MergeTurn):
         raise ValueError(f"site {swarm.site!r}: expected a draw, got {getattr(turn, 'kind', 'nothing')}")
     check_roll(swarm, turn.roll, own)
-    known = {"site": swarm.site, "round": turn.round}
     if strangers := swarm.ledger(own).strangers(turn):
         swarm.refused |= set(strangers)
-        return Lot(against=tuple(strangers), **known)
+        return Lot(against=tuple(strangers), site=swarm.site, round=turn.round)
     if unsigned := turn.unsigned(experiment=swarm.experiment):
         raise MessageError(f"site {swarm.site!r}: the commitment of {unsigned[0]!r} is not signed with its key")
     if turn.commitments[swarm.site] != commitment_of(swarm, turn.roll, own):
         raise ValueError(f"site {swarm.site!r}: the draw has another commitment of this site than its own")
     openings.allow(turn, path=swarm.openings_path)
-    return Lot(nonce=swarm.key.nonce(turn.roll, experiment=swarm.experiment), **known)
+    nonce = swarm.key.nonce(turn.roll, experiment=swarm.experiment)
+    return Lot(nonce=nonce, site=swarm.site, round=turn.round)
 
 
 def check_roll(swarm: Membership, roll: Roll, own: Weights) -> None:

@@ -107,7 +107,7 @@ class _Merge:
     def _spread(
         self, ledger: Ledger, *, lengths: Mapping[str, int], merged: Mapping[str, "Merged | Ciphertext"]
     ) -> Merged | None:
-        """Send everybody what was merged; return this site's own merged model, which the key holder has decrypted."""
+        """Send everybody what was merged; return this site's own merged model, which one of them decrypts."""
         members, layout = self.turn.commitments, self.turn.commitments[self.swarm.site].layout
         own = merged.get(layout)
         mean = own if isinstance(own, Merged) else None
@@ -115,20 +115,20 @@ class _Merge:
             message = {"ask": "adopt", "entries": [entry.to_json() for entry in ledger.entries[max(0, length) :]]}
             result = merged.get(members[member].layout)
             message |= {} if result is None else {"result": to_plain(result)}
-            wanted = self.swarm.encrypted and own is not None and member == self.turn.key_holder
+            wanted = own is not None and mean is None
             message |= {"for_leader": to_plain(own)} if wanted else {}
             try:
                 answer = self.swarm.send(member, self.request, message)
-            except PeerError:
-                continue  # it will say itself that it received nothing
-            if wanted:
-                mean = Merged(values=self._decrypted(answer), layout=layout, round=self.turn.round)
+                if wanted:
+                    mean = Merged(values=self._decrypted(answer), layout=layout, round=self.turn.round)
+            except (PeerError, MessageError):
+                continue  # it will say itself that it received nothing; another decrypts
         if own is not None and mean is None:
-            raise PeerError(f"site {self.turn.key_holder!r} did not decrypt the sum for its leader")
+            raise PeerError(f"none of {', '.join(lengths)} decrypted the sum for its leader {self.swarm.site!r}")
         return mean
 
     def _decrypted(self, answer: Mapping[str, Any]) -> Any:
-        """Check what the key holder has decrypted. Raises MessageError."""
+        """Check what a member has decrypted. Raises MessageError."""
         values = array(
             answer.get("values"), what="the decrypted mean", dtypes=(np.float32,), shape=(self.own.values.size,)
         )

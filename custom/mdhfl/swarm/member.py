@@ -136,12 +136,11 @@ class Swarm(Membership):
 
     def _past(self, number: int, last: Answer | None) -> Lot:
         """Say from which merge of a round this site has learned, if from any."""
-        known = {"site": self.site, "round": number}
         kept, merged_by = self._kept, last.about.merged_by if last is not None and last.about is not None else ""
         if kept is None or kept.turn.round != number or kept.turn.leader != merged_by:
-            return Lot(**known)
+            return Lot(site=self.site, round=number)
         kept.ledger.save(self.ledger_path)  # in case that this site was interrupted before it could
-        return Lot(held=kept.turn, taken=True, **known)
+        return Lot(held=kept.turn, taken=True, site=self.site, round=number)
 
     def _answer_present(self, request: Request, own: Weights) -> dict[str, Any]:
         """Say whether this site could take part in a merge from which the server has left it out."""
