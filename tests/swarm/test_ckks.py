@@ -59,7 +59,7 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
         stranger.decrypt(good, who="leader 'a'")
     with pytest.raises(CipherError, match="ciphertext from 'b': expected 10 numbers like the others, got 11"):
         PUBLIC.add({"a": good, "b": PUBLIC.encrypt(vector(11), addends=2)})
-    with pytest.raises(CipherError, match="ciphertext from 'b': expected 2 polynomials for 10 numbers, .* bytes, got"):
+    with pytest.raises(CipherError, match=r"ciphertext from 'b': expected 2 polynomials for 10 numbers, .* bytes, got"):
         PUBLIC.add({"a": good, "b": replace(PUBLIC.encrypt(vector(2 * SLOTS + 1), addends=2), length=10)})
     for broken in (b"", b"garbage", good.data[: len(good.data) // 2]):
         with pytest.raises(CipherError, match=r"ciphertext from 'b': expected digest .* damaged on the way"):

@@ -38,13 +38,6 @@ class SwarmMethod(WeightsMethod):
             raise MessageError(
                 f"answer from site {answer.site!r}: holds {answer.shared.kind}, which this method does not share here"
             )
-        about = answer.about
-        if about is None or not about.layout or about.training_images < 1:
-            got = "nothing" if about is None else f"{about.layout!r} and {about.training_images!r}"
-            raise MessageError(
-                f"answer from site {answer.site!r}: expected its network's layout and at least 1 training image, got "
-                f"{got}"
-            )
 
     def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
         """Let the sites draw a leader, which merges the last round's models; if it fails, draw again without it.

@@ -1,9 +1,9 @@
 """A swarm's ledger: each merge with the draw of its leader, and the digests of what was merged.
 
-Append-only: every entry holds the hash of the one before, and is signed (Ed25519) by its leader. An entry proves itself:
-it carries the signed commitments of its members and their numbers, so that nobody can enter a merge that it was not
-drawn to lead. Each site keeps a copy, and verifies it whenever it reads it. It stands for the permissioned chain of the
-swarm-learning papers. What a chain cannot show by itself: that its end was cut off; the other sites' copies show that.
+Append-only: every entry holds the hash of the one before, and is signed (Ed25519) by its leader. An entry proves
+itself: it carries the signed commitments of its members and their numbers, so that nobody can enter a merge that it was
+not drawn to lead. Each site keeps a copy, and verifies it whenever it reads it. It stands for the permissioned chain of
+the swarm-learning papers. What a chain cannot show by itself: that its end was cut off; the others' copies show that.
 """
 
 import hashlib
@@ -151,17 +151,17 @@ class Ledger:
         Raises:
             LedgerError: naming the file, the first entry that is wrong, and in what.
         """
-        ledger, number = cls(experiment), 0
+        ledger = cls(experiment)
         try:
             if not path.exists():
                 return ledger
-            for number, line in enumerate(path.read_bytes().splitlines()):
+            for line in path.read_bytes().splitlines():
                 ledger = ledger.extend([Entry.from_json(json.loads(line))], newest=newest)
         except LedgerError as error:
-            raise LedgerError(f"ledger {path}, line {number + 1}: {error}; {WAY_OUT}") from error
+            raise LedgerError(f"ledger {path}, line {len(ledger.entries) + 1}: {error}; {WAY_OUT}") from error
         except (OSError, ValueError, RecursionError) as error:  # of JSON: no text, too deep, too many digits
             raise LedgerError(
-                f"ledger {path}, line {number + 1}: expected an entry as JSON, got something else "
+                f"ledger {path}, line {len(ledger.entries) + 1}: expected an entry as JSON, got something else "
                 f"({type(error).__name__}: {error!s:.100}); {WAY_OUT}"
             ) from error
         return ledger

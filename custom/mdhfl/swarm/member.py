@@ -2,11 +2,11 @@
 
 A merge in five steps: the sites commit to secret numbers, and reveal them (`draw.py`); the leader that follows asks
 every member for its share, merges within each layout, and sends everybody the merged model with the ledger's new
-entries (`leader.py`). Each site keeps what it got on its disk (`kept.py`), takes it over when the next round begins with
-this merge, and writes its ledger when that round's state is saved: whoever dies half-way leaves nothing behind that
-counts, and takes nothing away. A member that no merge reached goes on with its own model, says so, and is merged again
-next round. With encryption there is a key for each merge, made by the second of the draw (the key holder) and given to
-all but the leader.
+entries (`leader.py`). Each site keeps what it got on its disk (`kept.py`), takes it over when the next round begins
+with this merge, and writes its ledger when that round's state is saved: whoever dies half-way leaves nothing behind
+that counts. A member that no merge reached goes on with its own model, says so, and is merged again next round. With
+encryption there is a key for each merge, made by the second of the draw (the key holder) and given to all but the
+leader.
 """
 
 from collections.abc import Mapping
