@@ -67,7 +67,7 @@ def test_a_site_may_share_more_and_the_filter_follows(kit: Path) -> None:
     site_kit(kit, "--may-share", "knowledge, weights,encrypted_weights")
     assert read_site_settings(kit / "local" / "site.json").may_share == ("knowledge", "weights", "encrypted_weights")
     filters = read(kit, "privacy.json")["scopes"][0]["task_result_filters"]
-    assert filters[0]["args"] == {"may_leave": ["knowledge", "weights"]}  # encrypted ones go to peers only
+    assert filters[0]["args"] == {"may_leave": ["knowledge", "weights", "lot"]}  # encrypted ones go to peers only
 
 
 def test_the_server_allows_its_own_classes(kit: Path) -> None:
