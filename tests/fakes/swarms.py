@@ -129,10 +129,18 @@ def kept_turn(folder: Path) -> MergeTurn:
     return kept.turn
 
 
+QUIET: dict[tuple[Path, int], list[dict[str, Any]]] = {}  # the numbers of runs without a fault
+
+
 def uninterrupted(folder: Path, federation: Path, *, like: Results) -> list[dict[str, Any]]:
     """Return the numbers of the same run without a fault, led by the leaders of another: who leads does not matter."""
-    experiment, results = start(folder / "quiet", federation, rounds=like.experiment.rounds)
-    run_in_process(folder / "quiet", experiment=experiment)
+    rounds = like.experiment.rounds
+    if (federation, rounds) not in QUIET:
+        experiment, results = start(folder / "quiet", federation, rounds=rounds)
+        run_in_process(folder / "quiet", experiment=experiment)
+        QUIET[federation, rounds] = numbers_of(results.rows())
     led = {(row["round"], row["site"]): row["about"]["merged_by"] for row in like.rows()}
-    rows = numbers_of(results.rows())
-    return [{**row, "about": {**row["about"], "merged_by": led[row["round"], row["site"]]}} for row in rows]
+    return [
+        {**row, "about": {**row["about"], "merged_by": led[row["round"], row["site"]]}}
+        for row in QUIET[federation, rounds]
+    ]
