@@ -3,6 +3,7 @@
 import random
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ from fakes.simulated import changes_for, new_run
 from fakes.small_federation import write_federation
 
 from fuzz.mutations import mutated
+from mdhfl.rounds.loop import federate
 from mdhfl.runs.inprocess import open_sites
 from mdhfl.sharing.messages import Answer, Request
-from mdhfl.sharing.turns import Member, MergeTurn, elect
+from mdhfl.sharing.turns import MergeTurn
 
 SITES = ("site-1", "site-2", "site-3")
+
+
+class _Learned(Exception):
+    """The sites have learned from a merge."""
 
 
 class RealSite:
@@ -25,25 +31,36 @@ class RealSite:
         folder = Path(self._folder.name)
         federation = write_federation(folder / "fed", sites=SITES, training=6, testing=3, public=4)
         experiment = new_run(folder / "run", federation, recipe="sl_fedl", changes=changes_for("sl_fedl"))
-        sites = open_sites(folder / "run", names=SITES)
-        warm_up = experiment.request("warm_up", number=0)
-        answers = {name: sites[name].answer(warm_up) for name in SITES}
-        members = {name: Member(layout=a.about.layout, images=6) for name, a in answers.items() if a.about}
-        leader = elect(SITES, experiment=experiment.id, number=0)[0]
-        turn = MergeTurn(round=0, attempt=0, leader=leader, members=members)
-        self.name = next(name for name in SITES if name != leader)
-        self.site, self.leader = sites[self.name], leader
-        heard: list[Mapping[str, Any]] = []
-        receive = self.site.receive
-        self.site.receive = lambda sender, message: (heard.append(message), receive(sender, message))[1]  # type: ignore
-        merge = experiment.request("merge", number=0, lesson=turn)
-        assert not sites[leader].answer(merge).refusal
-        self.site.receive = receive  # type: ignore[method-assign]
-        self.messages = [dict(message) for message in heard]
-        learned = experiment.request("learn", number=1, lesson=turn)
-        for name in SITES:
-            assert not sites[name].answer(learned).refusal
-        self.requests = [warm_up, merge, learned]  # answered from the state: nothing is trained
+        self._sites = open_sites(folder / "run", names=SITES)
+        self._asked: list[Request] = []
+        heard: dict[str, list[tuple[str, Mapping[str, Any]]]] = {name: [] for name in SITES}
+        for name, site in self._sites.items():
+            self._listen(site, heard[name])
+        with suppress(_Learned):
+            federate(experiment, ask=self._ask, record=lambda finished: None)
+        merge = next(request for request in self._asked if request.action == "merge")
+        assert isinstance(merge.lesson, MergeTurn)
+        self.leader = merge.lesson.leader
+        self.name = next(name for name in SITES if name != self.leader)
+        self.site = self._sites[self.name]
+        self.messages = [dict(message) for sender, message in heard[self.name] if sender == self.leader]
+        self.requests = [next(r for r in self._asked if r.action == a) for a in ("warm_up", "merge", "learn")]
+        for site in self._sites.values():
+            del site.receive
+
+    @staticmethod
+    def _listen(site: Any, heard: list[tuple[str, Mapping[str, Any]]]) -> None:
+        receive = site.receive
+        site.receive = lambda sender, message: (heard.append((sender, message)), receive(sender, message))[1]
+
+    def _ask(self, requests: Mapping[str, Request]) -> dict[str, Answer]:
+        """Ask as a server does, until the sites have learned from a merge."""
+        self._asked += requests.values()
+        answers = {name: self._sites[name].answer(request) for name, request in requests.items()}
+        assert not any(answer.refusal for answer in answers.values())
+        if next(iter(requests.values())).action == "learn":
+            raise _Learned
+        return answers
 
     def hear(self, random: random.Random) -> str:
         """Let it hear a mutated word of its leader."""

@@ -5,15 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fakes.answers import ABOUT, EXPERIMENT, answer_of
+from fakes.answers import EXPERIMENT, answer_of
 
-from mdhfl.methods.sl_fedl import SlFedl
 from mdhfl.rounds.loop import TooFewSites, federate
-from mdhfl.sharing.accounts import About
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
-from mdhfl.sharing.turns import MergeTurn
 
 
 def run(
@@ -124,30 +121,3 @@ def test_an_interrupted_run_continues_with_the_same_requests() -> None:
 def test_a_senseless_experiment_is_refused(change: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         replace(EXPERIMENT, **change)
-
-
-@pytest.mark.parametrize("about", [None, replace(ABOUT, training_images=0), replace(ABOUT, layout="")])
-def test_a_member_that_does_not_say_what_it_would_share_is_refused(about: About | None) -> None:
-    """In a swarm the server reads what is to be merged from the sites' answers: a malformed one must not stop it."""
-    experiment = replace(EXPERIMENT, method=SlFedl())
-    turns = []
-
-    def ask(asked: Mapping[str, Request]) -> Mapping[str, Answer]:
-        request = next(iter(asked.values()))
-        if isinstance(request.lesson, MergeTurn):
-            turns.append(request.lesson)
-        spoilt = (request.round, "c") if request.action == "warm_up" else None
-        return {
-            site: replace(
-                answer_of(site, request), shared=None, about=about if (request.round, site) == spoilt else ABOUT
-            )
-            for site in asked
-        }
-
-    rounds: list[Round] = []
-    federate(experiment, ask=ask, record=rounds.append)
-    assert "answer from site 'c': expected its network's layout and at least 1 training image" in (
-        rounds[0].answers["c"].refusal
-    )
-    assert set(turns[0].members) == {"a", "b"}
-    assert set(turns[-1].members) == {"a", "b", "c"}

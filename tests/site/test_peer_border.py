@@ -7,11 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fakes.simulated import changes_for
-from fakes.swarms import SITES, member_of, start
+from fakes.swarms import SITES, kept_turn, start, stop_at
 
 from mdhfl.runs.inprocess import open_sites, run_in_process
-from mdhfl.sharing.turns import MergeTurn, elect
 from mdhfl.site.border import Border
 from mdhfl.site.left import LEFT, read_left
 
@@ -23,12 +21,11 @@ def asked(tmp_path_factory: pytest.TempPathFactory, three_sites: Path) -> tuple[
     """A member's border, what its leader asks of it, and its honest reply."""
     folder = tmp_path_factory.mktemp("swarm")
     experiment, _ = start(folder, three_sites, rounds=1, recipe="sl_fedl")
-    assert changes_for("sl_fedl")
-    run_in_process(folder, experiment=experiment)
-    sites = open_sites(folder, names=SITES)
-    order = elect(SITES, experiment=experiment.id, number=2)
-    turn = MergeTurn(round=2, attempt=0, leader=order[0], members={s: member_of(folder, s) for s in SITES})
-    message = {"ask": "share", "length": 0, "request": experiment.request("merge", number=2, lesson=turn).to_wire()}
+    with pytest.raises(KeyboardInterrupt):
+        run_in_process(folder, experiment=experiment, on_answer=stop_at("merge", 0))
+    turn = kept_turn(folder)
+    sites, order = open_sites(folder, names=SITES), turn.order
+    message = {"ask": "share", "length": 0, "request": experiment.request("merge", number=0, lesson=turn).to_wire()}
     return Border(sites[order[1]].settings), message, sites[order[1]].receive(order[0], message)
 
 

@@ -9,7 +9,7 @@ the teaching, the permission that it needs. A new kind of sharing is a new famil
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
@@ -58,8 +58,8 @@ class Server(Protocol):
     def trainer(self) -> Trainer:
         """Return what the server trains with. Raises OSError or ValueError where it has nothing to train with."""
 
-    def ask_one(self, site: str, action: Action, lesson: Lesson) -> Answer | None:
-        """Ask one site between two rounds; None if no answer came in time."""
+    def ask(self, sites: Iterable[str], action: Action, lesson: Lesson) -> Mapping[str, Answer]:
+        """Ask some sites between two rounds; return what came in time, by site."""
 
 
 class Learner(Protocol):
@@ -249,6 +249,10 @@ class Method(ABC):
         return None
 
     # between sites
+
+    def draw(self, learner: Learner) -> Shared:
+        """Take part in the draw of a leader. Raises ValueError where there is none."""
+        raise ValueError(f"method {type(self).__name__} does not use peers")
 
     def lead(self, learner: Learner) -> None:
         """Lead a merge among sites. Raises ValueError where there is none to lead."""

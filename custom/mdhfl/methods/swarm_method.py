@@ -1,10 +1,10 @@
-"""The family of methods whose sites merge among themselves: a leader, elected anew each round, and no server in it.
+"""The family of methods whose sites merge among themselves: a leader, drawn anew each round, and no server in it.
 
-The server only says whose turn it is, and asks the next site if a leader fails. It sees no weights.
+The server calls the sites to the draw, carries their lots, and tells the leader that it leads. It sees no weights.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from mdhfl.methods.method import Learner, Server
@@ -12,9 +12,12 @@ from mdhfl.methods.weights_method import WeightsMethod
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
-from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.lots import Lot
+from mdhfl.sharing.messages import Action, Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
-from mdhfl.sharing.turns import Member, MergeTurn, elect
+from mdhfl.sharing.turns import Commitment, MergeTurn, Roll, opens
+
+PASSES = 2  # through the sites: one that did not answer is called once more
 
 
 class NoLeader(RuntimeError):
@@ -26,7 +29,7 @@ class SwarmMethod(WeightsMethod):
     """A method whose sites send their weights to a leader among them, plain or encrypted."""
 
     shares: ClassVar[str | None] = "peer weights"
-    answers_with: ClassVar[type[Shared] | None] = None
+    answers_with: ClassVar[type[Shared] | None] = Lot
     repeats_rounds: ClassVar[bool] = False  # a merge lives among the sites
     encrypted: ClassVar[bool] = False
     least_sites: ClassVar[int] = 2
@@ -34,27 +37,24 @@ class SwarmMethod(WeightsMethod):
     def check(self, answer: Answer, request: Request) -> None:
         if answer.shared is not None:
             raise MessageError(
-                f"answer from site {answer.site!r}: holds {answer.shared.kind}, which this method does not share"
+                f"answer from site {answer.site!r}: holds {answer.shared.kind}, which this method does not share here"
             )
-        member_of(answer)
 
     def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
-        """Let the elected leader merge the last round's models; if it fails, the next one.
+        """Let the sites draw a leader, which merges the last round's models; if it fails, draw again without it.
 
         Raises:
-            NoLeader: every member failed, each with its reason.
+            NoLeader: too few sites are left to draw, with everybody's reasons.
         """
-        members = {site: member_of(answer) for site, answer in last.good.items()}
-        reasons = []
-        for attempt, leader in enumerate(elect(members, experiment=server.experiment, number=last.number)):
-            turn = MergeTurn(round=last.number, attempt=attempt, leader=leader, members=members)
-            answer = server.ask_one(leader, "merge", turn)
-            if answer is not None and not answer.refusal:
+        caller = _Caller(server=server, number=last.number, least=self.least_sites)
+        for _ in range(PASSES):
+            turn = caller.turn()
+            if turn is not None:
                 return dict.fromkeys(server.sites, turn)
-            reasons.append(f"{leader}: {answer.refusal if answer else 'no answer before the deadline'}")
+        reasons = "; ".join(f"{site}: {reason}" for site, reason in sorted(caller.reasons.items()))
         raise NoLeader(
-            f"round {last.number}: expected one of {len(members)} sites to merge the models, all failed "
-            f"({'; '.join(reasons)}). Fix the sites, then resume: nothing recorded is lost"
+            f"round {last.number}: expected one of {len(server.sites)} sites to merge the models, none could "
+            f"({reasons}). Fix the sites, then resume: nothing recorded is lost"
         )
 
     def check_federation(self, *, bundles: Mapping[str, str], validation: int) -> None:
@@ -68,13 +68,23 @@ class SwarmMethod(WeightsMethod):
     def learn(self, lesson: Lesson, learner: Learner) -> float | None:
         if not isinstance(lesson, MergeTurn):
             raise ValueError(f"site {learner.site!r}: expected a merge turn, got {lesson.kind}")
-        merged = learner.swarm(encrypted=self.encrypted).take(lesson)
+        swarm = learner.swarm(encrypted=self.encrypted)
+        merged = swarm.take(lesson)
+        if learner.request.action == "adopt" and not swarm.merged_by:
+            raise ValueError(
+                f"site {learner.site!r}: the last merge, led by {lesson.leader!r}, did not reach this site; its model "
+                f"is still that of round {lesson.round}, before the merge"
+            )
         if merged is not None:
             learner.adopt(merged)
         return None
 
     def share(self, learner: Learner, *, losses: Losses) -> Shared | None:
         return None
+
+    def draw(self, learner: Learner) -> Shared:
+        lot: Lot = learner.swarm(encrypted=self.encrypted).draw(learner.request, learner.weights(), last=learner.last)
+        return lot
 
     def lead(self, learner: Learner) -> None:
         learner.swarm(encrypted=self.encrypted).lead(learner.request, learner.weights())
@@ -85,16 +95,95 @@ class SwarmMethod(WeightsMethod):
         return reply
 
 
-def member_of(answer: Answer) -> Member:
-    """Return what a site's answer says about the model that it would share.
+@dataclass(kw_only=True)
+class _Caller:
+    """The server's part in a draw: it calls, collects and passes on.
 
-    Raises:
-        MessageError: nothing that can be merged: no layout, or no number of training images.
+    Attributes:
+        server: asks the sites.
+        number: of the round whose models are merged.
+        least: how many sites a merge needs.
+        reasons: why a site has no part, by site.
     """
-    about = answer.about
-    if about is None or not about.layout or about.training_images < 1:
-        got = "nothing" if about is None else f"{about.layout!r} and {about.training_images!r}"
-        raise MessageError(
-            f"answer from site {answer.site!r}: expected its network's layout and at least 1 training image, got {got}"
-        )
-    return Member(layout=about.layout, images=about.training_images)
+
+    server: Server
+    number: int
+    least: int
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def turn(self) -> MergeTurn | None:
+        """Return the turn of a merge that is done; None if too few sites are left."""
+        sites = tuple(sorted(self.server.sites))
+        needed = max(self.least, len(sites) // 2 + 1)
+        while len(sites) >= needed:
+            roll = Roll(round=self.number, roster=tuple(sorted(self.server.sites)), sites=sites)
+            lots = self._lots(sites, "commit", roll)
+            if (decided := _decided(lots)) is not None:
+                return decided
+            commitments = self._commitments(lots)
+            if len(commitments) == len(sites):
+                turn = self._revealed(MergeTurn.of(roll, commitments, {}))
+                if set(turn.nonces) == set(sites):
+                    if self._is_led(turn):
+                        return turn
+                    sites = tuple(site for site in sites if site != turn.leader)
+                    continue
+                commitments = {site: commitments[site] for site in turn.nonces}
+            sites = tuple(sorted(commitments))
+        return None
+
+    def _commitments(self, lots: Mapping[str, Lot]) -> dict[str, Commitment]:
+        past = [site for site, lot in lots.items() if lot.commitment is None]
+        self.reasons.update(dict.fromkeys(past, f"is past round {self.number}, without its merge"))
+        return {site: lot.commitment for site, lot in lots.items() if lot.commitment is not None}
+
+    def _revealed(self, turn: MergeTurn) -> MergeTurn:
+        """Ask for the numbers; leave out who reveals none, another, or is accepted by no other."""
+        if unsigned := turn.unsigned(experiment=self.server.experiment):
+            self.reasons.update(dict.fromkeys(unsigned, "its commitment is not signed with its key"))
+            return MergeTurn.of(turn.roll, turn.commitments, dict.fromkeys(set(turn.commitments) - set(unsigned), ""))
+        lots = self._lots(turn.roll.sites, "reveal", turn)
+        if accused := {site for lot in lots.values() for site in lot.against}:
+            judges = {site for site, lot in lots.items() if accused & set(lot.against)}
+            self.reasons.update(dict.fromkeys(accused, f"has another key than in the ledger of {', '.join(judges)}"))
+            kept = set(lots) - (accused if 2 * len(judges) >= len(lots) else judges)
+            return MergeTurn.of(turn.roll, turn.commitments, dict.fromkeys(kept, ""))
+        nonces = {}
+        for site, lot in lots.items():
+            if opens(turn.commitments[site], lot.nonce):
+                nonces[site] = lot.nonce
+            else:
+                self.reasons[site] = "did not reveal the number that it committed to"
+        return MergeTurn.of(turn.roll, turn.commitments, nonces)
+
+    def _is_led(self, turn: MergeTurn) -> bool:
+        answer = self.server.ask([turn.leader], "merge", turn).get(turn.leader)
+        if answer is not None and not answer.refusal:
+            return True
+        self.reasons[turn.leader] = answer.refusal if answer is not None else "no answer before the deadline"
+        return False
+
+    def _lots(self, sites: Sequence[str], action: Action, lesson: Lesson) -> dict[str, Lot]:
+        """Ask for lots; note why a site gave none."""
+        lots = {}
+        answers = self.server.ask(sites, action, lesson)
+        for site in sites:
+            answer = answers.get(site)
+            if answer is not None and not answer.refusal and isinstance(answer.shared, Lot):
+                lots[site] = answer.shared
+            else:
+                got = "sent no lot" if answer is not None else "no answer before the deadline"
+                self.reasons[site] = answer.refusal or got if answer is not None else got
+        return lots
+
+
+def _decided(lots: Mapping[str, Lot]) -> MergeTurn | None:
+    """Return the turn of a merge that was done before: a member has learned from it, or all members keep it."""
+    for lot in lots.values():
+        if lot.taken and lot.held is not None:
+            return lot.held
+    for lot in lots.values():
+        held = lot.held
+        if held is not None and all(site in lots and lots[site].held == held for site in held.commitments):
+            return held
+    return None

@@ -85,7 +85,7 @@ def progress_bar(experiment: Experiment) -> Iterator[OnStep]:
         def on_step(step: Step) -> None:
             if step.refusal:
                 bar.console.print(one_line(step.refusal), style="yellow")
-            if step.action not in ("merge", "finish"):
+            if step.action in ("warm_up", "learn", "adopt"):
                 completed = max(bar.tasks[0].completed + 1, step.round * len(experiment.sites))
                 shown = f"round {step.round}/{experiment.last_round}, {step.site} answered"
                 bar.update(task, completed=completed, description=shown)

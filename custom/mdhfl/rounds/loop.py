@@ -1,6 +1,6 @@
 """The round: teach, align, train, share. No FLARE, no torch, no files: `ask` and `record` are given."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from mdhfl.methods.method import Trainer
@@ -23,7 +23,7 @@ class _Server:
     """What a method may use between two rounds, see `methods.method.Server`."""
 
     setup: Experiment
-    ask: Ask
+    send: Ask
     number: int
     open_trainer: OpenTrainer
 
@@ -38,8 +38,8 @@ class _Server:
     def trainer(self) -> Trainer:
         return self.open_trainer()
 
-    def ask_one(self, site: str, action: Action, lesson: Lesson) -> Answer | None:
-        return self.ask({site: self.setup.request(action, number=self.number, lesson=lesson)}).get(site)
+    def ask(self, sites: Iterable[str], action: Action, lesson: Lesson) -> Mapping[str, Answer]:
+        return self.send(dict.fromkeys(sites, self.setup.request(action, number=self.number, lesson=lesson)))
 
 
 def no_trainer() -> Trainer:
@@ -71,7 +71,7 @@ def federate(
         TooFewSites: too few usable answers in a round, or too few sites that finished.
         ValueError: the method cannot teach what was shared.
     """
-    server = _Server(setup=experiment, ask=ask, number=0 if last is None else last.number, open_trainer=open_trainer)
+    server = _Server(setup=experiment, send=ask, number=0 if last is None else last.number, open_trainer=open_trainer)
     if last is None:
         last = _run_round(server, dict.fromkeys(experiment.sites, experiment.request("warm_up", number=0)))
         record(last)
@@ -107,7 +107,7 @@ def _requests(
 
 
 def _run_round(server: _Server, requests: Mapping[str, Request]) -> Round:
-    experiment, received = server.setup, server.ask(requests)
+    experiment, received = server.setup, server.send(requests)
     number = next(iter(requests.values())).round
     answers = {site: _accept(server, requests[site], received.get(site), site=site) for site in requests}
     shared = {site: a.shared for site, a in answers.items() if not a.refusal and a.shared is not None}

@@ -12,10 +12,12 @@ import numpy as np
 
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.knowledge import Knowledge, check_knowledge
+from mdhfl.sharing.lots import Lot
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.packing import pack, payload_bytes, unpack
 from mdhfl.sharing.reasons import Refusal, is_sentence
 from mdhfl.sharing.records import Shared
+from mdhfl.sharing.turns import MergeTurn, Roll
 from mdhfl.sharing.weights import Weights, check_weights
 from mdhfl.site.form import Form, form_of, names_of
 from mdhfl.site.left import SERVER, note
@@ -125,6 +127,8 @@ def _checked(answer: Answer, request: Request, settings: SiteSettings) -> Answer
     if request.action in ("merge", "finish"):
         return Answer(site=site, round=request.round)
     form = form_of(settings, request)
+    if request.action in ("commit", "reveal"):
+        return Answer(site=site, round=request.round, shared=_lot(answer.shared, form))
     answer = told(replace(answer, shared=_shared(answer.shared, form)), form=form)
     if payload_bytes(answer) > form.budget:
         raise MessageError(f"expected an answer of at most {form.budget} bytes, got {payload_bytes(answer)}")
@@ -141,6 +145,8 @@ def _shared(shared: Shared | None, form: Form) -> Shared | None:
         return _knowledge(shared, form)
     if isinstance(shared, Weights):
         return _weights(shared, form)
+    if isinstance(shared, Lot):
+        raise MessageError("it holds a lot, and no draw was asked for")
     for array in pack(shared.to_wire())[1]:  # of a method from elsewhere: the form is not known
         if array.dtype.kind not in "biuf" or not np.isfinite(array).all():
             raise MessageError(f"{shared.kind}: expected finite numbers, got {array.dtype}")
@@ -169,6 +175,21 @@ def _weights(weights: Weights, form: Form) -> Weights:
     if (weights.layout, len(weights.values)) != (network.layout, network.length):
         raise MessageError(f"weights: expected {network.length} numbers of {network.bundle}, got {len(weights.values)}")
     return replace(weights, bundle=network.bundle, images=form.training)
+
+
+def _lot(shared: Shared | None, form: Form) -> Lot:
+    """Check what the site says in a draw: of itself what is its own, of others the names that it was asked about."""
+    lesson = form.request.lesson
+    roll = lesson.roll if isinstance(lesson, MergeTurn) else lesson
+    if not isinstance(shared, Lot) or not isinstance(roll, Roll):
+        raise MessageError("expected a lot for a draw, got something else")
+    own, held = shared.commitment, shared.held
+    network = (form.network.layout, form.network.architecture, form.training)
+    if own is not None and (own.layout, own.architecture, own.images) != network:
+        raise MessageError("lot: expected a commitment for the site's own network and images, got another")
+    if not set(shared.against) <= set(roll.roster) or (held is not None and held.roll.roster != roll.roster):
+        raise MessageError("lot: expected names of the experiment's sites, got others")
+    return shared
 
 
 def _rebuilt(answer: Answer) -> Answer:

@@ -75,7 +75,7 @@ class Form:
     def leaders(self) -> set[str]:
         """Who may have led the merge that the round began with; "" for nobody."""
         lesson = self.request.lesson
-        return {"", *(lesson.members if isinstance(lesson, MergeTurn) else ())}
+        return {"", *(lesson.commitments if isinstance(lesson, MergeTurn) else ())}
 
     @property
     def least_competence(self) -> float:

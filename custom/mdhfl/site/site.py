@@ -54,6 +54,10 @@ class Site:
         try:
             with self._busy, _own_random_numbers():
                 work = self._open(request)
+                if request.action in ("commit", "reveal"):
+                    with _among_peers():
+                        shared = work.method.draw(self._between_rounds(work, request))
+                    return Answer(site=self.settings.site, round=request.round, shared=shared)
                 if request.action == "merge":
                     self._lead(work, request)
                     return Answer(site=self.settings.site, round=request.round)
@@ -72,7 +76,7 @@ class Site:
             self.close()
             raise
         except Exception as error:
-            if request.action != "merge":  # which changes nothing
+            if request.action not in ("commit", "reveal", "merge"):  # which change no model
                 self.close()  # the next request starts from the last good state on disk
             return self._refused(request, error)
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mdhfl.sharing.checks import MessageError, array, record
 from mdhfl.sharing.messages import Request
-from mdhfl.sharing.turns import MergeTurn, key_holder_of
+from mdhfl.sharing.turns import MergeTurn
 from mdhfl.sharing.weights import Merged, Weights, check_length, check_weights
-from mdhfl.swarm.ledger import Application, Entry, Ledger
+from mdhfl.swarm.kept import Kept
+from mdhfl.swarm.ledger import Entry, Ledger
 from mdhfl.swarm.membership import Membership
 from mdhfl.swarm.peers import PeerError
 from mdhfl.swarm.shares import Share, ciphertext_from, digest_of, merge_shares, to_plain
@@ -18,23 +20,12 @@ from mdhfl.timing import timed
 if TYPE_CHECKING:
     from mdhfl.swarm.ckks import Ciphertext, PublicContext
 
-Reply = Mapping[str, Any]  # a member's answer to "share"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pending:
-    """A merge that was made or received and checked, and is not yet committed."""
-
-    turn: MergeTurn
-    ledger: Ledger
-    merged: Merged | None
-
 
 class Ahead(RuntimeError):
-    """A member is a round ahead: the server was restarted after it had learned."""
+    """A member is a round ahead: this merge was decided before."""
 
 
-def lead(swarm: Membership, request: Request, own: Weights) -> Pending | None:
+def lead(swarm: Membership, request: Request, own: Weights) -> Kept:
     """Merge the models of a turn that a site leads.
 
     Args:
@@ -43,18 +34,18 @@ def lead(swarm: Membership, request: Request, own: Weights) -> Pending | None:
         own: the leader's model.
 
     Returns:
-        What the leader itself keeps aside; None if the server was restarted after this merge was done.
+        What the leader itself keeps.
 
     Raises:
-        ValueError: this site was not elected, or too few members sent what can be merged.
+        ValueError: this site was not drawn, or too few members sent what can be merged.
         PeerError: the key holder could not be reached.
-        RuntimeError: the merge was done before, and a member has learned from it.
+        RuntimeError: a merge of this round was decided before: a member has learned from it.
     """
     turn = swarm.checked_turn(request, own)
     if turn.leader != swarm.site:
         raise ValueError(f"site {swarm.site!r} was asked to merge in the turn of {turn.leader!r}")
     if own.round > turn.round:
-        return None  # the server was restarted: this merge is done, and this site has learned from it
+        raise Ahead(f"site {swarm.site!r} has already finished round {own.round}")
     return _Merge(swarm=swarm, request=request, turn=turn, own=own).make()
 
 
@@ -67,95 +58,87 @@ class _Merge:
     turn: MergeTurn
     own: Weights
 
-    def make(self) -> Pending:
+    def make(self) -> Kept:
         swarm = self.swarm
         public = self._public_context() if swarm.encrypted else None
-        ledger, shares, replies = self._collect(public)
+        ledger, shares, lengths = self._collect(public)
         with timed(swarm.seconds, "merge"):
             merged = merge_shares(self.turn, shares, public=public)
-        ledger = self._record(ledger, shares=shares, replies=replies, merged=merged)
-        return Pending(turn=self.turn, ledger=ledger, merged=self._spread(ledger, replies=replies, merged=merged))
-
-    @property
-    def _key_holder(self) -> str:
-        return key_holder_of(self.turn, experiment=self.swarm.experiment)
-
-    def _public_context(self) -> "PublicContext":
-        from mdhfl.swarm.ckks import PublicContext
-
-        return PublicContext.from_bytes(self.swarm.send(self._key_holder, self.request, {"ask": "make keys"})["public"])
-
-    def _collect(self, public: "PublicContext | None") -> tuple[Ledger, dict[str, Share], dict[str, Reply]]:
-        """Ask every member: the longest ledger among them, the shares that can be merged, and their whole replies."""
-        turn, site, ledger = self.turn, self.swarm.site, self.swarm.ledger()
-        shares, replies, reasons = {site: self.swarm.own_share(turn, self.own, public)}, {}, []
-        for member in sorted(set(turn.members) - {site}):
-            try:
-                asked = {"ask": "share", "length": len(ledger.entries), **_public_bytes(public)}
-                reply = self.swarm.send(member, self.request, asked)
-                if reply.get("ahead"):
-                    raise Ahead(f"site {member!r} has already learned from the merge of round {turn.round}")
-                like = next(
-                    (shares[other] for other in turn.group(turn.members[member].layout) if other in shares), None
-                )
-                share = _received_share(turn, member, reply, public=public, like=like)
-                ledger = _longer(ledger, reply["entries"])
-                replies[member], shares[member] = reply, share
-            except (PeerError, ValueError, KeyError, TypeError) as error:
-                reasons.append(f"{member}: {error}")
-        if len(shares) < 2:
-            raise ValueError(f"site {site!r}: expected models of at least 2 sites, got 1 ({'; '.join(reasons)})")
-        return ledger, shares, replies
-
-    def _record(
-        self,
-        ledger: Ledger,
-        *,
-        shares: Mapping[str, Share],
-        replies: Mapping[str, Reply],
-        merged: Mapping[str, "Merged | Ciphertext"],
-    ) -> Ledger:
-        """Admit who is new, and append this merge."""
-        swarm = self.swarm
-        applications = {member: Application.from_json(reply["application"]) for member, reply in replies.items()}
-        for site, application in sorted({**applications, swarm.site: swarm.application(self.own)}.items()):
-            if site not in ledger.keys:
-                ledger = ledger.admit(application)
-        return ledger.merge(
-            site=swarm.site,
-            number=self.turn.round,
-            attempt=self.turn.attempt,
+        ledger = ledger.merge(
+            self.turn,
             shares={site: share.digest for site, share in sorted(shares.items()) if not share.is_empty},
             merged={layout: digest_of(result) for layout, result in sorted(merged.items())},
             key=swarm.key,
         )
+        return Kept(turn=self.turn, ledger=ledger, merged=self._spread(ledger, lengths=lengths, merged=merged))
+
+    def _public_context(self) -> "PublicContext":
+        from mdhfl.swarm.ckks import PublicContext
+
+        holder = self.turn.key_holder
+        reply = self.swarm.send(holder, self.request, {"ask": "make keys"})
+        return PublicContext.from_bytes(record(reply, what=f"key of {holder!r}", fields=["public"])["public"])
+
+    def _collect(self, public: "PublicContext | None") -> tuple[Ledger, dict[str, Share], dict[str, int]]:
+        """Ask every member: the longest ledger among them, the shares that can be merged, the lengths of ledgers."""
+        turn, site, ledger = self.turn, self.swarm.site, self.swarm.ledger(self.own)
+        shares, lengths, reasons = {site: self.swarm.own_share(turn, self.own, public)}, {}, []
+        for member in sorted(set(turn.commitments) - {site}):
+            try:
+                length = len(ledger.entries)
+                reply = self.swarm.send(member, self.request, {"ask": "share", "length": length, **_bytes_of(public)})
+                if reply.get("ahead"):
+                    raise Ahead(f"site {member!r} has already learned from a merge of round {turn.round}")
+                group = turn.group(turn.commitments[member].layout)
+                like = next((shares[other] for other in group if other in shares), None)
+                share = _received_share(turn, member, reply, public=public, like=like)
+                entries = [entry for entry in map(Entry.from_json, _list(reply, member)) if entry.index >= length]
+                ledger = ledger.extend(entries, newest=turn.round - 1)
+                shares[member], lengths[member] = share, min(length, int(reply["length"]))
+            except (PeerError, ValueError, KeyError, TypeError, OverflowError) as error:
+                reasons.append(f"{member}: {error}")
+        needed = len(turn.roll.roster) // 2 + 1
+        if len(shares) < needed:
+            raise ValueError(
+                f"site {site!r}: expected models of at least {needed} sites, got {len(shares)} ({'; '.join(reasons)})"
+            )
+        return ledger, shares, lengths
 
     def _spread(
-        self, ledger: Ledger, *, replies: Mapping[str, Reply], merged: Mapping[str, "Merged | Ciphertext"]
+        self, ledger: Ledger, *, lengths: Mapping[str, int], merged: Mapping[str, "Merged | Ciphertext"]
     ) -> Merged | None:
-        """Send everybody what was merged; return this site's own merged model, which the key holder has decrypted."""
-        members, layout = self.turn.members, self.turn.members[self.swarm.site].layout
+        """Send everybody what was merged; return this site's own merged model, which one of them decrypts."""
+        members, layout = self.turn.commitments, self.turn.commitments[self.swarm.site].layout
         own = merged.get(layout)
         mean = own if isinstance(own, Merged) else None
-        for member, reply in replies.items():
-            message = {"ask": "adopt", "entries": [e.to_json() for e in ledger.entries[int(reply["length"]) :]]}
+        for member, length in lengths.items():
+            message = {"ask": "adopt", "entries": [entry.to_json() for entry in ledger.entries[max(0, length) :]]}
             result = merged.get(members[member].layout)
             message |= {} if result is None else {"result": to_plain(result)}
-            wanted = self.swarm.encrypted and own is not None and member == self._key_holder
+            wanted = own is not None and mean is None
             message |= {"for_leader": to_plain(own)} if wanted else {}
             try:
                 answer = self.swarm.send(member, self.request, message)
-            except PeerError:
-                continue  # it will say itself that it received nothing
-            if wanted:
-                mean = Merged(values=np.asarray(answer["values"]), layout=layout, round=self.turn.round)
+                if wanted:
+                    mean = Merged(values=self._decrypted(answer), layout=layout, round=self.turn.round)
+            except (PeerError, MessageError):
+                continue  # it will say itself that it received nothing; another decrypts
         if own is not None and mean is None:
-            raise PeerError(f"site {self._key_holder!r} did not decrypt the sum for its leader")
+            raise PeerError(f"none of {', '.join(lengths)} decrypted the sum for its leader {self.swarm.site!r}")
         return mean
+
+    def _decrypted(self, answer: Mapping[str, Any]) -> Any:
+        """Check what a member has decrypted. Raises MessageError."""
+        values = array(
+            answer.get("values"), what="the decrypted mean", dtypes=(np.float32,), shape=(self.own.values.size,)
+        )
+        if not np.isfinite(values).all():
+            raise MessageError("the decrypted mean: expected finite numbers, got others")
+        return values
 
 
 def _received_share(
-    turn: MergeTurn, member: str, reply: Reply, *, public: "PublicContext | None", like: Share | None
+    turn: MergeTurn, member: str, reply: Mapping[str, Any], *, public: "PublicContext | None", like: Share | None
 ) -> Share:
     """Check a member's share, against another one of its layout if there is one.
 
@@ -166,9 +149,9 @@ def _received_share(
         return Share()
     if public is not None:
         cipher = ciphertext_from(reply["result"])
-        public.check(cipher, who=repr(member), like=None if like is None else like.cipher)
+        public.read(cipher, who=repr(member), like=None if like is None else like.cipher)
         return Share(cipher=cipher)
-    expected = turn.members[member]
+    expected = turn.commitments[member]
     weights = Weights(
         values=reply["result"],
         layout=expected.layout,
@@ -183,10 +166,12 @@ def _received_share(
     return Share(weights=weights)
 
 
-def _longer(ledger: Ledger, entries: list[dict[str, Any]]) -> Ledger:
-    """Catch up with a member that knows more."""
-    return ledger.extend([e for e in map(Entry.from_json, entries) if e.index >= len(ledger.entries)])
+def _list(reply: Mapping[str, Any], member: str) -> list[Any]:
+    entries = reply["entries"]
+    if not isinstance(entries, list | tuple):
+        raise MessageError(f"ledger of site {member!r}: expected a list of entries, got {type(entries).__name__}")
+    return list(entries)
 
 
-def _public_bytes(public: "PublicContext | None") -> dict[str, bytes]:
+def _bytes_of(public: "PublicContext | None") -> dict[str, bytes]:
     return {} if public is None else {"public": public.to_bytes()}

@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mdhfl.sharing.checks import MOST_NAMES, MessageError, count, record
+from mdhfl.sharing.signatures import HASH_DIGITS, hexadecimal
 from mdhfl.sharing.turns import MergeTurn
 from mdhfl.sharing.weights import Merged, Weights, mean_of
 
 if TYPE_CHECKING:
     from mdhfl.swarm.ckks import Ciphertext, PublicContext
+
+MOST_NUMBERS = 2**31  # in a vector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +56,7 @@ def merge_shares(
         Layout -> the mean, or the sum's ciphertext.
     """
     results: dict[str, Merged | Ciphertext] = {}
-    for layout in sorted({turn.members[site].layout for site in shares}):
+    for layout in sorted({turn.commitments[site].layout for site in shares}):
         group = {site: shares[site] for site in turn.group(layout) if site in shares and not shares[site].is_empty}
         if group and public is None:
             results[layout] = mean_of({site: share.weights for site, share in group.items() if share.weights})
@@ -74,8 +78,17 @@ def to_plain(result: Any) -> Any:
     return result.values if isinstance(result, Merged | Weights) else asdict(result)
 
 
-def ciphertext_from(values: Mapping[str, Any]) -> "Ciphertext":
-    """Rebuild a ciphertext. Raises TypeError if it is not one."""
+def ciphertext_from(values: Any) -> "Ciphertext":
+    """Rebuild a ciphertext. Raises MessageError if it is not one."""
     from mdhfl.swarm.ckks import Ciphertext
 
-    return Ciphertext(**values)
+    values = record(values, what="ciphertext", fields=Ciphertext.__dataclass_fields__)
+    if not isinstance(values["data"], bytes):
+        raise MessageError(f"ciphertext: expected bytes, got {type(values['data']).__name__}")
+    return Ciphertext(
+        data=values["data"],
+        length=count(values["length"], what="ciphertext's length", low=1, high=MOST_NUMBERS),
+        addends=count(values["addends"], what="ciphertext's addends", low=0, high=MOST_NAMES),
+        context=hexadecimal(values["context"], what="ciphertext's context", digits=HASH_DIGITS),
+        digest=hexadecimal(values["digest"], what="ciphertext's digest", digits=HASH_DIGITS),
+    )
