@@ -1,5 +1,6 @@
 """A run of the small federation, for tests of the engines: a folder, its experiment, its sites."""
 
+import re
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
@@ -110,3 +111,12 @@ def model_of(folder: Path, site: str) -> dict[str, torch.Tensor]:
     """Return a site's last model."""
     (path,) = (folder / "sites" / site).glob("*/last.pt")
     return dict(torch.load(path, weights_only=True)["model"])
+
+
+def log_of(run: Path, refusal: str, site: str = "site-1") -> str:
+    """The full text that a site keeps of a refusal, found by its reference; the refusal itself names no place."""
+    found = re.search(r"\((\w+); site\.log: ([0-9a-f]{8})\)$", refusal)
+    assert found, refusal
+    assert str(run) not in refusal
+    log = (run / "sites" / site / "site.log").read_text()
+    return log[log.index(found[2]) :]

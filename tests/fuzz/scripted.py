@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from fakes.swarms import drawn
 
 from mdhfl.jobs import RECIPES
 from mdhfl.learning.training import TrainingDiverged
@@ -17,8 +18,10 @@ from mdhfl.rounds.loop import _run_round, _Server
 from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.lots import Lot
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
+from mdhfl.sharing.turns import MergeTurn, Roll
 from mdhfl.sharing.weights import Merged, Weights
 
 SITES = ("site-1", "site-2", "site-3")
@@ -54,10 +57,21 @@ class Script:
         )  # fmt: skip
 
     def honest(self, site: str, request: Request) -> Answer:
+        if request.action in ("commit", "reveal"):
+            return self._lot(site, request)
         key = (site, request.action, request.round)
         if key not in self._said:
             self._said[key] = self._answer(site, request)
         return self._said[key]
+
+    def _lot(self, site: str, request: Request) -> Answer:
+        roll = request.lesson.roll if isinstance(request.lesson, MergeTurn) else request.lesson
+        assert isinstance(roll, Roll)
+        turn = drawn(number=roll.round, experiment=self.experiment.id, sites=roll.sites, roster=roll.roster)
+        said: dict[str, Any] = {"commitment": turn.commitments[site]}
+        if request.action == "reveal":
+            said = {"nonce": turn.nonces[site]}
+        return Answer(site=site, round=request.round, shared=Lot(site=site, round=request.round, **said))
 
     @cached_property
     def _said(self) -> dict[tuple[str, str, int], Answer]:
@@ -99,9 +113,11 @@ class Script:
 
         def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
             answers = {site: self.honest(site, asked) for site, asked in requests.items()}
-            return {**answers, "site-1": spoilt} if spoilt is not None and "site-1" in answers else answers
+            drawing = next(iter(requests.values())).action in ("commit", "reveal")
+            spoils = spoilt is not None and "site-1" in answers and not drawing
+            return {**answers, "site-1": spoilt} if spoils else answers
 
-        server = _Server(setup=self.experiment, ask=ask, number=request.round, open_trainer=Averages)
+        server = _Server(setup=self.experiment, send=ask, number=request.round, open_trainer=Averages)
         finished = _run_round(server, dict.fromkeys(SITES, request))
         return finished, dict(self.method.teach(finished, server))
 

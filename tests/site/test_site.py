@@ -1,7 +1,6 @@
 """A site answers, keeps its state, and restores it: bit for bit, whatever happens in between."""
 
 import json
-import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import SmallFiles
-from fakes.simulated import new_run, own_bundle, set_in, site_of
+from fakes.simulated import log_of, new_run, own_bundle, set_in, site_of
 from fakes.small_federation import write_federation
 from PIL import Image
 
@@ -175,15 +174,6 @@ def test_a_full_disk_keeps_the_old_state_and_the_site_goes_on(
 
 def changed_federation(tmp_path: Path, federation: Path) -> Path:
     return Path(shutil.copytree(federation, tmp_path / "changed"))
-
-
-def log_of(run: Path, refusal: str, site: str = "site-1") -> str:
-    """The full text that a site keeps of a refusal, found by its reference; the refusal itself names no place."""
-    found = re.search(r"\((\w+); site\.log: ([0-9a-f]{8})\)$", refusal)
-    assert found, refusal
-    assert str(run) not in refusal
-    log = (run / "sites" / site / "site.log").read_text()
-    return log[log.index(found[2]) :]
 
 
 def answer_in(tmp_path: Path, federation: Path, **request: object) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.simulated import log_of
 from fakes.swarms import SITES, Spoiled, drawn, start, turns_of
 
 from mdhfl.files import StateError
@@ -44,6 +45,10 @@ class Warm:
     def ask(self, site: str, action: Action, lesson: Lesson) -> Answer:
         request = self.experiment.request(action, number=0, lesson=lesson)
         return self.sites[site].answer(Request.from_wire(request.to_wire()))
+
+    def why_not(self, site: str, action: Action, lesson: Lesson) -> str:
+        """Return what a site's log says of its refusal."""
+        return log_of(self.folder, self.ask(site, action, lesson).refusal, site)
 
     def roll(self, *sites: str) -> Roll:
         return Roll(round=0, roster=SITES, sites=sites or SITES)
@@ -105,8 +110,8 @@ def test_no_number_is_revealed_before_all_have_committed(warm: Warm) -> None:
 
 
 def test_a_server_cannot_leave_out_a_site_that_is_there(warm: Warm) -> None:
-    answer = warm.ask("site-1", "commit", warm.roll("site-1", "site-2"))
-    assert "the server leaves out 'site-3', which has finished round 0 and can be reached" in answer.refusal
+    why = warm.why_not("site-1", "commit", warm.roll("site-1", "site-2"))
+    assert "the server leaves out 'site-3', which has finished round 0 and can be reached" in why
     warm.sites["site-3"].receive = lambda *_: {"refusal": "no line"}  # type: ignore[method-assign]
     assert lot_of(warm.ask("site-1", "commit", warm.roll("site-1", "site-2"))).commitment is not None
 
@@ -114,8 +119,8 @@ def test_a_server_cannot_leave_out_a_site_that_is_there(warm: Warm) -> None:
 @pytest.mark.parametrize("sites", [("site-1",), ("site-2", "site-3")])
 def test_a_few_do_not_merge_among_themselves(warm: Warm, sites: tuple[str, ...]) -> None:
     roll = Roll(round=0, roster=FIVE, sites=sites)
-    refusal = warm.ask(sites[0], "commit", roll).refusal
-    assert f"expected at least 3 of 5 sites to merge, got {len(sites)}" in refusal
+    why = warm.why_not(sites[0], "commit", roll)
+    assert f"expected at least 3 of 5 sites to merge, got {len(sites)}" in why
 
 
 @pytest.mark.parametrize("action", ["commit", "reveal", "merge"])
@@ -123,17 +128,14 @@ def test_a_server_cannot_make_up_the_answer_of_a_member(warm: Warm, action: Acti
     """Its own number, key, weight or layout for a member, before or after the others have revealed theirs."""
     turn = warm.draw(warm.roll())
     if action == "commit":
-        assert "expected a roll to commit to" in warm.ask("site-1", "commit", turn).refusal
+        assert "expected a roll to commit to" in warm.why_not("site-1", "commit", turn)
         return
     for change in ({"images": 10**6}, {"layout": "m"}, {"digest": "0" * 64}, {"head": "1" * 64}):
         forged = {**turn.commitments, "site-2": replace(turn.commitments["site-2"], **change)}
         leader = MergeTurn.of(turn.roll, forged, turn.nonces).leader
-        refusal = warm.ask(
-            leader if action == "merge" else "site-1", action, MergeTurn.of(turn.roll, forged, turn.nonces)
-        ).refusal
-        assert any(
-            said in refusal for said in ("not signed with its key", "not taken part in this draw", "another model")
-        )
+        asked = leader if action == "merge" else "site-1"
+        why = warm.why_not(asked, action, MergeTurn.of(turn.roll, forged, turn.nonces))
+        assert any(said in why for said in ("not signed with its key", "not taken part in this draw", "another model"))
 
 
 def test_there_is_one_draw_for_a_set_of_members(warm: Warm) -> None:
@@ -143,9 +145,9 @@ def test_there_is_one_draw_for_a_set_of_members(warm: Warm) -> None:
     other = replace(turn.commitments["site-2"], digest=hashlib.sha256(b"another").hexdigest())
     other = replace(other, signature=key.sign(turn.roll.signed_by("site-2", other, experiment=warm.experiment.id)))
     opened = MergeTurn.of(turn.roll, {**turn.commitments, "site-2": other}, {})
-    assert "these members have drawn before, with other commitments" in warm.ask("site-1", "reveal", opened).refusal
+    assert "these members have drawn before, with other commitments" in warm.why_not("site-1", "reveal", opened)
     warm.restart()
-    assert "these members have drawn before, with other commitments" in warm.ask("site-1", "reveal", opened).refusal
+    assert "these members have drawn before, with other commitments" in warm.why_not("site-1", "reveal", opened)
 
 
 def test_a_turn_that_a_site_has_not_drawn_in_gets_no_weights(warm: Warm) -> None:
@@ -156,7 +158,8 @@ def test_a_turn_that_a_site_has_not_drawn_in_gets_no_weights(warm: Warm) -> None
     member = turn.order[1]
     request = warm.experiment.request("merge", number=0, lesson=turn).to_wire()
     reply = warm.sites[member].receive(turn.leader, {"ask": "share", "length": 0, "request": request})
-    assert "has not taken part in this draw of round 0; a server must not choose the leader" in reply["refusal"]
+    why = log_of(warm.folder, reply["refusal"], member)
+    assert "has not taken part in this draw of round 0; a server must not choose the leader" in why
 
 
 def test_draws_of_one_round_come_to_an_end(warm: Warm) -> None:
@@ -170,8 +173,8 @@ def test_draws_of_one_round_come_to_an_end(warm: Warm) -> None:
     text = path.read_text()
     assert len(json.loads(text)["openings"]) == 3
     path.write_text(text.replace("site-3", "site-9"))
-    answer = warm.ask("site-1", "reveal", MergeTurn.of(warm.roll(), warm.commitments(warm.roll()), {}))
-    assert f"3 draws have failed, and there are no more for one round. Mend the sites, delete {path}" in answer.refusal
+    why = warm.why_not("site-1", "reveal", MergeTurn.of(warm.roll(), warm.commitments(warm.roll()), {}))
+    assert f"3 draws have failed, and there are no more for one round. Mend the sites, delete {path}" in why
 
 
 def test_a_server_cannot_change_who_is_in_the_experiment(tmp_path: Path, three_sites: Path) -> None:
@@ -180,7 +183,8 @@ def test_a_server_cannot_change_who_is_in_the_experiment(tmp_path: Path, three_s
     sites = open_sites(tmp_path / "run", names=SITES)
     roll = Roll(round=2, roster=FIVE, sites=FIVE)
     refusal = sites["site-1"].answer(experiment.request("commit", number=2, lesson=roll)).refusal
-    assert "expected the experiment's sites site-1, site-2, site-3, got site-1, site-2, site-3, site-4" in refusal
+    why = log_of(tmp_path / "run", refusal)
+    assert "expected the experiment's sites site-1, site-2, site-3, got site-1, site-2, site-3, site-4" in why
 
 
 def refusing(change: Any) -> Any:

@@ -14,6 +14,7 @@ from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.lots import Lot
 from mdhfl.sharing.messages import Action, Answer, Request
+from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.turns import Commitment, MergeTurn, Roll, opens
 
@@ -71,9 +72,10 @@ class SwarmMethod(WeightsMethod):
         swarm = learner.swarm(encrypted=self.encrypted)
         merged = swarm.take(lesson)
         if learner.request.action == "adopt" and not swarm.merged_by:
-            raise ValueError(
+            raise Refusal(
+                "missed_merge",
                 f"site {learner.site!r}: the last merge, led by {lesson.leader!r}, did not reach this site; its model "
-                f"is still that of round {lesson.round}, before the merge"
+                f"is still that of round {lesson.round}, before the merge",
             )
         if merged is not None:
             learner.adopt(merged)

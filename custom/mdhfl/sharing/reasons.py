@@ -55,6 +55,11 @@ REASONS = {
     "memory": "it ran out of memory",
     "busy": "it is busy training",
     "peers": "it and the other sites could not merge their models",
+    "draw": (
+        "it takes no part in this draw of a leader, because what it was told of it does not fit what it knows; its IT "
+        "reads why"
+    ),
+    "missed_merge": "the last merge did not reach it, so that its model is still the one from before it",
     "ledger": "its ledger of merges was tampered with, or cannot be read",
     "encryption": "a ciphertext or key could not be used",
     "held_back": "its answer was held back, because it was not of the form that may leave the site",

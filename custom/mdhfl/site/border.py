@@ -184,7 +184,7 @@ def _lot(shared: Shared | None, form: Form) -> Lot:
     if not isinstance(shared, Lot) or not isinstance(roll, Roll):
         raise MessageError("expected a lot for a draw, got something else")
     own, held = shared.commitment, shared.held
-    network = (form.network.layout, form.network.architecture, form.training)
+    network = (form.network.layout, form.network.bundle, form.training)
     if own is not None and (own.layout, own.architecture, own.images) != network:
         raise MessageError("lot: expected a commitment for the site's own network and images, got another")
     if not set(shared.against) <= set(roll.roster) or (held is not None and held.roll.roster != roll.roster):

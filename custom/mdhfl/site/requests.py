@@ -4,6 +4,8 @@ from mdhfl.methods import Method
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Request
 
+BETWEEN = ("commit", "reveal", "merge")  # rounds: about the models of the last one
+
 
 def check_request(request: Request, method: Method) -> None:
     """Refuse a request that contradicts itself or its method, or whose lesson no site may learn from.
@@ -16,7 +18,7 @@ def check_request(request: Request, method: Method) -> None:
         MessageError: naming what was expected and what came.
     """
     action, number, lesson, subject = request.action, request.round, request.lesson, request.subject
-    if (action == "warm_up") != (number == 0) and action not in ("merge", "finish"):
+    if (action == "warm_up") != (number == 0) and action not in (*BETWEEN, "finish"):
         raise MessageError(f"request: expected a warm-up in round 0 and only there, got {action!r} in round {number}")
     if (subject.kind, subject.views) != (method.knowledge_kind, method.question_views()):
         raise MessageError(
@@ -25,9 +27,9 @@ def check_request(request: Request, method: Method) -> None:
         )
     if lesson is None:
         return
-    if action not in ("learn", "adopt", "merge"):
+    if action not in ("learn", "adopt", *BETWEEN):
         raise MessageError(f"request: expected no lesson for {action!r}, got {lesson.kind}")
-    made_of = number if action == "merge" else number - 1
+    made_of = number if action in BETWEEN else number - 1
     if lesson.round != made_of:
         raise MessageError(f"request: expected a lesson of what was shared in round {made_of}, got {lesson.round}'s")
     lesson.check(kind=subject.kind, shape=subject.shape)

@@ -55,7 +55,7 @@ class Site:
             with self._busy, _own_random_numbers():
                 work = self._open(request)
                 if request.action in ("commit", "reveal"):
-                    with _among_peers():
+                    with _among_peers("draw"):
                         shared = work.method.draw(self._between_rounds(work, request))
                     return Answer(site=self.settings.site, round=request.round, shared=shared)
                 if request.action == "merge":
@@ -303,14 +303,14 @@ class Site:
 
 
 @contextmanager
-def _among_peers() -> Iterator[None]:
-    """Call what fails in a merge so, unless it has a better name."""
+def _among_peers(code: str = "peers") -> Iterator[None]:
+    """Call what fails in a merge or a draw so, unless it has a better name."""
     try:
         yield
     except Exception as error:
-        if reason_of(error)[0] != "failed":
+        if reason_of(error)[0] not in ("failed", "request", "peers"):
             raise
-        raise Refusal("peers", str(error) or type(error).__name__) from error
+        raise Refusal(code, str(error) or type(error).__name__) from error
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import numpy as np
 
 from mdhfl.files import write_atomically
 from mdhfl.sharing.packing import pack, unpack
+from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.turns import MergeTurn
 from mdhfl.sharing.weights import Merged
 from mdhfl.swarm.ledger import Entry, Ledger
@@ -46,16 +47,17 @@ def load_kept(path: Path, *, experiment: str) -> Kept | None:
     """Read a merge, None if there is none.
 
     Raises:
-        ValueError: the file is damaged; naming it.
+        Refusal: the file is damaged; naming it.
     """
     if not path.exists():
         return None
     data = path.read_bytes()
     digest, data = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
     if hashlib.sha256(data).digest() != digest:
-        raise ValueError(
+        raise Refusal(
+            "state",
             f"{path}: damaged. Delete it: if the other sites have learned from this merge, this site goes on with its "
-            "own model, says so, and is merged again in the next round"
+            "own model, says so, and is merged again in the next round",
         )
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
         text, *arrays = (file[f"arr_{i}"] for i in range(len(file.files)))
