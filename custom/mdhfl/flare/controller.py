@@ -29,6 +29,7 @@ from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer, Request
 
 TASK_CHECK_PERIOD = 0.1  # seconds
+OPENING_TIMEOUT = 600.0  # seconds for a site to import torch, build its network and read its images
 
 
 class JobAborted(RuntimeError):
@@ -43,7 +44,8 @@ class FederationController(Controller):
 
         Args:
             experiment: as `Experiment.to_json` gives it; submitting a job with the same id continues it.
-            round_timeout: seconds after which a round closes without the sites that have not answered.
+            round_timeout: seconds after which a round closes without the sites that have not answered. No round
+                begins before the sites are ready, so their start does not count.
         """
         super().__init__()
         self.experiment = experiment
@@ -80,9 +82,14 @@ class FederationController(Controller):
             results.record(finished)
             self._tell(finished, fl_ctx)
 
+        def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+            return self._ask(requests, folder, abort_signal, fl_ctx)
+
+        following = 0 if last is None else last.number + 1
+        ask(dict.fromkeys(experiment.sites, experiment.request("open", number=following)))
         federate(
             experiment,
-            ask=lambda requests: self._ask(requests, folder, abort_signal, fl_ctx),
+            ask=ask,
             record=record,
             last=last,
             open_trainer=trainer_from(server_config, experiment=experiment),
@@ -110,7 +117,8 @@ class FederationController(Controller):
             answer = _read(client_task, requests[sender])
             with lock:
                 answers[sender] = answer
-                note_progress(folder, requests[sender], answer)
+                if requests[sender].action != "open":
+                    note_progress(folder, requests[sender], answer)
 
         connected = {client.name for client in fl_ctx.get_engine().get_clients()}
         tasks = []
@@ -132,7 +140,7 @@ class FederationController(Controller):
         task = Task(
             name=request.action,
             data=DXO(data_kind=DataKind.APP_DEFINED, data=request.to_wire()).to_shareable(),
-            timeout=int(self.round_timeout),
+            timeout=int(OPENING_TIMEOUT if request.action == "open" else self.round_timeout),
             result_received_cb=received,
         )
         self.broadcast(task=task, fl_ctx=fl_ctx, targets=targets, min_responses=len(targets))

@@ -15,6 +15,11 @@ SERVER_CLASSES = (
     "nvflare.app_opt.tracking.tb.tb_receiver.TBAnalyticsReceiver",
 )
 LOG_STREAMERS = ("SiteLogStreamer", "JobLogStreamer")
+LAUNCHERS = {  # FLARE's, and in its place ours
+    "ClientProcessJobLauncher": "mdhfl.flare.launchers.SiteLauncher",
+    "ServerProcessJobLauncher": "mdhfl.flare.launchers.ServerLauncher",
+}
+ABANDONED_JOBS = {"id": "abandoned_jobs", "path": "mdhfl.flare.abandoned.AbandonedJobs", "args": {}}
 # Whoever administrates may start, stop and look at jobs; nobody may bring code, or read files of a kit.
 NOBODY = {"byoc": "none", "shell_commands": "none", "server-predeployed-flwr": "none"}
 PERMISSIONS = {
@@ -62,7 +67,7 @@ def write_policy(local: Path, *, classes: Sequence[str], may_leave: Sequence[str
 
 
 def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
-    """Return a kit's resources: FLARE's, but for the classes that a job may name, and without streaming of logs.
+    """Return a kit's resources: FLARE's, with few classes that a job may name, our launchers, no streaming of logs.
 
     Raises:
         ValueError: there is no resources.json.default, or it is not JSON.
@@ -75,7 +80,13 @@ def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
             f"{path}: expected the resources of a FLARE startup kit ({error}); give the kit's folder, the one with "
             "`startup` and `local`"
         ) from error
-    components = [one for one in found.get("components", []) if one["path"].rpartition(".")[2] not in LOG_STREAMERS]
+    components = [
+        {**one, "path": LAUNCHERS.get(one["path"].rpartition(".")[2], one["path"])}
+        for one in found.get("components", [])
+        if one["path"].rpartition(".")[2] not in LOG_STREAMERS
+    ]
+    if "servers" in found:
+        components.append(ABANDONED_JOBS)
     return {
         **found,
         "class_list_enforcement_mode": "enforce",

@@ -57,6 +57,8 @@ class Site:
         try:
             with self._busy, _own_random_numbers():
                 work = self._open(request)
+                if request.action == "open":
+                    return Answer(site=self.settings.site, round=request.round)
                 if request.action == "finish":
                     return self._finish(work, request)
                 if request.action == "merge":
