@@ -1,0 +1,323 @@
+"""Processes that die or stop, in FLARE's POC mode: the others go on, and all is whole again without a human.
+
+`make faults` runs all of it and measures what docs/reliability.md shows; without it the longest are left out.
+"""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import psutil
+import pytest
+from fakes.poc import (
+    ADMIN,
+    call,
+    environment_of,
+    left_behind,
+    prepare_kits,
+    running_poc,
+    session_of,
+    submit,
+    wait_until_finished,
+)
+
+from mdhfl.commands.recipe import experiment_on
+from mdhfl.flare.job import export_job
+from mdhfl.flare.processes import MODULES, processes_of, sweep
+from mdhfl.jobs import RECIPES
+from mdhfl.server.results import read_rows
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flare")]
+MEASURED = os.environ.get("MDHFL_FAULTS")  # the CSV that `make faults` writes
+longest = pytest.mark.skipif(MEASURED is None, reason="takes minutes: `make faults` runs it")
+SITES = {"site-1": "resnet10", "site-2": "resnet10"}
+DEADLINE = 20.0  # seconds of a round
+NOTHING = "nothing"
+
+
+@dataclass(frozen=True)
+class Poc:
+    """A running POC system."""
+
+    folder: Path
+    kits: Path
+    federation: Path
+
+    def job(self, name: str, *, rounds: int) -> Path:
+        """Export a job of an experiment that goes on with one site."""
+        experiment = experiment_on(
+            RECIPES["mdhfl"], federation=self.federation, identity=name, seed=0, rounds=rounds, pairs=()
+        )
+        out = self.folder / "jobs" / name
+        return export_job(replace(experiment, min_sites=1), name="mdhfl", out=out, round_timeout=DEADLINE)
+
+    def rows(self, name: str) -> list[dict]:
+        path = self.kits / "server" / "experiments" / name / "results.jsonl"
+        return read_rows(path) if path.exists() else []
+
+    def submit(self, name: str, *, rounds: int) -> str:
+        """Submit a job and wait for its first round."""
+        job_id = submit(self.kits, self.job(name, rounds=rounds), sites=len(SITES))
+        wait_for(lambda: self.rows(name))
+        return job_id
+
+    def job_process(self, kit: str, job_id: str) -> psutil.Process:
+        (found,) = [one for one in processes_of(self.kits / kit) if job_id in one.info["cmdline"]]
+        return found
+
+    def parents(self, kit: str) -> list[psutil.Process]:
+        """Return the processes of a kit but its script: the program that FLARE runs, and its jobs."""
+        return [one for one in processes_of(self.kits / kit) if MODULES in " ".join(one.info["cmdline"])]
+
+    def back(self, name: str, *, site: str = "site-1") -> Callable[[], bool]:
+        """Return whether a site has answered in a round that is not recorded yet."""
+        last = self.rows(name)[-1]["round"]
+        return lambda: any(
+            row["site"] == site and row["status"] == "ok" and row["round"] > last for row in self.rows(name)
+        )
+
+    def lost(self, name: str, *, after: int = 0) -> str:
+        """Say what the results lack."""
+        missed = [row for row in self.rows(name)[after:] if row["status"] != "ok"]
+        assert {row["site"] for row in missed} <= {"site-1"}, "the other site was harmed"
+        return f"{len(missed)} rounds of that site" if missed else NOTHING
+
+
+@pytest.fixture(scope="module")
+def poc(tmp_path_factory: pytest.TempPathFactory, federation: Path) -> Iterator[Poc]:
+    folder = tmp_path_factory.mktemp("faults")
+    with running_poc(folder, federation, sites=SITES) as kits:
+        yield Poc(folder=folder, kits=kits, federation=federation)
+
+
+def wait_for(condition: Callable[[], object], *, seconds: float = 240) -> float:
+    """Wait until a condition holds; return how long it took."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, "it did not happen in time"
+        time.sleep(0.1)
+    return time.monotonic() - start
+
+
+@dataclass(frozen=True)
+class Log:
+    """What is written into a file from now on."""
+
+    path: Path
+    skipped: int
+
+    @classmethod
+    def of(cls, path: Path) -> "Log":
+        return cls(path=path, skipped=path.stat().st_size if path.exists() else 0)
+
+    def says(self, pattern: str) -> Callable[[], bool]:
+        return lambda: self.line(pattern) is not None
+
+    def line(self, pattern: str) -> str | None:
+        """Return the first line that matches, without the clock and the logger's name."""
+        if not self.path.exists():
+            return None
+        with self.path.open("rb") as file:
+            file.seek(self.skipped)
+            lines = file.read().decode(errors="replace").splitlines()
+        found = next((line for line in lines if re.search(pattern, line)), None)
+        return None if found is None else found[re.search(pattern, found).start() :]  # type: ignore[union-attr]
+
+
+def record(fault: str, *, detected: float, whole: float, lost: str, reads: str | None) -> None:
+    """Keep a measured row for docs/reliability.md."""
+    assert reads
+    if MEASURED is None:
+        return
+    with Path(MEASURED).open("a", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if not file.tell():
+            writer.writerow(["fault", "detected_seconds", "whole_seconds", "lost", "reads"])
+        reads = re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "<job>", reads)
+        writer.writerow([fault, f"{detected:.0f}", f"{whole:.0f}", lost, reads])
+
+
+def test_a_sites_process_that_is_killed_or_stopped_comes_back_in_the_same_job(poc: Poc) -> None:
+    job_id = poc.submit("killed", rounds=8)
+    log = Log.of(poc.kits / "site-1" / "log.txt")
+    for fault, harm, said in (
+        ("a site's job process is killed (kill -9, out of memory)", signal.SIGKILL, "the job's process was killed"),
+        ("a site's job process is stopped (SIGSTOP)", signal.SIGSTOP, "the job's process has been stopped"),
+    ):
+        before, back = len(poc.rows("killed")), poc.back("killed")
+        start = time.monotonic()
+        poc.job_process("site-1", job_id).send_signal(harm)
+        wait_for(log.says(said))
+        detected = time.monotonic() - start
+        wait_for(back)
+        whole = time.monotonic() - start
+        record(fault, detected=detected, whole=whole, lost=poc.lost("killed", after=before), reads=log.line(said))
+    assert wait_until_finished(poc.kits, job_id) == "FINISHED:COMPLETED"
+    rows = poc.rows("killed")
+    assert [row["status"] for row in rows if row["site"] == "site-2"] == ["ok"] * 9
+    assert {row["reason"] for row in rows if row["status"] != "ok"} <= {"no answer before the round's deadline"}
+    assert rows[-1]["round"] == 8
+
+
+@contextmanager
+def supervised(poc: Poc, name: str, *, rounds: int) -> Iterator[tuple[subprocess.Popen, Log]]:
+    """Run `mdhfl supervise`; give its process and what it says."""
+    job, said = poc.job(name, rounds=rounds), poc.folder / f"{name}.txt"
+    with said.open("w") as file:
+        command = ["mdhfl", "supervise", str(job), "--kit", str(poc.kits / ADMIN), "--pause", "5"]
+        process = subprocess.Popen(
+            command,
+            env=environment_of(poc.folder) | {"PYTHONUNBUFFERED": "1"},
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            yield process, Log(path=said, skipped=0)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def first_job(said: Log) -> str:
+    line = said.line(r"submitted as job")
+    assert line is not None
+    return line.split()[-1]
+
+
+@pytest.mark.parametrize(
+    ("fault", "parent"),
+    [
+        pytest.param("the server's machine fails: server and job are killed, the script starts the server", True),
+        pytest.param("the server's job process is killed", False, marks=longest),
+    ],
+)
+def test_a_server_that_is_killed_continues_without_a_human(poc: Poc, fault: str, parent: bool) -> None:
+    """`mdhfl supervise` submits the job again; the old one does not run for ever."""
+    name = "server" if parent else "server-job"
+    with supervised(poc, name, rounds=4) as (process, said):
+        wait_for(lambda: poc.rows(name))
+        old = first_job(said)
+        before, back = len(poc.rows(name)), poc.back(name)
+        start = time.monotonic()
+        for one in poc.parents("server") if parent else [poc.job_process("server", old)]:
+            one.kill()
+        ended = f"job {old}: FINISHED:" + ("ABANDONED" if parent else "EXECUTION_EXCEPTION")
+        wait_for(said.says(ended))
+        detected = time.monotonic() - start
+        wait_for(back)
+        whole = time.monotonic() - start
+        assert process.wait(timeout=240) == 0, said.path.read_text()
+    reads = said.line("the server does not answer" if parent else ended)
+    record(fault, detected=detected, whole=whole, lost=poc.lost(name, after=before), reads=reads)
+    assert [row["round"] for row in poc.rows(name)] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    with session_of(poc.kits) as session:
+        assert {str(job["status"]).partition(":")[0] for job in session.list_jobs()} == {"FINISHED"}
+
+
+@longest
+def test_a_sites_client_that_is_killed_takes_its_stopped_job_along(poc: Poc) -> None:
+    """The script starts the client again; the site takes part from the next job on."""
+    job_id = poc.submit("client", rounds=3)
+    log = Log.of(poc.kits / "server" / job_id / "log.txt")
+    job = poc.job_process("site-1", job_id)
+    job.send_signal(signal.SIGSTOP)
+    (client,) = [one for one in poc.parents("site-1") if one.pid != job.pid]
+    start = time.monotonic()
+    client.kill()
+    wait_for(lambda: not job.is_running(), seconds=5)
+    said = "Client site-1 is deemed disconnected"
+    wait_for(log.says(said))
+    detected = time.monotonic() - start
+    reads = log.line(said)
+    assert wait_until_finished(poc.kits, job_id) == "FINISHED:COMPLETED"
+    submit(poc.kits, poc.job("client", rounds=4), sites=len(SITES))
+    wait_for(poc.back("client"))
+    whole = time.monotonic() - start
+    record(
+        "a site's client is killed while its job process stands still",
+        detected=detected,
+        whole=whole,
+        lost=f"{poc.lost('client')}: the rest of the job",
+        reads=reads,
+    )
+
+
+@longest
+def test_a_site_whose_process_dies_again_and_again_is_left_behind(poc: Poc) -> None:
+    job_id = poc.submit("again", rounds=6)
+    log = Log.of(poc.kits / "server" / job_id / "log.txt")
+    gone = Log.of(poc.kits / "site-1" / "log.txt").says("restarts left: 0|child worker process finished")
+    start = time.monotonic()
+    while not gone():
+        for one in processes_of(poc.kits / "site-1"):
+            if job_id in one.info["cmdline"]:
+                one.kill()
+        time.sleep(0.2)
+    said = "Client site-1 is deemed disconnected"
+    wait_for(log.says(said))
+    detected, reads = time.monotonic() - start, log.line(said)
+    assert wait_until_finished(poc.kits, job_id) == "FINISHED:COMPLETED"
+    submit(poc.kits, poc.job("again", rounds=7), sites=len(SITES))
+    wait_for(poc.back("again"))
+    record(
+        "a site's job process is killed six times",
+        detected=detected,
+        whole=time.monotonic() - start,
+        lost=f"{poc.lost('again')}: the rest of the job",
+        reads=reads,
+    )
+
+
+@longest
+def test_a_system_that_is_stopped_takes_a_stopped_job_along(tmp_path: Path, federation: Path) -> None:
+    with running_poc(tmp_path, federation, sites=SITES) as kits:
+        poc = Poc(folder=tmp_path, kits=kits, federation=federation)
+        job_id = poc.submit("stopped", rounds=30)
+        poc.job_process("site-1", job_id).send_signal(signal.SIGSTOP)
+        start = time.monotonic()
+        call(tmp_path, "nvflare", "poc", "stop", "--no-wait")
+        assert not left_behind(kits, seconds=60)
+        took = time.monotonic() - start
+    record(
+        "`nvflare poc stop` while a site's job process is stopped",
+        detected=took,
+        whole=took,
+        lost="the round in work",
+        reads="no process is left",
+    )
+
+
+def test_what_a_failed_start_leaves_is_swept_away(tmp_path: Path, federation: Path) -> None:
+    kits = prepare_kits(tmp_path, federation, sites=SITES)
+    try:
+        failed = subprocess.run(
+            ["nvflare", "poc", "start", "-ex", ADMIN, "--timeout", "1"],
+            env=environment_of(tmp_path),
+            capture_output=True,
+            text=True,
+        )
+        assert failed.returncode != 0
+        assert left_behind(kits, seconds=0), "the start left nothing behind: this test shows nothing"
+        start = time.monotonic()
+        said = call(tmp_path, "mdhfl", "sweep", *(str(kits / name) for name in ("server", *SITES)))
+        took = time.monotonic() - start
+        assert "ended" in said
+        assert not left_behind(kits, seconds=0)
+        record(
+            "`nvflare poc start` gives up, its processes go on: `mdhfl sweep` ends them",
+            detected=0.0,
+            whole=took,
+            lost=NOTHING,
+            reads="POC system did not become ready before the startup timeout",
+        )
+    finally:
+        for name in ("server", *SITES):
+            sweep(kits / name)
