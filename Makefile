@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
-.PHONY: help setup demo test fast lint format type check bench results app bundles tables browser clean
+.PHONY: help setup demo test fast faults lint format type check bench results app bundles tables browser clean
 
 help: ## list these verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -36,6 +36,11 @@ test: $(READY) browser ## the whole test suite, in two processes
 
 fast: $(READY) ## the tests that take seconds
 	$(BIN)/python -m pytest -q -m "not slow"
+
+faults: $(READY) ## make processes fail in FLARE's POC mode, and write what was measured into docs/reliability.md (10 minutes)
+	rm -f experiments/faults.csv
+	MDHFL_FAULTS=experiments/faults.csv $(BIN)/python -m pytest -q tests/flare/test_faults.py
+	$(BIN)/python -m experiments.faults
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

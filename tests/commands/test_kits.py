@@ -20,6 +20,7 @@ DEFAULT = {
     "client": {"retry_timeout": 30},
     "components": [
         {"id": "resource_manager", "path": "nvflare.app_common.resource_managers.x.GPUResourceManager", "args": {}},
+        {"id": "process_launcher", "path": "nvflare.app_common.job_launcher.x.ClientProcessJobLauncher", "args": {}},
         {"id": "site_log_streamer", "path": "nvflare.app_common.logging.site_log_streamer.SiteLogStreamer"},
     ],
 }
@@ -49,7 +50,8 @@ def test_a_site_allows_two_classes_no_code_no_streams_and_no_shell(kit: Path) ->
     assert resources["class_allow_list"] == list(SITE_CLASSES)
     assert resources["class_list_enforcement_mode"] == "enforce"
     assert resources["allow_log_streaming"] is False
-    assert [one["id"] for one in resources["components"]] == ["resource_manager"]
+    assert [one["id"] for one in resources["components"]] == ["resource_manager", "process_launcher"]
+    assert resources["components"][1]["path"] == "mdhfl.flare.launchers.SiteLauncher"
     assert resources["client"] == DEFAULT["client"]
     permissions = read(kit, "authorization.json")["permissions"]
     for role in ("project_admin", "org_admin", "lead"):
@@ -68,6 +70,18 @@ def test_a_site_may_share_more_and_the_filter_follows(kit: Path) -> None:
     assert read_site_settings(kit / "local" / "site.json").may_share == ("knowledge", "weights", "encrypted_weights")
     filters = read(kit, "privacy.json")["scopes"][0]["task_result_filters"]
     assert filters[0]["args"] == {"may_leave": ["knowledge", "weights"]}  # encrypted ones go to peers only
+
+
+def test_the_server_tells_of_jobs_that_it_left_running(kit: Path) -> None:
+    server = {
+        **DEFAULT,
+        "servers": [{}],
+        "components": [{"id": "process_launcher", "path": "x.ServerProcessJobLauncher"}],
+    }
+    (kit / "local" / "resources.json.default").write_text(json.dumps(server))
+    assert CliRunner().invoke(server_kit_command, ["--out", str(kit)]).exit_code == 0
+    paths = [one["path"] for one in read(kit, "resources.json")["components"]]
+    assert paths == ["mdhfl.flare.launchers.ServerLauncher", "mdhfl.flare.abandoned.AbandonedJobs"]
 
 
 def test_the_server_allows_its_own_classes(kit: Path) -> None:

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from fakes.answers import EXPERIMENT, answer_of
 from nvflare.apis.controller_spec import Task
-from nvflare.apis.dxo import DXO, DataKind
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 from nvflare.apis.signal import Signal
 
-from mdhfl.flare.controller import FederationController
+from mdhfl.flare.controller import OPENING_TIMEOUT, FederationController
+from mdhfl.rounds.loop import TooFewSites
 from mdhfl.sharing.messages import Answer, Request
 
 
@@ -48,3 +49,23 @@ def test_an_answer_is_its_senders_whatever_name_it_bears(tmp_path: Path, monkeyp
     assert answers["a"].site == "a"
     assert answers["b"].site == "a"  # `federate` refuses it: expected an answer from site 'b'
     assert "TASK_RESULT_FILTER_ERROR" in answers["c"].refusal
+
+
+def test_no_round_begins_before_the_sites_are_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's start has a deadline of its own: the round's is for work alone."""
+    controller = FederationController(experiment=EXPERIMENT.to_json(), round_timeout=7)
+    asked: list[tuple[str, int, int]] = []
+
+    def broadcast(*, task: Task, fl_ctx: Any, targets: list[str], min_responses: int) -> None:
+        request = Request.from_wire(from_shareable(task.data).data)
+        asked.append((task.name, request.round, task.timeout))
+        task.completion_status = "done"
+
+    monkeypatch.setattr(controller, "broadcast", broadcast)
+    clients = [SimpleNamespace(name=name) for name in EXPERIMENT.sites]
+    workspace = SimpleNamespace(get_root_dir=lambda: str(tmp_path))
+    engine = SimpleNamespace(get_clients=lambda: clients, get_workspace=lambda: workspace)
+    fl_ctx: Any = SimpleNamespace(get_engine=lambda: engine)
+    with pytest.raises(TooFewSites):
+        controller._run(Signal(), fl_ctx)
+    assert asked == [("open", 0, OPENING_TIMEOUT), ("warm_up", 0, 7)]

@@ -18,6 +18,7 @@ Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit sta
 * `site.json`: network ({bundle}), images, public set and state of this site. It may share: {may_share}. No job can
   change this file, or name another.
 * `resources.json`: a job may name {classes} classes, and nothing else of mdhfl, MONAI or FLARE. Logs are not streamed.
+  A job's process that is killed or stopped is started again, up to five times, and ends with the client.
 * `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
   files of this kit.
 * `privacy.json`: whatever a job says, only answers of the asked form leave.
@@ -27,7 +28,8 @@ SERVER_PAGE = """# What this kit allows
 
 Written by `mdhfl server-kit`. FLARE reads these files when the kit starts.
 
-* `resources.json`: a job may name {classes} classes, and nothing else of mdhfl or FLARE.
+* `resources.json`: a job may name {classes} classes, and nothing else of mdhfl or FLARE. A job's process ends with the
+  server; a job that a killed server left running is marked as ended when it is back.
 * `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
   files of this kit.
 
