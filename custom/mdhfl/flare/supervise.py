@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -67,8 +68,8 @@ def supervise(job: Path, *, server: Server, attempts: int, pause: float, say: Sa
     """
     before: Ended | None = None
     for attempt in range(1, attempts + 1):
-        token = uuid.uuid4().hex
-        job_id = _patiently(lambda token=token: server.submit(job, token=token), pause=pause, say=say)
+        submit = partial(server.submit, job, token=uuid.uuid4().hex)
+        job_id = _patiently(submit, pause=pause, say=say)
         say(f"attempt {attempt} of {attempts}: submitted as job {job_id}")
         ended = _follow(job_id, server=server, pause=pause, say=say)
         say(f"job {job_id}: {ended.status}" + (f": {ended.reason}" if ended.reason else ""))
@@ -87,11 +88,11 @@ def supervise(job: Path, *, server: Server, attempts: int, pause: float, say: Sa
 
 def _follow(job_id: str, *, server: Server, pause: float, say: Say) -> Ended:
     while True:
-        status = _patiently(lambda: server.status(job_id), pause=pause, say=say)
+        status = _patiently(partial(server.status, job_id), pause=pause, say=say)
         if status == LOST or status.startswith("FINISHED"):
             break
         time.sleep(CHECK_PERIOD)
-    text = "" if status in (COMPLETED, LOST) else _patiently(lambda: server.log(job_id), pause=pause, say=say)
+    text = "" if status in (COMPLETED, LOST) else _patiently(partial(server.log, job_id), pause=pause, say=say)
     errors = [line for line in text.splitlines() if PANIC in line]
     reason = errors[-1].partition(PANIC)[2].strip() if errors else ""
     return Ended(status=status, reason=reason, progress=NEW_ROUND in text)
