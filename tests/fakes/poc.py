@@ -74,13 +74,14 @@ def call(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def prepare_kits(folder: Path, federation: Path, *, sites: Mapping[str, str]) -> Path:
+def prepare_kits(folder: Path, federation: Path, *, sites: Mapping[str, str], may_share: str = "knowledge") -> Path:
     """Provision a POC system, and equip its kits; return the folder of the kits.
 
     Args:
         folder: of everything.
         federation: of the sites' data.
         sites: the bundle of each.
+        may_share: what may leave a site.
     """
     (folder / "project.yml").write_text(yaml.safe_dump(project(free_port(), sites=sites)))
     call(folder, "nvflare", "poc", "prepare", "-i", str(folder / "project.yml"), "--force")
@@ -92,15 +93,17 @@ def prepare_kits(folder: Path, federation: Path, *, sites: Mapping[str, str]) ->
         call(
             folder, "mdhfl", "site-kit", "--out", str(kits / site), "--site", site, "--bundle", bundle,
             "--data", str(federation / "sites" / site), "--public", str(federation / "public"),
-            "--state", str(folder / "state" / site),
+            "--state", str(folder / "state" / site), "--may-share", may_share,
         )  # fmt: skip
     return kits
 
 
 @contextlib.contextmanager
-def running_poc(folder: Path, federation: Path, *, sites: Mapping[str, str]) -> Iterator[Path]:
+def running_poc(
+    folder: Path, federation: Path, *, sites: Mapping[str, str], may_share: str = "knowledge"
+) -> Iterator[Path]:
     """Start a POC system; give the folder of its kits. At the end nothing of it may be left, and nothing is."""
-    kits = prepare_kits(folder, federation, sites=sites)
+    kits = prepare_kits(folder, federation, sites=sites, may_share=may_share)
     try:
         call(folder, "nvflare", "poc", "start", "-ex", ADMIN, "--timeout", str(START_TIMEOUT))
         yield kits

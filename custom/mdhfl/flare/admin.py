@@ -56,8 +56,11 @@ class FlareServer:
             return LOST
 
     def log(self, job_id: str) -> str:
-        """Return what the job's process at the server has logged. Raises NotReached."""
-        return self._call(lambda session: str(session.get_job_logs(job_id)["logs"].get("server", "")))
+        """Return what the job's process at the server has logged; nothing if it is not ours to see. Raises NotReached."""
+        try:
+            return self._call(lambda session: str(session.get_job_logs(job_id)["logs"].get("server", "")))
+        except (Refused, JobNotFound):
+            return ""
 
     def close(self) -> None:
         """Log out, if that is possible."""

@@ -20,21 +20,22 @@ LAUNCHERS = {  # FLARE's, and in its place ours
     "ServerProcessJobLauncher": "mdhfl.flare.launchers.ServerLauncher",
 }
 ABANDONED_JOBS = {"id": "abandoned_jobs", "path": "mdhfl.flare.abandoned.AbandonedJobs", "args": {}}
+GET_LOG = "get_job_log"  # of the server's process of a job, which the job's result contains anyway
 # Whoever administrates may start, stop and look at jobs; nobody may bring code, or read files of a kit.
 NOBODY = {"byoc": "none", "shell_commands": "none", "server-predeployed-flwr": "none"}
 PERMISSIONS = {
     "project_admin": {
-        **dict.fromkeys(("submit_job", "clone_job", "manage_job", "download_job", "view", "operate"), "any"),
+        **dict.fromkeys(("submit_job", "clone_job", "manage_job", "download_job", GET_LOG, "view", "operate"), "any"),
         **NOBODY,
     },
     "org_admin": {
         **{"submit_job": "none", "clone_job": "none", "manage_job": "o:submitter", "download_job": "o:submitter"},
-        **{"view": "any", "operate": "o:site"},
+        **{GET_LOG: "o:submitter", "view": "any", "operate": "o:site"},
         **NOBODY,
     },
     "lead": {
         **{"submit_job": "any", "clone_job": "n:submitter", "manage_job": "n:submitter"},
-        **{"download_job": "n:submitter", "view": "any", "operate": "o:site"},
+        **{"download_job": "n:submitter", GET_LOG: "n:submitter", "view": "any", "operate": "o:site"},
         **NOBODY,
     },
     "member": {"view": "any"},
