@@ -1,6 +1,7 @@
 """`mdhfl supervise`: submit a job, and submit it again until its experiment has finished. `mdhfl sweep`: end a kit."""
 
 import contextlib
+import logging
 import time
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def supervise_command(job: Path, *, kit: Path, attempts: int, pause: float) -> N
     from mdhfl.flare.admin import FlareServer
     from mdhfl.flare.supervise import supervise
 
+    logging.getLogger().addHandler(logging.NullHandler())  # else FLARE's warnings stand between our lines
     with contextlib.closing(FlareServer(kit)) as server:
         supervise(job, server=server, attempts=attempts, pause=pause, say=_say)
 

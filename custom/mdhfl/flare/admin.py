@@ -56,7 +56,7 @@ class FlareServer:
             return LOST
 
     def log(self, job_id: str) -> str:
-        """Return what the job's process at the server has logged; nothing if it is not ours to see. Raises NotReached."""
+        """Return what the job has logged at the server; nothing if it is not ours to see. Raises NotReached."""
         try:
             return self._call(lambda session: str(session.get_job_logs(job_id)["logs"].get("server", "")))
         except (Refused, JobNotFound):
