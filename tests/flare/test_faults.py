@@ -37,7 +37,7 @@ from mdhfl.jobs import RECIPES
 from mdhfl.learning.bundle import find_bundle
 from mdhfl.server.results import read_rows
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("flare")]
+pytestmark = pytest.mark.slow
 MEASURED = os.environ.get("MDHFL_FAULTS")  # the CSV that `make faults` writes
 longest = pytest.mark.skipif(MEASURED is None, reason="takes minutes: `make faults` runs it")
 SITES = {"site-1": "resnet10", "site-2": "resnet10"}
