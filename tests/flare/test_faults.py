@@ -219,8 +219,9 @@ def test_a_server_that_is_killed_continues_without_a_human(poc: Poc, fault: str,
         whole = time.monotonic() - start
         assert process.wait(timeout=240) == 0, said.path.read_text()
     reads = said.line("the server does not answer" if parent else ended)
-    record(fault, detected=detected, whole=whole, lost=poc.lost(name, after=before), reads=reads)
+    assert poc.lost(name, after=before) == NOTHING
     assert [row["round"] for row in poc.rows(name)] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    record(fault, detected=detected, whole=whole, lost="nothing; the round in work is asked again", reads=reads)
     with session_of(poc.kits) as session:
         assert {str(job["status"]).partition(":")[0] for job in session.list_jobs()} == {"FINISHED"}
 
@@ -351,7 +352,7 @@ def test_a_system_that_is_stopped_takes_a_stopped_job_along(tmp_path: Path, fede
         "`nvflare poc stop` while a site's job process is stopped",
         detected=took,
         whole=took,
-        lost="the round in work",
+        lost="nothing; the round in work is asked again",
         reads="no process is left",
     )
 
