@@ -43,6 +43,7 @@ MEASURED = os.environ.get("MDHFL_FAULTS")  # the CSV that `make faults` writes
 longest = pytest.mark.skipif(MEASURED is None, reason="takes minutes: `make faults` runs it")
 SITES = {"site-1": "resnet10", "site-2": "resnet10"}
 DEADLINE = 20.0  # seconds of a round
+ENDLESS = 500  # rounds of a job that is aborted at its end
 NOTHING = "nothing"
 
 
@@ -152,7 +153,7 @@ def record(fault: str, *, detected: float, whole: float, lost: str, reads: str |
 
 
 def test_a_sites_process_that_is_killed_or_stopped_comes_back_in_the_same_job(poc: Poc) -> None:
-    job_id = poc.submit("killed", rounds=8)
+    job_id = poc.submit("killed", rounds=ENDLESS)
     log = Log.of(poc.kits / "site-1" / "log.txt")
     for fault, harm, said in (
         ("a site's job process is killed (kill -9, out of memory)", signal.SIGKILL, "the job's process was killed"),
@@ -166,17 +167,18 @@ def test_a_sites_process_that_is_killed_or_stopped_comes_back_in_the_same_job(po
         wait_for(back)
         whole = time.monotonic() - start
         record(fault, detected=detected, whole=whole, lost=poc.lost("killed", after=before), reads=log.line(said))
-    assert wait_until_finished(poc.kits, job_id) == "FINISHED:COMPLETED"
+    with session_of(poc.kits) as session:
+        session.abort_job(job_id)
+    assert wait_until_finished(poc.kits, job_id) == "FINISHED:ABORTED"
     rows = poc.rows("killed")
-    assert [row["status"] for row in rows if row["site"] == "site-2"] == ["ok"] * 9
+    assert {row["status"] for row in rows if row["site"] == "site-2"} == {"ok"}
     assert {row["reason"] for row in rows if row["status"] != "ok"} <= {"no answer before the round's deadline"}
-    assert rows[-1]["round"] == 8
 
 
 @contextmanager
 def supervised(poc: Poc, name: str, *, rounds: int) -> Iterator[tuple[subprocess.Popen, Log]]:
     """Run `mdhfl supervise`; give its process and what it says."""
-    job, said = poc.job(name, rounds=rounds), poc.folder / f"{name}.txt"
+    job, said = poc.job(name, rounds=rounds, deadline=120.0), poc.folder / f"{name}.txt"
     with said.open("w") as file:
         command = ["mdhfl", "supervise", str(job), "--kit", str(poc.kits / ADMIN), "--pause", "5"]
         process = subprocess.Popen(
@@ -209,7 +211,7 @@ def first_job(said: Log) -> str:
 def test_a_server_that_is_killed_continues_without_a_human(poc: Poc, fault: str, parent: bool) -> None:
     """`mdhfl supervise` submits the job again; the old one does not run for ever."""
     name = "server" if parent else "server-job"
-    with supervised(poc, name, rounds=4) as (process, said):
+    with supervised(poc, name, rounds=3) as (process, said):
         wait_for(lambda: poc.rows(name))
         old = first_job(said)
         before, back = len(poc.rows(name)), poc.back(name)
@@ -224,7 +226,7 @@ def test_a_server_that_is_killed_continues_without_a_human(poc: Poc, fault: str,
         assert process.wait(timeout=240) == 0, said.path.read_text()
     reads = said.line("the server does not answer" if parent else ended)
     assert poc.lost(name, after=before) == NOTHING
-    assert [row["round"] for row in poc.rows(name)] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert [row["round"] for row in poc.rows(name)] == [0, 0, 1, 1, 2, 2, 3, 3]
     record(fault, detected=detected, whole=whole, lost="nothing; the round in work is asked again", reads=reads)
     with session_of(poc.kits) as session:
         assert {str(job["status"]).partition(":")[0] for job in session.list_jobs()} == {"FINISHED"}
@@ -246,7 +248,7 @@ def test_a_sites_client_that_is_killed_takes_its_stopped_job_along(poc: Poc) -> 
     status = wait_until_finished(poc.kits, job_id)  # with all results, and yet FLARE may call it abnormal
     assert status in ("FINISHED:COMPLETED", "FINISHED:ABNORMAL")
     assert poc.rows("client")[-1]["round"] == 3
-    submit(poc.kits, poc.job("client", rounds=4), sites=len(SITES))
+    submit(poc.kits, poc.job("client", rounds=4, deadline=120.0), sites=len(SITES))
     wait_for(poc.back("client"))
     whole = time.monotonic() - start
     record(
@@ -273,7 +275,7 @@ def test_a_site_whose_process_dies_again_and_again_is_left_behind(poc: Poc) -> N
     wait_for(log.says(said))
     detected, reads = time.monotonic() - start, log.line(said)
     assert wait_until_finished(poc.kits, job_id) == "FINISHED:COMPLETED"
-    submit(poc.kits, poc.job("again", rounds=9), sites=len(SITES))
+    submit(poc.kits, poc.job("again", rounds=9, deadline=120.0), sites=len(SITES))
     wait_for(poc.back("again"))
     record(
         "a site's job process is killed six times",
@@ -346,7 +348,7 @@ def test_a_start_that_takes_longer_than_the_deadline_costs_no_round(poc: Poc, tm
 def test_a_system_that_is_stopped_takes_a_stopped_job_along(tmp_path: Path, federation: Path) -> None:
     with running_poc(tmp_path, federation, sites=SITES) as kits:
         poc = Poc(folder=tmp_path, kits=kits, federation=federation)
-        job_id = poc.submit("stopped", rounds=30)
+        job_id = poc.submit("stopped", rounds=ENDLESS)
         poc.job_process("site-1", job_id).send_signal(signal.SIGSTOP)
         start = time.monotonic()
         stop(tmp_path, kits)
