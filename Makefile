@@ -37,9 +37,9 @@ test: $(READY) browser ## the whole test suite, in two processes
 fast: $(READY) ## the tests that take seconds
 	$(BIN)/python -m pytest -q -m "not slow"
 
-faults: $(READY) ## make processes fail in FLARE's POC mode, and write what was measured into docs/reliability.md (10 minutes)
+faults: $(READY) ## make processes fail in FLARE's POC mode, and write what was measured into docs/reliability.md (half an hour)
 	rm -f experiments/faults.csv
-	MDHFL_FAULTS=experiments/faults.csv $(BIN)/python -m pytest -q tests/flare/test_faults.py
+	MDHFL_FAULTS=experiments/faults.csv $(BIN)/python -m pytest -q --timeout 1800 tests/flare/test_faults.py
 	$(BIN)/python -m experiments.faults
 
 lint: $(READY) ## ruff
