@@ -1,5 +1,6 @@
 """The controller's bookkeeping, without FLARE's network: whose answer is whose."""
 
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,7 +12,8 @@ from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 from nvflare.apis.signal import Signal
 
-from mdhfl.flare.controller import OPENING_TIMEOUT, FederationController
+from mdhfl.flare import controller as module
+from mdhfl.flare.controller import OPENING_TIMEOUT, FederationController, JobAborted
 from mdhfl.rounds.loop import TooFewSites
 from mdhfl.sharing.messages import Answer, Request
 
@@ -69,3 +71,39 @@ def test_no_round_begins_before_the_sites_are_ready(tmp_path: Path, monkeypatch:
     with pytest.raises(TooFewSites):
         controller._run(Signal(), fl_ctx)
     assert asked == [("open", 0, OPENING_TIMEOUT), ("warm_up", 0, 7)]
+
+
+@pytest.mark.parametrize("taken", [("a",), ("a", "b")])
+def test_a_site_that_does_not_take_its_request_is_not_waited_for(
+    taken: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a answers. b is waited for until the deadline if it has taken its request, and c never."""
+    monkeypatch.setattr(module, "MOST_ABSENCE", 0.3)
+    controller = FederationController(experiment=EXPERIMENT.to_json(), round_timeout=1000)
+    request, tasks = EXPERIMENT.request("warm_up", number=0), []
+
+    def broadcast(*, task: Task, fl_ctx: Any, targets: list[str], min_responses: int) -> None:
+        tasks.append(task)
+        for name in taken:
+            task.before_task_sent_cb(SimpleNamespace(client=SimpleNamespace(name=name)), fl_ctx)
+        answer = SimpleNamespace(client=SimpleNamespace(name="a"), result=wire(answer_of("a", request)))
+        task.result_received_cb(answer, fl_ctx)
+
+    def cancel() -> None:
+        tasks[0].completion_status = "cancelled"
+
+    monkeypatch.setattr(controller, "broadcast", broadcast)
+    monkeypatch.setattr(controller, "cancel_all_tasks", cancel)
+    clients = [SimpleNamespace(name=name) for name in EXPERIMENT.sites]
+    fl_ctx: Any = SimpleNamespace(get_engine=lambda: SimpleNamespace(get_clients=lambda: clients))
+    stop = Signal()
+    deadline = threading.Timer(1.0, stop.trigger, args=[True])
+    deadline.start()
+    try:
+        if "b" in taken:
+            with pytest.raises(JobAborted):
+                controller._ask(dict.fromkeys("abc", request), tmp_path, stop, fl_ctx)
+        else:
+            assert list(controller._ask(dict.fromkeys("abc", request), tmp_path, stop, fl_ctx)) == ["a"]
+    finally:
+        deadline.cancel()
