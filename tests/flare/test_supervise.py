@@ -1,6 +1,7 @@
 """What supervision does with each end of a job, with a server that answers as the test says."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ class FakeServer:
     def __init__(self, ends: Sequence[str], *, logs: Sequence[str] = (), silent: int = 0) -> None:
         self.ends, self.logs = list(ends), list(logs) or [""] * len(ends)
         self.silent = silent
+        self.sites: tuple[str, ...] = ()
+        self.absent: list[str] = []
         self.tokens: list[str] = []
         self.looked = 0
 
@@ -27,6 +30,10 @@ class FakeServer:
         self.tokens.append(token)
         self.looked = 0
         return f"j{len(self.tokens)}"
+
+    def missing(self, sites: Collection[str]) -> str:
+        assert tuple(sites) == self.sites
+        return self.absent.pop(0) if self.absent else ""
 
     def status(self, job_id: str) -> str:
         self._listen()
@@ -77,6 +84,20 @@ def test_a_server_that_does_not_answer_is_waited_for() -> None:
         "the server does not answer (NoConnection: cannot connect to server); waiting for it",
         "the server is back",
     ]
+
+
+@pytest.mark.parametrize(("looks", "nevertheless"), [(3, False), (1000, True)])
+def test_sites_are_waited_for_but_not_for_ever(looks: int, nevertheless: bool, tmp_path: Path) -> None:
+    """After a restart of the server they come back one by one, and FLARE starts a job without those that are late."""
+    config = {"workflows": [{"args": {"experiment": {"sites": ["a", "b"]}}}]}
+    (tmp_path / "config_fed_server.json").write_text(json.dumps(config))
+    server = FakeServer([COMPLETED])
+    server.sites, server.absent = ("a", "b"), ["b"] * looks
+    lines: list[str] = []
+    supervise(tmp_path, server=server, attempts=1, pause=1.0, say=lines.append)
+    assert lines[0] == "waiting for b"
+    assert ("still missing: b; going on without" in lines) == nevertheless
+    assert len(server.tokens) == 1
 
 
 def test_the_same_error_twice_without_a_new_round_is_final() -> None:

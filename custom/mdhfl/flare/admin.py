@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,18 @@ class FlareServer:
     def submit(self, job: Path, *, token: str) -> str:
         """Submit a job folder; return the job's id, the same for the same token. Raises NotReached, Refused."""
         return self._call(lambda session: str(session.submit_job(str(job.resolve()), submit_token=token)))
+
+    def missing(self, sites: Collection[str]) -> str:
+        """Return which of these sites are not connected; nothing if that is not ours to know. Raises NotReached."""
+
+        def look(session: Any) -> str:
+            connected = {client.name for client in session.get_system_info().client_info}
+            return ", ".join(sorted(set(sites) - connected))
+
+        try:
+            return self._call(look) if sites else ""
+        except Refused:
+            return ""
 
     def status(self, job_id: str) -> str:
         """Return a job's status; LOST if the server does not know it. Raises NotReached."""

@@ -1,14 +1,16 @@
 """A job that is submitted again until its experiment has finished: FLARE cannot resume a job, our experiments can."""
 
+import json
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 CHECK_PERIOD = 2.0  # seconds between two looks at the job
+MOST_LOOKS = 60  # for sites that are not connected, before a job is submitted without them
 COMPLETED, ABORTED, LOST = "FINISHED:COMPLETED", "FINISHED:ABORTED", "lost"
 PANIC = "FATAL_SYSTEM_ERROR received: "  # in the server's log, before the reason
 NEW_ROUND = " round="  # in the controller's line for each site and round
@@ -29,6 +31,9 @@ class Server(Protocol):
 
     def submit(self, job: Path, *, token: str) -> str:
         """Submit a job; return its id, the same for the same token. Raises Refused."""
+
+    def missing(self, sites: Collection[str]) -> str:
+        """Return which of these sites are not connected, with commas; nothing if that is not ours to know."""
 
     def status(self, job_id: str) -> str:
         """Return a job's status; LOST if the server does not know it."""
@@ -68,6 +73,7 @@ def supervise(job: Path, *, server: Server, attempts: int, pause: float, say: Sa
     """
     before: Ended | None = None
     for attempt in range(1, attempts + 1):
+        _gather(sites_of(job), server=server, pause=pause, say=say)
         submit = partial(server.submit, job, token=uuid.uuid4().hex)
         job_id = _patiently(submit, pause=pause, say=say)
         say(f"attempt {attempt} of {attempts}: submitted as job {job_id}")
@@ -84,6 +90,26 @@ def supervise(job: Path, *, server: Server, attempts: int, pause: float, say: Sa
             say(f"next attempt in {pause:g} s; every recorded round is kept")
             time.sleep(pause)
     raise RuntimeError(f"no result after {attempts} attempts; mend what the last error says, then supervise it anew")
+
+
+def sites_of(job: Path) -> tuple[str, ...]:
+    """Return the sites of a job's experiment; none if it is not one of ours."""
+    for path in job.rglob("config_fed_server.json"):
+        for workflow in json.loads(path.read_text(encoding="utf-8")).get("workflows", ()):
+            return tuple(workflow.get("args", {}).get("experiment", {}).get("sites", ()))
+    return ()
+
+
+def _gather(sites: Collection[str], *, server: Server, pause: float, say: Say) -> None:
+    """Wait two minutes for sites that are not connected yet, as after a restart of the server: FLARE does not."""
+    for look in range(MOST_LOOKS):
+        missing = _patiently(partial(server.missing, sites), pause=pause, say=say)
+        if not missing:
+            return
+        if not look:
+            say(f"waiting for {missing}")
+        time.sleep(CHECK_PERIOD)
+    say(f"still missing: {missing}; going on without")
 
 
 def _follow(job_id: str, *, server: Server, pause: float, say: Say) -> Ended:
