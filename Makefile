@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
-.PHONY: help setup demo test fast fuzz lint format type check bench results app bundles tables browser clean
+.PHONY: help setup demo test fast fuzz faults lint format type check bench results app bundles tables browser clean
 
 help: ## list these verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -39,6 +39,11 @@ fast: $(READY) ## the tests that take seconds
 
 fuzz: $(READY) ## a million mutated messages of all methods (an hour on one core); the suite has a sample
 	PYTHONPATH=tests $(BIN)/python -m fuzz --count 1000000
+
+faults: $(READY) ## make processes fail in FLARE's POC mode, and write what was measured into docs/reliability.md (half an hour)
+	rm -f experiments/faults.csv
+	MDHFL_FAULTS=experiments/faults.csv $(BIN)/python -m pytest -q --timeout 1800 tests/flare/test_faults.py
+	$(BIN)/python -m experiments.faults
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

@@ -51,7 +51,7 @@ def test_a_site_allows_two_classes_no_code_no_streams_and_no_shell(kit: Path) ->
     assert resources["class_list_enforcement_mode"] == "enforce"
     assert resources["allow_log_streaming"] is False
     assert [one["id"] for one in resources["components"]] == ["resource_manager", "process_launcher"]
-    assert resources["components"][1]["path"] == "mdhfl.flare.launchers.SiteJobs"
+    assert resources["components"][1]["path"] == "mdhfl.flare.launchers.SiteLauncher"
     assert resources["client"] == DEFAULT["client"]
     permissions = read(kit, "authorization.json")["permissions"]
     for role in ("project_admin", "org_admin", "lead"):
@@ -81,6 +81,18 @@ def test_a_site_tells_means_only_unless_its_it_says_otherwise(kit: Path, scores:
     page = " ".join((kit / "local" / "mdhfl.md").read_text().split())
     assert f"Of its scores leaves: {said}" in page or f"confusion {said}, and with them" in page
     assert "With fewer than 20 training images, or 2 classes, nothing leaves" in page
+
+
+def test_the_server_tells_of_jobs_that_it_left_running(kit: Path) -> None:
+    server = {
+        **DEFAULT,
+        "servers": [{}],
+        "components": [{"id": "process_launcher", "path": list(LAUNCHERS)[1]}],
+    }
+    (kit / "local" / "resources.json.default").write_text(json.dumps(server))
+    assert CliRunner().invoke(server_kit_command, ["--out", str(kit)]).exit_code == 0
+    paths = [one["path"] for one in read(kit, "resources.json")["components"]]
+    assert paths == ["mdhfl.flare.launchers.ServerLauncher", "mdhfl.flare.abandoned.AbandonedJobs"]
 
 
 def test_the_server_allows_its_own_classes(kit: Path) -> None:

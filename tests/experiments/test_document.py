@@ -1,5 +1,6 @@
 """The tables in the documents are those that the experiments wrote."""
 
+import csv
 import re
 from collections import defaultdict
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from statistics import mean, stdev
 
 import pytest
 
+from experiments import faults
 from experiments.document import (
     GRID,
     HEADLINE,
@@ -170,3 +172,12 @@ def test_a_document_without_the_marks_is_refused() -> None:
     with pytest.raises(ValueError, match="expected a document with the marks <!-- grid -->"):
         replaced("nothing", "grid", "| 1 |")
     assert replaced("<!-- grid -->\nold\n<!-- /grid -->", "grid", "new") == "<!-- grid -->\nnew\n<!-- /grid -->"
+
+
+def test_the_page_of_faults_shows_the_committed_measurements() -> None:
+    rows = list(csv.DictReader(faults.MEASURED.open(encoding="utf-8")))
+    text = faults.PAGE.read_text(encoding="utf-8")
+    assert text == faults.page()
+    for row in rows:
+        assert f"| {row['fault']} | {row['detected_seconds']} s | {row['whole_seconds']} s | {row['lost']} |" in text
+    assert len(rows) >= 6

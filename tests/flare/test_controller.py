@@ -1,6 +1,7 @@
 """The controller's bookkeeping, without FLARE's network: whose answer is whose."""
 
 import json
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -8,11 +9,13 @@ from typing import Any
 import pytest
 from fakes.answers import EXPERIMENT, answer_of
 from nvflare.apis.controller_spec import Task
-from nvflare.apis.dxo import DXO, DataKind
+from nvflare.apis.dxo import DXO, DataKind, from_shareable
 from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 from nvflare.apis.signal import Signal
 
-from mdhfl.flare.controller import FederationController, read_answer
+from mdhfl.flare import controller as module
+from mdhfl.flare.controller import OPENING_TIMEOUT, FederationController, JobAborted, read_answer
+from mdhfl.rounds.loop import TooFewSites
 from mdhfl.sharing.messages import Answer, Request
 
 
@@ -64,3 +67,59 @@ def test_what_is_no_answer_is_a_refusal_of_who_sent_it(data: Any) -> None:
         answer = read_answer(result, request, site="a")
         assert (answer.site, answer.round) == ("a", 0)
         assert "site 'a' sent no answer" in answer.refusal
+
+
+def test_no_round_begins_before_the_sites_are_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site's start has a deadline of its own: the round's is for work alone."""
+    controller = FederationController(experiment=EXPERIMENT.to_json(), round_timeout=7)
+    asked: list[tuple[str, int, int]] = []
+
+    def broadcast(*, task: Task, fl_ctx: Any, targets: list[str], min_responses: int) -> None:
+        request = Request.from_wire(from_shareable(task.data).data)
+        asked.append((task.name, request.round, task.timeout))
+        task.completion_status = "done"
+
+    monkeypatch.setattr(controller, "broadcast", broadcast)
+    clients = [SimpleNamespace(name=name) for name in EXPERIMENT.sites]
+    workspace = SimpleNamespace(get_root_dir=lambda: str(tmp_path))
+    engine = SimpleNamespace(get_clients=lambda: clients, get_workspace=lambda: workspace)
+    fl_ctx: Any = SimpleNamespace(get_engine=lambda: engine)
+    with pytest.raises(TooFewSites):
+        controller._run(Signal(), fl_ctx)
+    assert asked == [("open", 0, OPENING_TIMEOUT), ("warm_up", 0, 7)]
+
+
+@pytest.mark.parametrize("taken", [("a",), ("a", "b")])
+def test_a_site_that_does_not_take_its_request_is_not_waited_for(
+    taken: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a answers. b is waited for until the deadline if it has taken its request, and c never."""
+    monkeypatch.setattr(module, "MOST_ABSENCE", 0.3)
+    controller = FederationController(experiment=EXPERIMENT.to_json(), round_timeout=1000)
+    request, tasks = EXPERIMENT.request("warm_up", number=0), []
+
+    def broadcast(*, task: Task, fl_ctx: Any, targets: list[str], min_responses: int) -> None:
+        tasks.append(task)
+        for name in taken:
+            task.before_task_sent_cb(SimpleNamespace(client=SimpleNamespace(name=name)), fl_ctx)
+        answer = SimpleNamespace(client=SimpleNamespace(name="a"), result=wire(answer_of("a", request)))
+        task.result_received_cb(answer, fl_ctx)
+
+    def cancel() -> None:
+        tasks[0].completion_status = "cancelled"
+
+    monkeypatch.setattr(controller, "broadcast", broadcast)
+    monkeypatch.setattr(controller, "cancel_all_tasks", cancel)
+    clients = [SimpleNamespace(name=name) for name in EXPERIMENT.sites]
+    fl_ctx: Any = SimpleNamespace(get_engine=lambda: SimpleNamespace(get_clients=lambda: clients))
+    stop = Signal()
+    deadline = threading.Timer(1.0, stop.trigger, args=[True])
+    deadline.start()
+    try:
+        if "b" in taken:
+            with pytest.raises(JobAborted):
+                controller._ask(dict.fromkeys("abc", request), tmp_path, stop, fl_ctx)
+        else:
+            assert list(controller._ask(dict.fromkeys("abc", request), tmp_path, stop, fl_ctx)) == ["a"]
+    finally:
+        deadline.cancel()

@@ -1,24 +1,16 @@
-"""FLARE's POC mode as its users have it: provisioned kits, real servers, a job folder submitted through FLARE's API.
+"""A job in FLARE's POC mode: it runs, its resubmission continues, and it cannot run what a site does not allow."""
 
-Follows docs/operator.md step by step. Own folders, own port, own job store; everything is stopped at the end.
-"""
-
-import contextlib
 import http.server
 import json
 import os
-import socket
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import psutil
 import pytest
 import yaml
+from fakes.poc import running_poc, session_of, submit_and_wait
 from fakes.simulated import new_run, numbers_of
 
 from mdhfl.commands.recipe import experiment_on
@@ -29,131 +21,14 @@ from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.journal import read_rows
 
 pytestmark = pytest.mark.slow
-ADMIN = "admin@nvidia.com"
 BUNDLES = {"site-1": "shufflenet_v2", "site-2": "resnet10"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def project(port: int) -> dict:
-    """What `nvflare poc prepare -i` takes: one server, two sites, one administrator."""
-    org = {"org": "hospitals"}
-    sites = [{"name": site, "type": "client", **org} for site in BUNDLES]
-    return {
-        "api_version": 3,
-        "name": "example_project",
-        "participants": [
-            {"name": "server", "type": "server", "fed_learn_port": port, "default_host": "localhost", **org},
-            {"name": ADMIN, "type": "admin", "role": "project_admin", **org},
-            *sites,
-        ],
-        "builders": [
-            {
-                "path": "nvflare.lighter.impl.workspace.WorkspaceBuilder",
-                "args": {"template_file": ["master_template.yml"]},
-            },
-            {"path": "nvflare.lighter.impl.static_file.StaticFileBuilder", "args": {"config_folder": "config"}},
-            {"path": "nvflare.lighter.impl.cert.CertBuilder"},
-            {"path": "nvflare.lighter.impl.signature.SignatureBuilder"},
-        ],
-    }
-
-
-def own_storage(kit: Path, *, storage: Path) -> None:
-    """Move the job store: POC servers of one machine would share it."""
-    path = kit / "local" / "resources.json.default"
-    path.write_text(path.read_text().replace("/tmp/nvflare", str(storage)))
-
-
-def left_behind(kits: Path, *, seconds: float) -> list[psutil.Process]:
-    """Wait until no process of the kits is left; kill and return those that stay."""
-    deadline = time.monotonic() + seconds
-    while True:
-        running = [one for one in psutil.process_iter(["cmdline"]) if str(kits) in " ".join(one.info["cmdline"] or ())]
-        if not running or time.monotonic() > deadline:
-            break
-        time.sleep(0.5)
-    for process in running:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    return running
 
 
 @pytest.fixture
 def poc(tmp_path: Path, federation: Path) -> Iterator[Path]:
     """A running POC system; yields the folder of the kits."""
-    environment = {
-        **os.environ,
-        "HOME": str(tmp_path),
-        "NVFLARE_POC_WORKSPACE": str(tmp_path / "poc"),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    (tmp_path / "project.yml").write_text(yaml.safe_dump(project(free_port())))
-
-    def mdhfl(*arguments: str) -> None:
-        done = subprocess.run(["mdhfl", *arguments], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    def nvflare(*arguments: str) -> None:
-        done = subprocess.run(["nvflare", "poc", *arguments], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-
-    nvflare("prepare", "-i", str(tmp_path / "project.yml"), "--force")
-    kits = tmp_path / "poc" / "example_project" / "prod_00"
-    for name in ("server", *BUNDLES):
-        own_storage(kits / name, storage=tmp_path / "storage")
-    mdhfl("server-kit", "--out", str(kits / "server"))
-    for site, bundle in BUNDLES.items():
-        mdhfl(
-            "site-kit", "--out", str(kits / site), "--site", site, "--bundle", bundle,
-            "--data", str(federation / "sites" / site), "--public", str(federation / "public"),
-            "--state", str(tmp_path / "state" / site),
-        )  # fmt: skip
-    nvflare("start", "-ex", ADMIN)
-    try:
+    with running_poc(tmp_path, federation, sites=BUNDLES) as kits:
         yield kits
-    finally:
-        nvflare("stop", "--no-wait")  # its own waiting sometimes gives up on a server that is gone already
-        assert not left_behind(kits, seconds=60), "processes of the kits are still running"
-
-
-def submit_and_wait(kits: Path, job: Path, *, seconds: float = 300) -> str:
-    """Submit a job as an administrator does and return its final status."""
-    deadline = time.monotonic() + seconds
-    with session_of(kits, seconds=seconds) as session:
-        while len(session.get_system_info().client_info) < len(BUNDLES):
-            assert time.monotonic() < deadline, "the sites did not register"
-            time.sleep(0.5)
-        identity = session.submit_job(str(job))
-        while True:
-            status = str(session.get_job_meta(identity)["status"])
-            if status.startswith("FINISHED"):
-                return status
-            assert time.monotonic() < deadline, f"job is still {status}"
-            time.sleep(0.5)
-
-
-@contextlib.contextmanager
-def session_of(kits: Path, *, seconds: float = 60) -> Iterator[Any]:
-    """Give an administrator's session with the POC server."""
-    from nvflare.fuel.flare_api.flare_api import new_secure_session
-
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            session = new_secure_session(ADMIN, str(kits / ADMIN), timeout=5)
-            break
-        except Exception:
-            assert time.monotonic() < deadline, "no session with the POC server"
-            time.sleep(1)
-    try:
-        yield session
-    finally:
-        session.close()
 
 
 def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, federation: Path, poc: Path) -> None:

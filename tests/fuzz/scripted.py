@@ -113,8 +113,7 @@ class Script:
 
         def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
             answers = {site: self.honest(site, asked) for site, asked in requests.items()}
-            drawing = next(iter(requests.values())).action in ("commit", "reveal")
-            spoils = spoilt is not None and "site-1" in answers and not drawing
+            spoils = spoilt is not None and "site-1" in answers and requests["site-1"] is request
             return {**answers, "site-1": spoilt} if spoils else answers
 
         server = _Server(setup=self.experiment, send=ask, number=request.round, open_trainer=Averages)

@@ -61,6 +61,17 @@ def test_a_restart_between_two_tasks_changes_nothing(tmp_path: Path, federation:
         assert one.losses == other.losses
 
 
+def test_getting_ready_first_changes_nothing_and_leaves_nothing(tmp_path: Path, federation: Path) -> None:
+    experiment = new_run(tmp_path / "a", federation)
+    site = site_of(tmp_path / "a", "site-1")
+    assert site.answer(experiment.request("open", number=0)) == Answer(site="site-1", round=0)
+    assert not list((tmp_path / "a" / "sites").rglob("*.pt"))
+    ready = site.answer(experiment.request("warm_up", number=0))
+    new_run(tmp_path / "b", federation)
+    unprepared = site_of(tmp_path / "b", "site-1").answer(experiment.request("warm_up", number=0))
+    np.testing.assert_array_equal(knowledge_of(ready), knowledge_of(unprepared))
+
+
 def test_alignment_moves_the_site_towards_its_teacher(tmp_path: Path, federation: Path) -> None:
     """Everything else equal, a site that listens ends nearer to the other's answers than one that does not."""
     experiment = new_run(tmp_path / "a", federation, changes={"local_epochs": 0, "align_epochs": 3})

@@ -51,6 +51,16 @@ COMMANDS = {
         "server_kit_command",
         "Write the server's policies into its FLARE startup kit.",
     ),
+    "supervise": (
+        "mdhfl.commands.supervise",
+        "supervise_command",
+        "Submit a job to a FLARE server, again and again until it is completed.",
+    ),
+    "sweep": (
+        "mdhfl.commands.supervise",
+        "sweep_command",
+        "End every process that a startup kit has left on this machine.",
+    ),
 }
 
 

@@ -27,6 +27,7 @@ Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit sta
   a class with fewer than {count} images is told like one without any. No job can change this file, or name another.
 * `resources.json`: only a job of mdhfl's own form is started: two files of settings, no code, no variables. It may
   name {classes} classes, and nothing else of mdhfl, MONAI or FLARE. Logs are not streamed.
+  A job's process that is killed or stopped is started again, up to five times, and ends with the client.
 * `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
   files of this kit.
 * `privacy.json`: whatever a job says, only answers of the asked form leave. `mdhfl leaves` lists what left.
@@ -37,7 +38,8 @@ SERVER_PAGE = """# What this kit allows
 Written by `mdhfl server-kit`. FLARE reads these files when the kit starts.
 
 * `resources.json`: only a job of mdhfl's own form is started: two files of settings, no code, no variables. It may
-  name {classes} classes, and nothing else of mdhfl or FLARE.
+  name {classes} classes, and nothing else of mdhfl or FLARE. A job's process ends with the
+  server; a job that a killed server left running is marked as ended when it is back.
 * `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
   files of this kit.
 

@@ -31,6 +31,10 @@ from mdhfl.sharing.messages import Answer, Request
 from mdhfl.showing.texts import one_line
 
 TASK_CHECK_PERIOD = 0.1  # seconds
+MOST_ABSENCE = 120.0  # seconds: a living site takes its request within one
+OPENING_TIMEOUT = 600.0  # seconds for a site to import torch, build its network and read its images
+
+OnTask = Callable[[ClientTask, FLContext], None]
 
 
 class JobAborted(RuntimeError):
@@ -45,7 +49,8 @@ class FederationController(PlainLog, Controller):
 
         Args:
             experiment: as `Experiment.to_json` gives it; submitting a job with the same id continues it.
-            round_timeout: seconds after which a round closes without the sites that have not answered.
+            round_timeout: seconds after which a round closes without the sites that have not answered. No round
+                begins before the sites are ready, so their start does not count.
         """
         super().__init__()
         self.experiment = experiment
@@ -83,9 +88,14 @@ class FederationController(PlainLog, Controller):
                 results.record(finished)
                 self._tell(finished, fl_ctx)
 
+            def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
+                return self._ask(requests, folder, abort_signal, fl_ctx)
+
+            following = 0 if last is None else last.number + 1
+            ask(dict.fromkeys(experiment.sites, experiment.request("open", number=following)))
             unfinished = federate(
                 experiment,
-                ask=lambda requests: self._ask(requests, folder, abort_signal, fl_ctx),
+                ask=ask,
                 record=record,
                 last=last,
                 open_trainer=trainer_from(server_config, experiment=experiment),
@@ -109,8 +119,13 @@ class FederationController(PlainLog, Controller):
     def _ask(
         self, requests: Mapping[str, Request], folder: Path, abort_signal: Signal, fl_ctx: FLContext
     ) -> Mapping[str, Answer]:
-        """Broadcast each different request to the sites that it is for, and wait for all of them."""
+        """Broadcast each different request to the sites that it is for, and wait for all that take it.
+
+        A site that has not even taken its request is not waited for until the deadline: FLARE does not tell a job that
+        a site's client was started anew, without the job.
+        """
         answers: dict[str, Answer] = {}
+        taken: set[str] = set()
         lock = threading.Lock()
 
         def received(client_task: ClientTask, fl_ctx: FLContext) -> None:
@@ -118,16 +133,28 @@ class FederationController(PlainLog, Controller):
             answer = read_answer(client_task.result, requests[sender], site=sender)
             with lock:
                 answers[sender] = answer
-                note_progress(folder, requests[sender], answer)
+                if requests[sender].action != "open":
+                    note_progress(folder, requests[sender], answer)
 
+        def sent(client_task: ClientTask, fl_ctx: FLContext) -> None:
+            with lock:
+                taken.add(client_task.client.name)
+
+        def only_absent_are_missing() -> bool:
+            with lock:
+                return bool(taken) and taken <= answers.keys() and time.monotonic() - asked > MOST_ABSENCE
+
+        asked = time.monotonic()
         connected = {client.name for client in fl_ctx.get_engine().get_clients()}
         tasks = []
         for request in {id(request): request for request in requests.values()}.values():
             targets = [site for site, wanted in requests.items() if wanted is request and site in connected]
             if targets:
-                tasks.append(self._broadcast(request, targets, received, fl_ctx))
+                tasks.append(self._broadcast(request, targets, sent, received, fl_ctx))
         while any(task.completion_status is None for task in tasks) and not abort_signal.triggered:
             time.sleep(TASK_CHECK_PERIOD)
+            if only_absent_are_missing():
+                self.cancel_all_tasks()
         if abort_signal.triggered:
             self.cancel_all_tasks()
             raise JobAborted
@@ -135,12 +162,13 @@ class FederationController(PlainLog, Controller):
             return dict(answers)
 
     def _broadcast(
-        self, request: Request, targets: list[str], received: Callable[[ClientTask, FLContext], None], fl_ctx: FLContext
+        self, request: Request, targets: list[str], sent: OnTask, received: OnTask, fl_ctx: FLContext
     ) -> Task:
         task = Task(
             name=request.action,
             data=DXO(data_kind=DataKind.APP_DEFINED, data=request.to_wire()).to_shareable(),
-            timeout=int(self.round_timeout),
+            timeout=int(OPENING_TIMEOUT if request.action == "open" else self.round_timeout),
+            before_task_sent_cb=sent,
             result_received_cb=received,
         )
         self.broadcast(task=task, fl_ctx=fl_ctx, targets=targets, min_responses=len(targets))

@@ -19,7 +19,7 @@ from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.filters import OnlyAnswers
 from mdhfl.rounds.experiment import Experiment
 
-TASKS = ["warm_up", "learn", "adopt", "commit", "reveal", "merge", "finish"]
+TASKS = ["open", "warm_up", "learn", "adopt", "commit", "reveal", "merge", "finish"]
 TASK_REQUEST_INTERVAL = 0.3  # seconds between a site's questions for work; FLARE's default of 2 costs 4 s per round
 ROUND_TIMEOUT = 3600.0  # seconds
 

@@ -2,7 +2,7 @@
 
 FLARE builds whatever class a job names, if the kit's owner allows it. We allow the few that our jobs consist of, by
 their full names: everything else of mdhfl, MONAI and FLARE stays out of a job's reach. Before that, the kit's launcher
-looks at the job's form (`launchers.py`).
+looks at the job's form (`job_form.py`).
 """
 
 import json
@@ -17,25 +17,27 @@ SERVER_CLASSES = (
 )
 FLARES = "nvflare.app_common.job_launcher"
 LAUNCHERS = {  # FLARE's -> ours, which start our jobs alone
-    f"{FLARES}.client_process_launcher.ClientProcessJobLauncher": "mdhfl.flare.launchers.SiteJobs",
-    f"{FLARES}.server_process_launcher.ServerProcessJobLauncher": "mdhfl.flare.launchers.ServerJobs",
+    f"{FLARES}.client_process_launcher.ClientProcessJobLauncher": "mdhfl.flare.launchers.SiteLauncher",
+    f"{FLARES}.server_process_launcher.ServerProcessJobLauncher": "mdhfl.flare.launchers.ServerLauncher",
 }
 LOG_STREAMERS = ("SiteLogStreamer", "JobLogStreamer")
+ABANDONED_JOBS = {"id": "abandoned_jobs", "path": "mdhfl.flare.abandoned.AbandonedJobs", "args": {}}
+GET_LOG = "get_job_log"  # of the server's process of a job, which the job's result contains anyway
 # Whoever administrates may start, stop and look at jobs; nobody may bring code, or read files of a kit.
 NOBODY = {"byoc": "none", "shell_commands": "none", "server-predeployed-flwr": "none"}
 PERMISSIONS = {
     "project_admin": {
-        **dict.fromkeys(("submit_job", "clone_job", "manage_job", "download_job", "view", "operate"), "any"),
+        **dict.fromkeys(("submit_job", "clone_job", "manage_job", "download_job", GET_LOG, "view", "operate"), "any"),
         **NOBODY,
     },
     "org_admin": {
         **{"submit_job": "none", "clone_job": "none", "manage_job": "o:submitter", "download_job": "o:submitter"},
-        **{"view": "any", "operate": "o:site"},
+        **{GET_LOG: "o:submitter", "view": "any", "operate": "o:site"},
         **NOBODY,
     },
     "lead": {
         **{"submit_job": "any", "clone_job": "n:submitter", "manage_job": "n:submitter"},
-        **{"download_job": "n:submitter", "view": "any", "operate": "o:site"},
+        **{"download_job": "n:submitter", GET_LOG: "n:submitter", "view": "any", "operate": "o:site"},
         **NOBODY,
     },
     "member": {"view": "any"},
@@ -68,7 +70,7 @@ def write_policy(local: Path, *, classes: Sequence[str], is_site: bool) -> list[
 
 
 def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
-    """Return a kit's resources: FLARE's, but for the classes that a job may name, its launcher, and streams of logs.
+    """Return a kit's resources: FLARE's, with few classes that a job may name, our launchers, no streaming of logs.
 
     Raises:
         ValueError: there is no resources.json.default, it is not JSON, or jobs are not launched as processes.
@@ -89,6 +91,8 @@ def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
             f"{path}: expected one of FLARE's launchers of processes, {' or '.join(LAUNCHERS)}, got "
             f"{', '.join(sorted(launchers)) or 'none'}; mdhfl starts its jobs with no other"
         )
+    if "servers" in found:
+        components.append(ABANDONED_JOBS)
     return {
         **found,
         "class_list_enforcement_mode": "enforce",

@@ -16,7 +16,7 @@ from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, choice, count, name
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.records import Lesson, Shared, tagged, untagged
 
-Action = Literal["warm_up", "learn", "adopt", "commit", "reveal", "merge", "finish"]
+Action = Literal["open", "warm_up", "learn", "adopt", "commit", "reveal", "merge", "finish"]
 LONGEST_PARAMETER, MOST_PARAMETERS = 200, 100
 
 
@@ -25,8 +25,8 @@ class Request:
     """What the server asks of a site.
 
     Attributes:
-        action: "warm_up" (round 0), "learn", "adopt" (take over the merged model, without training), "commit" and
-            "reveal" (take part in the draw of a swarm's leader), "merge" (lead its merge) or "finish".
+        action: "open" (get ready), "warm_up" (round 0), "learn", "adopt" (take over the merged model, no training),
+            "commit" and "reveal" (take part in the draw of a swarm's leader), "merge" (lead its merge) or "finish".
         experiment: the experiment's id: the key of the site's state.
         round: 0 for the warm-up, then 1, 2, ...
         method: name of the method.

@@ -124,7 +124,7 @@ def _checked(answer: Answer, request: Request, settings: SiteSettings) -> Answer
         if not is_sentence(answer.refusal, site=site, names=names_of(settings, request)):
             raise MessageError(f"expected a refusal among the known reasons, got {answer.refusal!r}")
         return Answer(site=site, round=request.round, refusal=answer.refusal)
-    if request.action in ("merge", "finish"):
+    if request.action in ("open", "merge", "finish"):
         return Answer(site=site, round=request.round)
     form = form_of(settings, request)
     if request.action in ("commit", "reveal"):

@@ -18,7 +18,7 @@ def check_request(request: Request, method: Method) -> None:
         MessageError: naming what was expected and what came.
     """
     action, number, lesson, subject = request.action, request.round, request.lesson, request.subject
-    if (action == "warm_up") != (number == 0) and action not in (*BETWEEN, "finish"):
+    if (action == "warm_up") != (number == 0) and action not in ("open", *BETWEEN, "finish"):
         raise MessageError(f"request: expected a warm-up in round 0 and only there, got {action!r} in round {number}")
     if (subject.kind, subject.views) != (method.knowledge_kind, method.question_views()):
         raise MessageError(

@@ -54,6 +54,8 @@ class Site:
         try:
             with self._busy, _own_random_numbers():
                 work = self._open(request)
+                if request.action == "open":
+                    return Answer(site=self.settings.site, round=request.round)
                 if request.action in ("commit", "reveal"):
                     with _among_peers("draw"):
                         shared = work.method.draw(self._between_rounds(work, request))
