@@ -38,12 +38,20 @@ def test_every_command_and_option_exists(document: Path) -> None:
             words = shlex.split(line)
             assert words[1] in COMMANDS, line
             command = group.get_command(click.Context(group), words[1])
-            assert command is not None
+            if isinstance(command, click.Group):
+                command = command.get_command(click.Context(command), words[2])
+            assert command is not None, line
             given = {word for word in words[2:] if re.fullmatch(r"--[a-z-]+", word)}
             assert given <= options_of(command), line
         elif line.startswith(("python jobs/", "python -m ")):
             place = line.split()[1] if "jobs/" in line else line.split()[2].replace(".", "/") + ".py"
             assert (ROOT / place).is_file() or (ROOT / place.removesuffix(".py")).is_dir(), line
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)
+def test_every_test_that_is_named_exists(document: Path) -> None:
+    named = set(re.findall(r"\btest_\w+\.py\b", document.read_text(encoding="utf-8")))
+    assert named <= {path.name for path in (ROOT / "tests").rglob("test_*.py")}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda p: p.name)

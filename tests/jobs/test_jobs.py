@@ -21,7 +21,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def export(recipe: str, federation: Path, out: Path) -> Path:
     experiment = experiment_on(
-        RECIPES[recipe], federation=federation, identity="trial", seed=3, rounds=5, pairs=("local_epochs=2",)
+        RECIPES[recipe],
+        federation=federation,
+        identity="trial",
+        seed=3,
+        rounds=5,
+        pairs=("local_epochs=2",),
+        min_sites=1,
     )
     return export_job(experiment, name=recipe, out=out, round_timeout=60.0)
 
@@ -44,6 +50,7 @@ def test_every_argument_is_in_the_exported_job(recipe: str, tmp_path: Path, fede
     assert set(controller["args"]) == arguments_of(FederationController)
     again = Experiment.from_json(controller["args"]["experiment"])
     assert (again.id, again.seed, again.rounds, again.sites) == ("trial", 3, 5, ("site-1", "site-2"))
+    assert again.min_sites == 1
     assert again.method.local_epochs == 2
     executor = site["executors"][0]["executor"]
     assert set(executor["args"]) == arguments_of(SiteExecutor)

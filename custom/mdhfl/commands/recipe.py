@@ -18,12 +18,24 @@ def main(recipe: Recipe) -> None:
 
 
 def experiment_on(
-    recipe: Recipe, *, federation: Path, identity: str, seed: int, rounds: int | None, pairs: tuple[str, ...]
+    recipe: Recipe,
+    *,
+    federation: Path,
+    identity: str,
+    seed: int,
+    rounds: int | None,
+    pairs: tuple[str, ...],
+    min_sites: int | None = None,
 ) -> Experiment:
     """Put a recipe on a federation folder, or on the path of a federation.json alone: a server needs no images."""
     folder = federation if federation.is_dir() else federation.parent
     return recipe.experiment(
-        read_federation(folder), identity=identity, seed=seed, rounds=rounds, changes=parse_changes(pairs)
+        read_federation(folder),
+        identity=identity,
+        seed=seed,
+        rounds=rounds,
+        changes=parse_changes(pairs),
+        min_sites=min_sites,
     )
 
 
@@ -38,6 +50,7 @@ def _command(recipe: Recipe) -> click.Command:
     @click.option("--experiment", help="Id under which sites keep their state.  [default: <recipe>-seed<seed>]")
     @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
     @click.option("--rounds", type=click.IntRange(min=1), help="Rounds after the warm-up.")
+    @click.option("--min-sites", type=click.IntRange(min=1), help="Valid replies that a round needs.")
     @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a hyper-parameter; repeatable.")
     @click.option(
         "--round-timeout", type=float, default=3600.0, show_default=True, help="Seconds until a round closes."
@@ -51,6 +64,7 @@ def _command(recipe: Recipe) -> click.Command:
         experiment: str | None,
         seed: int,
         rounds: int | None,
+        min_sites: int | None,
         pairs: tuple[str, ...],
         round_timeout: float,
     ) -> None:
@@ -59,7 +73,13 @@ def _command(recipe: Recipe) -> click.Command:
 
             identity = experiment or f"{recipe.name}-seed{seed}"
             asked = experiment_on(
-                recipe, federation=federation, identity=identity, seed=seed, rounds=rounds, pairs=pairs
+                recipe,
+                federation=federation,
+                identity=identity,
+                seed=seed,
+                rounds=rounds,
+                pairs=pairs,
+                min_sites=min_sites,
             )
             folder = export_job(asked, name=recipe.name, out=export_dir, round_timeout=round_timeout)
             say(f"job written: {folder}    next: nvflare job submit -j {folder}")
@@ -70,6 +90,7 @@ def _command(recipe: Recipe) -> click.Command:
 
         arguments = [recipe.name, "--federation", str(federation), "--out", str(out), "--seed", str(seed)]
         arguments += ["--rounds", str(rounds)] if rounds else []
+        arguments += ["--min-sites", str(min_sites)] if min_sites else []
         arguments += [word for pair in pairs for word in ("--set", pair)]
         run_command.main(args=arguments, standalone_mode=False)
 
