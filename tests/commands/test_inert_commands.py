@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fakes.damage import edit_json, edit_sealed
 from fakes.hostile import WORST, hidden_in
 from fakes.run_folders import SITES, write_run
 from fakes.run_folders import write_federation as write_cards
@@ -16,9 +17,10 @@ from PIL import Image
 
 from mdhfl.commands import cli
 from mdhfl.flare.policy import LAUNCHERS
-from mdhfl.server.results import read_rows
+from mdhfl.server.journal import read_rows
 from mdhfl.sharing.messages import Answer, Request
-from mdhfl.site.site import Site
+from mdhfl.site.border import Border
+from mdhfl.store.sealed import read_sealed_json
 
 NAME = "[x]\x1b[2J\u202e\udcff=1"  # of a file: without slashes, newlines and zeros
 Arguments = list[object]
@@ -35,10 +37,6 @@ def mdhfl(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return 0
 
 
-def edit(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 def prepare(folder: Path) -> Arguments:
     for i in range(24):
         path = folder / "raw" / f"{i % 3}{NAME}" / f"{i}{NAME}.png"
@@ -53,7 +51,7 @@ def check(folder: Path) -> Arguments:
     federation = write_federation(folder / f"fed{NAME}")
     datalist = federation / "public" / "datalist.json"
     (federation / "sites" / "site-2" / "card.json").write_text(json.dumps({WORST: 1}))
-    edit(
+    edit_json(
         datalist, public=[{"image": f"images/{WORST}", "digest": "0" * 16}, *json.loads(datalist.read_text())["public"]]
     )
     return ["check", federation]
@@ -78,10 +76,11 @@ def compare(folder: Path) -> Arguments:
 def export(folder: Path) -> Arguments:
     federation = write_federation(folder / "fed")
     run = write_run(folder / "a", federation=federation, sites=SITES[:2], rounds=1)
-    summary = json.loads((run / "summary.json").read_text())
+    summary = read_sealed_json(run / "summary.json")
     summary["sites"]["site-1"]["refused"] = [{"round": 0, "reason": WORST}]
-    edit(run / "summary.json", **summary)
-    edit(run / "experiment.json", min_sites=2, public_digest="a" * 64, public_count=9)
+    edit_sealed(run / "summary.json", **summary)
+    edit_sealed(run / "experiment.json", min_sites=2, public_digest="a" * 64, public_count=9,
+                federation_digest="b" * 64, training_images=dict.fromkeys(SITES[:2], 9))  # fmt: skip
     return ["export-bundle", run, "--site", "site-1", "--out", folder / f"out{NAME}"]
 
 
@@ -160,13 +159,14 @@ def test_a_traceback_shows_texts_too(monkeypatch: pytest.MonkeyPatch, capsys: py
 def test_a_run_goes_on_when_a_site_refuses_with_anything(
     refusal: str, three_sites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    answer = Site.answer
+    """Nothing but one of a list of sentences leaves a site of ours; this one has no border."""
+    let_out = Border.let_out
 
-    def refuse(site: Site, request: Request, **how: Any) -> Answer:
-        given = answer(site, request, **how)
+    def refuse(border: Border, wire: Any, request: Request) -> Answer:
+        given = let_out(border, wire, request)
         return given if given.site != "site-2" else replace(Answer(site="site-2", round=request.round), refusal=refusal)
 
-    monkeypatch.setattr(Site, "answer", refuse)
+    monkeypatch.setattr(Border, "let_out", refuse)
     arguments = ["run", "mdhfl", "--federation", three_sites, "--engine", "inprocess", "--rounds", 1, "--threads", 1,
                  "--bundles", "shufflenet_v2", "--set", "local_epochs=0", "--out", tmp_path / "a"]  # fmt: skip
     assert mdhfl(monkeypatch, *arguments) == 0

@@ -133,7 +133,8 @@ def test_one_failing_site_is_told_and_the_others_go_on(
     folder = write_federation(tmp_path / "fed", sites=("site-1", "site-2", "site-3"))
     next((folder / "sites" / "site-2" / "images").iterdir()).unlink()
     assert mdhfl(monkeypatch, *run_arguments(folder, tmp_path / "a", "--rounds", 1)) == 0
-    assert "listed in datalist.json but missing" in capsys.readouterr().err
+    assert "its own images could not be read" in capsys.readouterr().err
+    assert "listed in datalist.json but missing" in (tmp_path / "a" / "sites" / "site-2" / "site.log").read_text()
     summary = json.loads((tmp_path / "a" / "summary.json").read_text())
     assert summary["sites"]["site-2"]["accuracy"] is None
     assert summary["sites"]["site-3"]["accuracy"] is not None

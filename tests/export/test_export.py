@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 from click.testing import CliRunner
-from fakes.damage import edit_json
+from fakes.damage import edit_json, edit_sealed
 from fakes.monai_alone import run_without_mdhfl
 from fakes.schema import SCHEMA
 from fakes.simulated import new_run
@@ -28,7 +28,7 @@ from mdhfl.preprocessing.raw.cropping import square
 from mdhfl.preprocessing.raw.reading import decode_rgb
 from mdhfl.runs.folder import checkpoint_path
 from mdhfl.server.journal import lines_of
-from mdhfl.store.sealed import previous, read_sealed_json, write_sealed_json
+from mdhfl.store.sealed import previous, write_sealed_json
 from mdhfl.store.tensors import load_tensors, save_tensors
 
 RECALL = [1.0, 0.5, None]
@@ -57,11 +57,6 @@ def finished_run(folder: Path, federation: Path, *, bundle: str = "resnet10") ->
     summary = {"status": "finished", "sites": {"site-1": said, "site-2": refused}}
     write_sealed_json(folder / "summary.json", summary)
     return folder
-
-
-def edit_sealed(path: Path, **changes: Any) -> None:
-    """Change top-level entries of a sealed JSON file."""
-    write_sealed_json(path, {**read_sealed_json(path), **changes})
 
 
 def arguments_of(federation: Path) -> Mapping[str, Any]:

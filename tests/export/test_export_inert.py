@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 import yaml
-from export.test_export import edit, finished_run, metadata
+from export.test_export import finished_run, metadata
+from fakes.damage import edit_json, edit_sealed
 from fakes.hostile import FRAGMENTS, WORST, files_naming, hidden_in
 from fakes.small_federation import write_federation
 from markdown_it import MarkdownIt
@@ -39,12 +40,12 @@ def hostile_run(folder: Path, *, bundle: str = "resnet10") -> Path:
         **dict.fromkeys(("title", "licence", "citation"), f"$x {WORST}"),
         "url": f"http://a {WORST}",
     }
-    edit(federation / "federation.json", name=WORST, classes=CLASSES, sources=[source])
-    edit(federation / "sites" / "site-1" / "card.json", classes=CLASSES, counts=counts)
-    edit(run / "experiment.json", classes=CLASSES, versions={WORST: WORST})
+    edit_json(federation / "federation.json", name=WORST, classes=CLASSES, sources=[source])
+    edit_json(federation / "sites" / "site-1" / "card.json", classes=CLASSES, counts=counts)
+    edit_sealed(run / "experiment.json", classes=CLASSES, versions={WORST: WORST})
     summary = json.loads((run / "summary.json").read_text())
     summary["sites"]["site-1"]["architecture"] = f"$__import__('os').getcwd() {WORST} {folder}/x"
-    edit(run / "summary.json", **summary)
+    edit_sealed(run / "summary.json", **summary)
     return run
 
 
@@ -77,7 +78,7 @@ def test_an_address_stays_one_and_nothing_else_becomes_one(tmp_path: Path, url: 
     federation = write_federation(tmp_path / "fed")
     run = finished_run(tmp_path / "run", federation)
     source = {"name": "drawn", "title": "t", "licence": "l", "citation": "c", "url": url}
-    edit(federation / "federation.json", sources=[source])
+    edit_json(federation / "federation.json", sources=[source])
     out = export_bundle(run, site="site-1", out=tmp_path / "shared")
     card = (out / "docs" / "README.md").read_text(encoding="utf-8")
     assert ("http://" in card or "https://doi" in card) == url.startswith("https://doi")
@@ -90,7 +91,7 @@ def test_places_in_a_site_s_own_configurations_do_not_leave(tmp_path: Path) -> N
     train = own / "configs" / "train.yaml"
     more = f"dataset_dir: {tmp_path}/private/data  # copied from {tmp_path}/old\nfolders: [/srv/a/b, 'c']\n"
     train.write_text(train.read_text().replace("dataset_dir:", "was:", 1) + more)
-    edit(
+    edit_json(
         own / "configs" / "metadata.json",
         authors=f"{tmp_path}/me",
         references=[f"{tmp_path}/r", "https://a.example/b/c"],

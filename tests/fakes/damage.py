@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from mdhfl.store.sealed import read_sealed_json, write_sealed_json
+
 Damage = Callable[[Path], None]
 
 
@@ -47,6 +49,11 @@ def flipped(place: float) -> Damage:
 ANY_FILE: tuple[Damage, ...] = (
     truncated, without_its_end, emptied, deleted, scribbled, zeroed, flipped(0), flipped(0.5), flipped(1),
 )  # fmt: skip
+
+
+def edit_sealed(path: Path, **changes: Any) -> None:
+    """Change top-level entries of a sealed JSON file."""
+    write_sealed_json(path, {**read_sealed_json(path), **changes})
 
 
 def edit_json(path: Path, **changes: Any) -> None:

@@ -47,6 +47,11 @@ class Spoiled:
         self.asked += list({id(r): r for r in requests.values()}.values())
         return self._spoil(self._ask, requests)
 
+    def close(self) -> None:
+        """Let others use the sites' folders, as if this process had ended."""
+        for site in self.sites.values():
+            site.close()
+
 
 def start(
     folder: Path, federation: Path, *, rounds: int = 2, recipe: str = "sl_fedl", min_sites: int | None = None

@@ -15,6 +15,7 @@ from nvflare.apis.fl_context import FLContext
 from nvflare.apis.signal import Signal
 
 from mdhfl.flare import controller as module
+from mdhfl.flare import places
 from mdhfl.flare.apart import _pass_on
 from mdhfl.flare.controller import FederationController, note_progress
 from mdhfl.flare.executor import SiteExecutor
@@ -69,12 +70,18 @@ def test_a_panic_says_why_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not hidden_in(said[0], allowed="")
 
 
-def test_a_site_s_log_quotes_what_came_and_its_traceback_line_by_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_site_s_log_quotes_what_came_and_its_traceback_line_by_line(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without(context: FLContext) -> None:
+        raise ValueError("no site.json")
+
+    monkeypatch.setattr(places, "own_settings", without)
     caplog.set_level(logging.DEBUG)
     context = FLContext()
     wrong = DXO(data_kind=DataKind.APP_DEFINED, data={FORGED: np.zeros(1)}).to_shareable()
     SiteExecutor().execute(FORGED, wrong, context, Signal())
-    OnlyAnswers(may_leave=[]).process(wrong, context)
+    OnlyAnswers().process(wrong, context)
     check_log(caplog)
 
 

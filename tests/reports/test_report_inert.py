@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from fakes.damage import edit_json, edit_sealed
 from fakes.hostile import FRAGMENTS, WORST, files_naming, formulas_in, hidden_in, texts
 from fakes.pages import Reader
 from fakes.run_folders import SITES, write_federation, write_run
@@ -17,21 +18,19 @@ from mdhfl.reports.write import write_report
 PLAIN = Path(__file__).parents[2] / "custom" / "mdhfl" / "reports" / "templates" / "report.html.j2"
 
 
-def edit(path: Path, **changes: object) -> None:
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-
-
 def hostile_report(folder: Path, text: str) -> Path:
     """Write the report of a run in which every text that somebody else chooses holds this one."""
     sites, classes = (f"{text} a", f"b {text}"), (text + "1", f"c {text}", f"2{text}")
     federation = write_federation(folder / "fed", sites=SITES[:2], classes=classes)
     source = dict.fromkeys(("name", "title", "licence", "citation", "url"), text)
-    edit(federation / "federation.json", name=text, sources=[source], arguments={"seed": 0, "raw": text, text: text})
-    edit(federation / "public" / "card.json", source=[text])
+    edit_json(
+        federation / "federation.json", name=text, sources=[source], arguments={"seed": 0, "raw": text, text: text}
+    )
+    edit_json(federation / "public" / "card.json", source=[text])
     run = write_run(folder / "run", federation=federation, sites=sites, classes=classes, rounds=1,
                     refused={(0, sites[1]): text, (1, sites[1]): f"{folder}/x.png: {text}"},
                     absent=classes[:1], lacking={sites[0]: classes[1:]})  # fmt: skip
-    edit(run / "experiment.json", command=f"mdhfl {text} {folder}/x", started=text, versions={text: text},
+    edit_sealed(run / "experiment.json", command=f"mdhfl {text} {folder}/x", started=text, versions={text: text},
          engine=text, parameters={text: text})  # fmt: skip
     return write_report([run], out=folder / "report")
 
@@ -77,7 +76,7 @@ def test_a_report_names_no_place(tmp_path: Path) -> None:
     (federation / "overview").mkdir()
     (federation / "overview" / "a.png").write_bytes(b"no picture")
     Image.new("RGB", (9, 9)).save(federation / "overview" / "b.png")
-    edit(federation / "federation.json", arguments={"seed": 0, "raw": str(tmp_path / "AML.zip")})
+    edit_json(federation / "federation.json", arguments={"seed": 0, "raw": str(tmp_path / "AML.zip")})
     refused = {(1, "site-2"): f"{federation}/sites/site-2/images/x.png: cannot be decoded: '{tmp_path}/y z.png'"}
     runs = [
         write_run(tmp_path / name / "run", federation=federation, sites=SITES[:2], rounds=1, refused=refused)

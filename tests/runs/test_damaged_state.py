@@ -146,6 +146,10 @@ def test_what_is_not_needed_may_be_damaged(run: Path, whole: Path, name: str, da
     assert outcome(run, whole) == "equal"
 
 
+def site_log(run: Path) -> str:
+    return (run / "sites" / "site-2" / "site.log").read_text()
+
+
 def both(path: Path) -> None:
     for each in (path, previous(path)):
         scribbled(each)
@@ -154,23 +158,26 @@ def both(path: Path) -> None:
 def test_a_site_that_has_lost_everything_is_named_with_the_way_out(run: Path, whole: Path) -> None:
     both(state_file(run, "state.pt", site="site-2"))
     said = outcome(run, whole)
-    assert "site 'site-2': the server has its answer of round 1, but it has kept nothing" in said
-    assert "state.pt: damaged" in said
+    assert "site 'site-2': its state of round 1 is lost or damaged" in said
     assert "--min-sites" in said
+    log = site_log(run)
+    assert "site 'site-2': the server has its answer of round 1, but it has kept nothing" in log
+    assert "state.pt: damaged" in log
 
 
 def test_the_way_out_leaves_the_site_out_of_one_round_and_says_so(run: Path) -> None:
     both(state_file(run, "state.pt", site="site-2"))
     run_in_process(run, experiment=resume_run(run, min_sites=1))
     rows = {(row["round"], row["site"]): row for row in read_rows(run / "results.jsonl")}
-    assert "it has kept nothing" in rows[2, "site-2"]["reason"]
+    assert "its state of round 1 is lost or damaged" in rows[2, "site-2"]["reason"]
     assert rows[3, "site-2"]["status"] == "ok"
 
 
 def test_a_state_and_its_round_lost_together_are_named(run: Path, whole: Path) -> None:
     scribbled(state_file(run, "state.pt", site="site-2"))
     both(state_file(run, "round.pt", site="site-2"))
-    assert "site 'site-2': the server has its answer of round 1, but its state ends with round 0" in outcome(run, whole)
+    assert "site 'site-2': its state of round 1 is lost or damaged" in outcome(run, whole)
+    assert "site 'site-2': the server has its answer of round 1, but its state ends with round 0" in site_log(run)
 
 
 @pytest.mark.parametrize("number", [0, 1])

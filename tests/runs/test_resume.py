@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from fakes.damage import edit_json
-from fakes.simulated import new_run, own_bundle, site_of
+from fakes.simulated import log_of, new_run, own_bundle, site_of
 from fakes.small_federation import write_federation
 
 from mdhfl.methods.fedmd import FedMd
@@ -84,9 +84,11 @@ def test_a_site_whose_bundle_or_data_changed_says_so_also_after_the_last_round(
     change(work)
     what = "data" if change in (edit_labels, add_images) else "bundle"
     said = site_of(work / "run", "site-2").answer(experiment.request("finish", number=1)).refusal
-    assert f"site 'site-2': experiment {experiment.id!r} was begun with something else: {what} " in said
-    assert ", now " in said
-    with pytest.raises(RuntimeError, match=rf"the end: expected usable answers .*site-2: .*something else: {what} "):
+    assert f"site 'site-2': this experiment was begun with something else: {what};" in said
+    full = log_of(work / "run", said, "site-2")
+    assert f"site 'site-2': experiment {experiment.id!r} was begun with something else: {what} " in full
+    assert ", now " in full
+    with pytest.raises(RuntimeError, match=rf"the end: expected usable answers .*site-2: .*something else: {what};"):
         run_in_process(work / "run", experiment=experiment)
     edit_json(site_settings_path(work / "run", "site-1"), bundle=str(work / "bundle"))
     with pytest.raises(ValueError, match=rf"begun with something else: .*site-2.{what}_digest "):
@@ -107,7 +109,7 @@ def test_a_site_that_refuses_at_the_end_is_in_the_summary(work: Path) -> None:
     summary = run_in_process(work / "run", experiment=replace(experiment, min_sites=1))
     (refused,) = summary["sites"]["site-2"]["refused"]
     assert refused["round"] == 1
-    assert "at the end: site 'site-2': experiment" in refused["reason"]
+    assert "at the end: site 'site-2': this experiment was begun with something else: data" in refused["reason"]
 
 
 OTHERS: dict[str, tuple[Callable[[Experiment], Experiment], str]] = {
@@ -116,7 +118,10 @@ OTHERS: dict[str, tuple[Callable[[Experiment], Experiment], str]] = {
     "parameter": (lambda e: replace(e, method=Mdhfl(align_epochs=3)), "parameters.align_epochs 1, now 3"),
     "classes": (lambda e: replace(e, classes=e.classes[::-1]), 'classes ["blue"'),
     "public set": (lambda e: replace(e, public_digest="1" * 64), "public_digest "),
-    "sites": (lambda e: replace(e, sites=("site-1",), min_sites=1), 'sites ["site-1", "site-2"], now ["site-1"]'),
+    "sites": (
+        lambda e: replace(e, sites=("site-1",), min_sites=1, training_images={"site-1": 8}),
+        'sites ["site-1", "site-2"], now ["site-1"]',
+    ),
     "federation": (lambda e: replace(e, federation_digest="2" * 64), "federation_digest "),
 }
 
@@ -141,8 +146,9 @@ def test_the_same_id_with_something_else_is_refused_by_the_site(work: Path, case
     site = site_of(work / "run", "site-1")
     assert not site.answer(experiment.request("finish", number=1)).refusal
     refusal = site.answer(change(experiment).request("learn", number=2)).refusal
-    assert said.replace("public_digest", "public set") in refusal
+    assert f"was begun with something else: {case.replace('parameter', 'parameters')}" in refusal
     assert "\n" not in refusal
+    assert said.replace("public_digest", "public set") in log_of(work / "run", refusal)
 
 
 def test_a_run_may_be_given_more_rounds_and_another_number_of_sites_and_nothing_else(work: Path) -> None:
@@ -206,7 +212,9 @@ def test_two_processes_do_not_work_on_one_state(work: Path) -> None:
     one, other = (site_of(work / "run", "site-1") for _ in range(2))
     request = experiment.request("finish", number=1)
     assert not one.answer(request).refusal
-    assert "in use by another run" in other.answer(request).refusal
+    refusal = other.answer(request).refusal
+    assert "another process works on this experiment" in refusal
+    assert "in use by another run" in log_of(work / "run", refusal)
     one.close()
     assert not other.answer(request).refusal
 

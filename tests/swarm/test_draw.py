@@ -212,7 +212,8 @@ def test_a_member_that_spoils_the_draw_is_named(tmp_path: Path, three_sites: Pat
     """It is there and can be reached, so the others do not merge without it: the run stops, and says whose fault."""
     experiment, results = start(tmp_path / "run", three_sites)
     with pytest.raises(NoLeader, match=rf"site-2: {said}"):
-        federate(experiment, ask=Spoiled(tmp_path / "run", refusing(change)), record=results.record)
+        federate(experiment, ask=(spoiled := Spoiled(tmp_path / "run", refusing(change))), record=results.record)
+    spoiled.close()
     assert run_in_process(tmp_path / "run", experiment=experiment)["status"] == "finished"
 
 

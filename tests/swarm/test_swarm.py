@@ -110,7 +110,8 @@ def test_no_leader_left_stops_the_run_and_it_can_be_resumed(tmp_path: Path, thre
         return {} if (request.action, request.round) == ("merge", 1) else ask(requests)
 
     with pytest.raises(NoLeader, match=r"round 1: expected one of 3 sites to merge the models, none could \(site-"):
-        federate(experiment, ask=Spoiled(tmp_path / "run", spoil), record=results.record)
+        federate(experiment, ask=(spoiled := Spoiled(tmp_path / "run", spoil)), record=results.record)
+    spoiled.close()
     run_in_process(tmp_path / "run", experiment=experiment)
     assert numbers_of(results.rows()) == uninterrupted(tmp_path, three_sites, like=results)
 

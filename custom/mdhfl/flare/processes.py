@@ -42,7 +42,7 @@ def sweep(kit: Path) -> list[str]:
         with contextlib.suppress(psutil.NoSuchProcess):
             one.kill()
             killed.append(one)
-    lines = [f"{one.pid} ({' '.join(one.info['cmdline'])[:100]})" for one in killed]
+    lines = [f"{one.pid} ({' '.join(one.info['cmdline'])[:200]})" for one in killed]
     _, alive = psutil.wait_procs(killed, timeout=PATIENCE)
     left = [*alive, *processes_of(kit)]
     if left:

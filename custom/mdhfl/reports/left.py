@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mdhfl.showing.console import open_console
 from mdhfl.site.left import sums_of
 
 NARROWEST = 120  # characters: in a log file, where there is no terminal to fit, nothing is folded
@@ -30,13 +30,10 @@ def print_left(folder: Path, lines: Sequence[dict[str, Any]]) -> None:
     sums = sums_of(lines)
     for each in sums:
         cells = (each.to, each.path, each.kind, each.form)
-        table.add_row(*map(Text, cells), f"{each.messages:,}", f"{each.bytes:,}")
+        table.add_row(*cells, f"{each.messages:,}", f"{each.bytes:,}")
     for to in dict.fromkeys(each.to for each in sums):
         sent = [line for line in lines if (line["to"] == "server") == (to == "server")]
         total = sum(line["bytes"] for line in sent)
         table.add_section()
         table.add_row(to, Text("all", style="bold"), "", "", f"{len(sent):,}", Text(f"{total:,}", style="bold"))
-    console = Console()
-    if not console.is_terminal:
-        console.width = max(console.width, NARROWEST)
-    console.print(table)
+    open_console(narrowest=NARROWEST).print(table)
