@@ -10,12 +10,14 @@ from typing import ClassVar
 
 import pytest
 import yaml
-from fakes.poc import running_poc, session_of, submit_and_wait
+from fakes.poc import running_poc, session_of, submit, submit_and_wait, wait_until_finished
 from fakes.simulated import new_run, numbers_of
 
+from mdhfl.commands.check import problems_of
 from mdhfl.commands.recipe import experiment_on
 from mdhfl.flare.job import export_job
 from mdhfl.jobs import RECIPES
+from mdhfl.reports.write import write_report
 from mdhfl.runs.folder import site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.journal import read_rows
@@ -38,7 +40,9 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
             RECIPES["mdhfl"], federation=federation, identity="trial", seed=0, rounds=rounds, pairs=()
         )
         job = export_job(experiment, name="mdhfl", out=tmp_path / f"jobs-{rounds}", round_timeout=200.0)
-        assert submit_and_wait(poc, job) == "FINISHED:COMPLETED", (poc / "server" / "log.txt").read_text()[-3000:]
+        job_id = submit(poc, job, sites=len(BUNDLES))
+        ended = wait_until_finished(poc, job_id)
+        assert ended == "FINISHED:COMPLETED", (poc / "server" / "log.txt").read_text()[-3000:]
     results = poc / "server" / "experiments" / "trial"
     assert json.loads((results / "summary.json").read_text())["rounds"] == 2
     expected = new_run(tmp_path / "one", federation, bundles=tuple(BUNDLES.values()))
@@ -52,6 +56,13 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
     run_in_process(tmp_path / "one", experiment=expected)
     assert numbers_of(read_rows(results / "results.jsonl")) == numbers_of(read_rows(tmp_path / "one" / "results.jsonl"))
     assert (tmp_path / "state" / "site-2" / "trial" / "best.pt").is_file()
+    with session_of(poc) as session:
+        downloaded = Path(session.download_job_result(job_id, str(tmp_path / "downloads")))
+    (home,) = downloaded.rglob("summary.json")  # the administrator has the results, and their report
+    assert numbers_of(read_rows(home.parent / "results.jsonl")) == numbers_of(read_rows(results / "results.jsonl"))
+    for folder in (home.parent, results):
+        assert write_report([folder], out=tmp_path / f"report-{folder.name}").is_file()
+        assert problems_of(folder, classes=2, image_size=32) == ("results of 2 sites, flare", [])
 
 
 class Listener(http.server.BaseHTTPRequestHandler):

@@ -44,7 +44,9 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
 
         return f"federation, public set {_public_digest(path)}", verify_federation(path, pixels=True)
     if (path / "experiment.json").is_file():
-        experiment, _ = read_run(path)
+        experiment, record = read_run(path)
+        if not (path / "sites").is_dir():
+            return f"results of {len(experiment.sites)} sites, {record['engine']}", _problems_of_results(path)
         found = [_problems_of_site(read_site_settings(site_settings_path(path, site))) for site in experiment.sites]
         return "run", [problem for problems in found for problem in problems]
     if (path / "configs").is_dir():
@@ -56,6 +58,17 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
     raise ValueError(
         f"{path}: expected a folder with federation.json, experiment.json or configs/, or a site.json; found none"
     )
+
+
+def _problems_of_results(path: Path) -> list[str]:
+    """A server's folder of an experiment, or what came home with a job: no site's settings, but records with seals."""
+    from mdhfl.reports.runs import read_report_run
+    from mdhfl.store.sealed import Damaged
+
+    try:
+        return list(read_report_run(path).notes)
+    except (Damaged, ValueError) as error:
+        return [str(error)]
 
 
 def _problems_of_site(settings: SiteSettings) -> list[str]:

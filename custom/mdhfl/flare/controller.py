@@ -17,7 +17,7 @@ from nvflare.apis.shareable import Shareable
 from nvflare.apis.signal import Signal
 from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic_dxo
 
-from mdhfl.flare import places
+from mdhfl.flare import home, places
 from mdhfl.flare.logs import PlainLog
 from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
@@ -73,14 +73,18 @@ class FederationController(PlainLog, Controller):
             self.system_panic(str(error), fl_ctx)
 
     def _run(self, abort_signal: Signal, fl_ctx: FLContext) -> None:
-        workspace = Path(fl_ctx.get_engine().get_workspace().get_root_dir())
+        kept = fl_ctx.get_engine().get_workspace()
+        workspace = Path(kept.get_root_dir())
         server_config = places.server_settings(workspace)
         trusted = read_server_settings(server_config).methods if server_config.is_file() else ()
         experiment = Experiment.from_json(self.experiment, trusted=trusted)
         folder = places.results(workspace, experiment=experiment.id)
+        download = places.download(kept, job=fl_ctx.get_job_id())
         results = Results(folder, experiment=experiment)
         try:
             last = results.resume()
+            if download is not None:
+                home.describe(folder, experiment=experiment)
             if last is not None:
                 self.log_info(fl_ctx, f"continues after round {last.number}, as recorded in {folder}")
 
@@ -106,6 +110,8 @@ class FederationController(PlainLog, Controller):
             results.summarise(engine="flare", federation=federation, unfinished=unfinished)
         finally:
             results.close()
+            if download is not None:
+                home.take(folder, to=download)
 
     def stop_controller(self, fl_ctx: FLContext) -> None:
         """Nothing to release."""

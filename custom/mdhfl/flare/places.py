@@ -55,6 +55,16 @@ def results(workspace: Path, *, experiment: str) -> Path:
     return Path(os.environ[RUN]) if RUN in os.environ else workspace / "experiments" / name
 
 
+def download(workspace: Any, *, job: str) -> Path | None:
+    """Return the folder in which results go home with a job; None in a simulated run, whose folder has them anyway.
+
+    Args:
+        workspace: FLARE's, of the server.
+        job: FLARE's id of the job.
+    """
+    return None if RUN in os.environ else Path(workspace.get_run_dir(job)) / "mdhfl"
+
+
 @contextmanager
 def simulated(run: Path) -> Iterator[None]:
     """Let every process that is started meanwhile belong to a simulated run."""

@@ -198,7 +198,7 @@ def name_of(folder: Path, *, parts: int = 1) -> str:
 def told_apart(folders: Sequence[Path]) -> dict[Path, str]:
     """Return each folder's name, with as many of its parents as tell all of them apart."""
     names: dict[Path, str] = {}
-    for parts in range(1, max(len(folder.parts) for folder in folders) + 1):
+    for parts in range(1, max(1, *(len(folder.parts) for folder in folders)) + 1):
         names = {folder: name_of(folder, parts=parts) for folder in folders}
         if len(set(names.values())) == len(names):
             break

@@ -1,0 +1,45 @@
+"""Results on their way home: what a job's administrator downloads holds what the server recorded of its experiment."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mdhfl.methods import name_of
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.folder import write_record
+from mdhfl.store.sealed import exists
+
+FILES = ("experiment.json", "results.jsonl", "summary.json")
+
+
+def describe(results: Path, *, experiment: Experiment) -> None:
+    """Write `experiment.json` beside the server's results, so that `mdhfl report` reads them as a run's.
+
+    Raises:
+        StateError: the disk does not take it.
+    """
+    record: Mapping[str, Any] = {
+        "version": 1,
+        **experiment.to_json(),
+        "recipe": name_of(experiment.method),
+        "engine": "flare",
+        "federation": "",
+    }
+    write_record(results, record)
+
+
+def take(results: Path, *, to: Path) -> None:
+    """Copy the results into a folder that FLARE keeps with the job; what is not there yet is left out.
+
+    Args:
+        results: the server's folder of the experiment.
+        to: the folder to write.
+
+    Raises:
+        OSError: the disk does not take it.
+    """
+    to.mkdir(parents=True, exist_ok=True)
+    for name in FILES:
+        if exists(results / name) and (results / name).is_file():
+            shutil.copy(results / name, to / name)
