@@ -1,5 +1,6 @@
 """Texts that somebody else chose, at their worst, and what may never come of them."""
 
+import re
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,11 @@ def formulas_in(rows: list[dict[str, Any]] | list[list[str]]) -> list[str]:
 
 
 def files_naming(folder: Path, *places: Path) -> list[str]:
-    """Return the files below a folder that hold one of these paths."""
+    """Return the files below a folder that hold one of these paths; pictures in pages hold any four letters."""
     found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     wanted = [str(place).encode() for place in places]
-    return [path.name for path in found if any(each in path.read_bytes() for each in wanted)]
+    texts = {path.name: re.sub(rb"base64,[\w+/=]+", b"", path.read_bytes()) for path in found}
+    return [name for name, text in texts.items() if any(each in text for each in wanted)]
 
 
 def _is_number(cell: str) -> bool:

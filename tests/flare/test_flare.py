@@ -134,8 +134,9 @@ def test_a_site_that_refuses_is_left_out_of_the_draw(tmp_path: Path, three_sites
     path.parent.mkdir(parents=True)
     path.write_text("{}\n")
     finish(tmp_path)
-    log = (tmp_path / "flare.log").read_text()
+    log = (tmp_path / "sites" / "site-2" / "site.log").read_text()
     assert f"ledger {path}, line 1: ledger entry: expected the fields index, merged, previous" in log
+    assert "its ledger of merges was tampered with" in (tmp_path / "flare.log").read_text()
     rows = {row["site"]: row for row in read_rows(tmp_path / "results.jsonl") if row["round"] == 1}
     led = {site: row["about"]["merged_by"] for site, row in rows.items()}
     assert led.pop("site-2") == ""
@@ -159,7 +160,7 @@ def test_a_finished_run_whose_labels_changed_is_refused_with_the_difference(tmp_
     finally:
         kill_simulator(process.pid)
     log = (folder / "flare.log").read_text()
-    assert f"site 'site-2': experiment '{experiment.id}' was begun with something else: data " in log
+    assert "site 'site-2': this experiment was begun with something else: data;" in log
     assert "the end: expected usable answers from at least 2 of 2 sites, got 1" in log
     assert not (folder / "summary.json").exists()
 

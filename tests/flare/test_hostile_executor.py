@@ -71,9 +71,9 @@ def test_pixels_stay_whatever_the_executor_does(
         assert row["site"] != "site-1" or "its answer was held back" in row["reason"]
     assert len(rows) == 6
     left = read_left(tmp_path / "run" / "sites" / "site-2" / experiment.id / LEFT)
-    assert [line["action"] for line in left] == ["warm_up", "learn", "finish"]
+    assert [line["action"] for line in left] == ["open", "warm_up", "learn", "finish"]
     sent = [row["bytes"]["up"] for row in rows if row["site"] == "site-2"]
-    assert [line["bytes"] for line in left[:2]] == sent
+    assert [line["bytes"] for line in left[1:3]] == sent
     refused = read_left(tmp_path / "run" / "sites" / "site-1" / experiment.id / LEFT)
     assert all(line["bytes"] < 1000 for line in refused)
     assert "knowledge: expected the fields" in (tmp_path / "run" / "sites" / "site-1" / "site.log").read_text()
