@@ -147,7 +147,7 @@ def test_a_finished_run_whose_labels_changed_is_refused_with_the_difference(tmp_
     """Not yesterday's scores with status "completed"."""
     federation = write_federation(tmp_path / "fed")
     folder = tmp_path / "run"
-    experiment = new_run(folder, federation, rounds=1, engine="flare")
+    new_run(folder, federation, rounds=1, engine="flare")
     finish(folder)
     (folder / "summary.json").unlink()
     path = federation / "sites" / "site-2" / "datalist.json"
