@@ -44,7 +44,7 @@ def test_pictures_that_contradict_each_other_name_a_few_and_take_linear_time() -
         assert f"and {number - 4} more" in skips[0].reason
         return min(times)
 
-    assert seconds(20_000) < 3 * seconds(10_000)
+    assert seconds(80_000) < 24 * seconds(10_000)  # linear: 8; every pair: 64
 
 
 @pytest.mark.parametrize(

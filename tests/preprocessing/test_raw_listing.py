@@ -158,7 +158,7 @@ def test_listing_takes_time_in_proportion_to_what_is_listed(tmp_path, kind):
             times.append(time.process_time() - started)
         return min(times)
 
-    assert seconds(6_000) < 3 * seconds(3_000)
+    assert seconds(16_000) < 24 * seconds(2_000)  # linear: 8; each against all: 64
 
 
 def test_an_empty_folder_is_one_that_nothing_lies_in(tmp_path):

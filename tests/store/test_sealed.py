@@ -106,6 +106,16 @@ def test_a_flipped_bit_in_rows_is_seen_or_changes_no_value(
     assert rows == (ROWS[:-1] if fault or cut else ROWS)
 
 
+def test_two_lines_that_have_become_one_are_not_taken_for_a_last_one(tmp_path: Path) -> None:
+    """That would lose two rounds without a word."""
+    path = tmp_path / "rows.jsonl"
+    whole = lines_of(ROWS)
+    end = whole.rindex(b"\n", 0, -1)
+    path.write_bytes(whole[:end] + b"\x0b" + whole[end + 1 :])
+    with pytest.raises(Damaged, match=f"line {len(ROWS) - 1}: damaged"):
+        read_journal(path)
+
+
 def test_rows_are_added_in_a_chain(tmp_path: Path) -> None:
     path = tmp_path / "results.jsonl"
     append_rows(path, ROWS[:2])

@@ -14,6 +14,7 @@ from mdhfl.files import StateError
 from mdhfl.store.sealed import SEAL, Damaged
 
 DIGITS = 32  # of a line's seal
+END = f'"{SEAL}":'.encode()  # stands once in a line; twice where the end of a line has become something else
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -51,7 +52,7 @@ def read_journal(path: Path) -> tuple[list[dict[str, Any]], str]:
             whole = False
         if not whole:
             fault = f"{path}: line {number}: damaged, or not the line that followed the one before it"
-            if number == len(lines) and not rest:
+            if number == len(lines) and not rest and line.count(END) < 2:
                 return rows, fault
             raise Damaged(f"{fault}; restore the file from a backup, or start a new run with another --out")
         rows.append(row)
