@@ -37,7 +37,7 @@ test: $(READY) browser ## the whole test suite, in two processes
 fast: $(READY) ## the tests that take seconds
 	$(BIN)/python -m pytest -q -m "not slow"
 
-fuzz: $(READY) ## a million mutated messages of all methods (an hour on one core); the suite has a sample
+fuzz: $(READY) ## a million mutated messages of all methods (a quarter of an hour on one core); the suite has a sample
 	PYTHONPATH=tests $(BIN)/python -m fuzz --count 1000000
 
 faults: $(READY) ## make processes fail in FLARE's POC mode, and write what was measured into docs/reliability.md (half an hour)
