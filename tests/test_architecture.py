@@ -16,9 +16,9 @@ PLACES = {
 # From the ground up. What stands in a line imports from the lines below it and, within a folder, from its neighbours.
 PACKAGE = [
     "digests files losses metrics seeds sharing showing timing",
-    "learning methods preprocessing store swarm",
-    "rounds site",
-    "server",
+    "learning methods preprocessing store",
+    "rounds swarm",
+    "server site",
     "runs",
     "flare jobs reports",
     "api comparison export",

@@ -17,7 +17,7 @@ from mdhfl.commands.recipe import experiment_on
 from mdhfl.flare.job import export_job
 from mdhfl.flare.processes import MODULES, processes_of
 from mdhfl.jobs import RECIPES
-from mdhfl.server.results import read_rows
+from mdhfl.server.journal import read_rows
 
 MEASURED = os.environ.get("MDHFL_FAULTS")  # the CSV that `make faults` writes
 SITES = {"site-1": "resnet10", "site-2": "resnet10"}

@@ -9,7 +9,7 @@ import pytest
 from fakes.simulated import new_run
 
 from mdhfl.flare.simulator import kill_simulator
-from mdhfl.server.results import read_rows
+from mdhfl.server.journal import read_rows
 from mdhfl.site.left import LEFT, read_left
 
 pytestmark = pytest.mark.slow

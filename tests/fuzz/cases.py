@@ -19,7 +19,8 @@ from fuzz.scripted import CLASSES, SCRIPTS, PaperLearner, Script
 from mdhfl.flare.controller import read_answer
 from mdhfl.learning.training import TrainingDiverged
 from mdhfl.methods import create
-from mdhfl.server.results import Results, rows_of, summary_of
+from mdhfl.server.results import Results
+from mdhfl.server.rows import rows_of, summary_of
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.packing import pack
 from mdhfl.sharing.records import tagged

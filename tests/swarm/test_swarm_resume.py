@@ -136,4 +136,7 @@ def test_a_damaged_merge_is_named(tmp_path: Path, three_sites: Path) -> None:
     path.write_bytes(bytes(data))
     with pytest.raises(TooFewSites, match=r"site 'site-2': its state could not be read"):
         run_in_process(tmp_path / "run", experiment=experiment)
-    assert f"{path}: damaged. Delete it" in (tmp_path / "run" / "sites" / "site-2" / "site.log").read_text()
+    assert (
+        f"{path}: damaged (its checksum does not fit). Delete it"
+        in (tmp_path / "run" / "sites" / "site-2" / "site.log").read_text()
+    )

@@ -1,4 +1,4 @@
 """A site's trained model as a MONAI bundle that runs without mdhfl.
 
-May import `runs`, `learning`, `site`, and `preprocessing`.
+May import `runs`, `learning`, `site`, `preprocessing` and what is below them.
 """

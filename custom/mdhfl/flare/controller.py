@@ -23,7 +23,8 @@ from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
 from mdhfl.runs.progress import Step
-from mdhfl.server.results import Results, rows_of
+from mdhfl.server.results import Results
+from mdhfl.server.rows import rows_of
 from mdhfl.server.settings import read_server_settings
 from mdhfl.server.trainer import trainer_from
 from mdhfl.sharing.exchange import Round

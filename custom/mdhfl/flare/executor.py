@@ -96,9 +96,8 @@ class SiteExecutor(PlainLog, Executor):
             fl_ctx.set_prop(ASKED, request, private=True, sticky=False)
             site = self._open(fl_ctx)
             answer = site.answer(request, should_stop=lambda: abort_signal.triggered)
-            answer = Border(site.settings).checked(
-                answer.to_wire(), request
-            )  # the filter does it once more, and notes it
+            # The filter does it once more, and notes it: a filter that FLARE did not run would let all pass unseen.
+            answer = Border(site.settings).checked(answer.to_wire(), request)
         except Aborted:
             return make_reply(ReturnCode.TASK_ABORTED)
         except Exception as error:

@@ -8,7 +8,6 @@ from typing import Any
 from mdhfl.methods import name_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import write_record
-from mdhfl.store.sealed import exists
 
 FILES = ("experiment.json", "results.jsonl", "summary.json")
 
@@ -41,5 +40,5 @@ def take(results: Path, *, to: Path) -> None:
     """
     to.mkdir(parents=True, exist_ok=True)
     for name in FILES:
-        if exists(results / name) and (results / name).is_file():
+        if (results / name).is_file():
             shutil.copy(results / name, to / name)

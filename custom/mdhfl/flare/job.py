@@ -5,6 +5,7 @@ The code is installed at the sites, whose policy allows its classes by name (`po
 
 import warnings
 from pathlib import Path
+from typing import get_args
 
 with warnings.catch_warnings():  # FLARE warns that --export is its own word; here it means the same
     warnings.simplefilter("ignore")
@@ -18,8 +19,9 @@ from mdhfl.flare.controller import FederationController
 from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.filters import OnlyAnswers
 from mdhfl.rounds.experiment import Experiment
+from mdhfl.sharing.messages import Action
 
-TASKS = ["open", "warm_up", "learn", "adopt", "commit", "reveal", "merge", "finish"]
+TASKS = list(get_args(Action))
 TASK_REQUEST_INTERVAL = 0.3  # seconds between a site's questions for work; FLARE's default of 2 costs 4 s per round
 ROUND_TIMEOUT = 3600.0  # seconds
 

@@ -3,7 +3,7 @@
 A bundle that passes trains as it will be served: its answers are logits, the same for an image alone or in a batch.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +30,14 @@ def verify_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             bundle = load_bundle(name_or_path, num_classes=num_classes, image_size=image_size)
-            problems = _problems(bundle, num_classes=num_classes, image_size=image_size)
-            return [f"bundle {bundle.name}: {problem}" for problem in problems]
+            problem = _first_problem(bundle, num_classes=num_classes, image_size=image_size)
+            return [] if problem is None else [f"bundle {bundle.name}: {problem}"]
     except BundleError as error:
         return [str(error)]
 
 
-def _problems(bundle: LoadedBundle, *, num_classes: int, image_size: int) -> Iterator[str]:
+def _first_problem(bundle: LoadedBundle, *, num_classes: int, image_size: int) -> str | None:
+    """Return what goes wrong first: what follows would go wrong for the same reason."""
     import torch
 
     count = 2 * COUNT
@@ -55,9 +56,9 @@ def _problems(bundle: LoadedBundle, *, num_classes: int, image_size: int) -> Ite
             problem = check()
         except Exception as error:  # a bundle is code: it raises what it likes
             problem = f"fails on {count} images of noise ({first_line(error)})"
-        if problem:
-            yield problem
-            return  # what follows would fail for the same reason
+        if problem is not None:
+            return problem
+    return None
 
 
 def _intensity(bundle: LoadedBundle, images: "Tensor") -> str | None:

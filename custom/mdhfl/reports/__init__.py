@@ -1,4 +1,4 @@
 """Runs told to people: one self-contained HTML page, figures, CSV, and the terminal's table.
 
-May import `runs`, `server`, `methods`, `metrics`.
+May import `runs`, `server`, `site`, `store`, `methods`, `metrics`.
 """

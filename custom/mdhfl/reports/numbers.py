@@ -9,7 +9,7 @@ from mdhfl import __version__
 from mdhfl.metrics import HEADLINES, SCORES
 from mdhfl.reports.groups import MEAN, Comparison, Group
 from mdhfl.reports.runs import Federation, Run
-from mdhfl.server.results import seconds_of
+from mdhfl.server.rows import seconds_of
 
 
 def score_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ from mdhfl.reports.figures import (
 from mdhfl.reports.gallery import Gallery, Picture
 from mdhfl.reports.groups import is_alone
 from mdhfl.reports.runs import Federation, Run, mean_of, number_or_none
-from mdhfl.server.results import seconds_of
+from mdhfl.server.rows import seconds_of
 
 CONFUSION_SITES = 12  # confusion matrices are drawn for so many sites of a run
 DRAWN_PAIRS = 15  # pairs of sites with a line of their own

@@ -8,7 +8,7 @@ from typing import Any
 
 from mdhfl.files import read_json
 from mdhfl.server.journal import read_journal
-from mdhfl.server.results import summary_of
+from mdhfl.server.rows import summary_of
 from mdhfl.showing.texts import one_line, shown
 from mdhfl.store.sealed import Damaged, exists, read_sealed_json
 

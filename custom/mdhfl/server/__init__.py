@@ -1,4 +1,4 @@
 """What the server keeps and, for FedDF, trains: results, settings, distillation.
 
-May import `rounds`, `methods`, `learning`, `sharing`.
+May import `rounds`, `methods`, `learning`, `store`, `sharing`.
 """

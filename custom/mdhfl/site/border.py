@@ -27,8 +27,6 @@ from mdhfl.site.settings import SiteSettings
 from mdhfl.site.told import told
 from mdhfl.site.work import state_folder
 
-LARGEST_LOGIT = 1e4  # in size; a network's lie below 100
-
 
 class Border:
     """What may leave one site. Nothing here raises: what cannot pass becomes a refusal."""
@@ -157,8 +155,6 @@ def _knowledge(knowledge: Knowledge, form: Form) -> Knowledge:
     check_knowledge(knowledge, expected=form.subject, number=form.request.round)
     if knowledge.subject != form.subject:
         raise MessageError("knowledge: expected the site's own public set in the views of this method, got another")
-    if np.abs(knowledge.values).max(initial=0) > LARGEST_LOGIT:
-        raise MessageError(f"knowledge: expected numbers of at most {LARGEST_LOGIT:.0f} in size, got larger ones")
     competences = knowledge.competences
     if competences is not None:
         if "competences" in form.settings.withhold:

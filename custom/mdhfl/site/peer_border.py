@@ -15,11 +15,11 @@ from mdhfl.sharing.messages import Request
 from mdhfl.sharing.packing import pack
 from mdhfl.site.form import form_of
 from mdhfl.site.settings import SiteSettings
+from mdhfl.swarm.ckks import CONTEXT_BYTES, largest_bytes
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]{0,99}")
 DEEPEST = 12  # mappings and lists in each other
 MOST_PLAIN = 4_000_000  # bytes of plain values: a ledger of years
-BYTES_A_NUMBER, MOST_CONTEXT = 100, 4_000_000  # of a ciphertext, see `swarm.ckks`; and of a key's context
 PLAIN_ARRAYS, DECRYPTED = ("result", "values"), "values"
 
 
@@ -79,14 +79,14 @@ def _encrypted(value: Any, settings: SiteSettings, *, what: str, numbers: int | 
     if "encrypted_weights" not in settings.may_share:
         raise MessageError(f"{what}: holds bytes, and this site shares no encrypted weights")
     if isinstance(value, bytes):
-        if len(value) > MOST_CONTEXT:
-            raise MessageError(f"{what}: expected a context of at most {MOST_CONTEXT} bytes, got {len(value)}")
+        if len(value) > CONTEXT_BYTES:
+            raise MessageError(f"{what}: expected a context of at most {CONTEXT_BYTES} bytes, got {len(value)}")
         return bytes(value)
     length = value.get("length")
     if type(length) is not int or (numbers is not None and length != numbers):
         raise MessageError(f"{what}: expected a ciphertext of {numbers} numbers, got another")
-    if len(value["data"]) > BYTES_A_NUMBER * length + MOST_CONTEXT:
-        raise MessageError(f"{what}: expected at most {BYTES_A_NUMBER} bytes a number, got {len(value['data'])} in all")
+    if length < 1 or len(value["data"]) > largest_bytes(length):
+        raise MessageError(f"{what}: expected a ciphertext of {length} numbers, got {len(value['data'])} bytes")
     return {name: bytes(part) if name == "data" else _plain(part, what=what, depth=0) for name, part in value.items()}
 
 

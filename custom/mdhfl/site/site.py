@@ -4,27 +4,30 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mdhfl import __version__
 from mdhfl.learning.model import ShouldStop, never
 from mdhfl.methods import Method, create
-from mdhfl.sharing.accounts import Validation
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.folder import SiteFolder
 from mdhfl.site.form import check_allowed
+from mdhfl.site.keeping import keep_last, keep_round
 from mdhfl.site.log import reason_of, refusal_of
 from mdhfl.site.requests import check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.standing import Work
-from mdhfl.site.state import Begun, Progress, answering, lesson_digest
+from mdhfl.site.state import Begun
 from mdhfl.site.terms import asked_terms, check_terms, own_terms
 from mdhfl.site.work import Surroundings, open_site, state_folder
 from mdhfl.swarm.member import Swarm
 from mdhfl.swarm.peers import NoPeers
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 PEER_PATIENCE = 60.0  # seconds that a peer's message waits for this site to finish what it is doing
 
@@ -61,13 +64,15 @@ class Site:
                         shared = work.method.draw(self._between_rounds(work, request))
                     return Answer(site=self.settings.site, round=request.round, shared=shared)
                 if request.action == "merge":
-                    self._lead(work, request)
+                    with _among_peers():
+                        work.method.lead(self._between_rounds(work, request))
                     return Answer(site=self.settings.site, round=request.round)
                 lost = work.lost_round(request)
                 if lost is not None:
                     self._learn(work, lost, should_stop)
                 if request.action == "finish":
-                    return self._finish(work, request)
+                    keep_last(work, prior=self._prior(work, request))
+                    return Answer(site=self.settings.site, round=request.round)
                 answer = work.known_answer(request) or self._learn(work, request, should_stop)
                 if answer.refusal:
                     self.close()
@@ -114,10 +119,6 @@ class Site:
             self._work.folder.close()
         self._work = None
 
-    def _lead(self, work: Work, request: Request) -> None:
-        with _among_peers():
-            work.method.lead(self._between_rounds(work, request))
-
     def _refused(self, request: Request | None, error: Exception) -> Answer:
         """Write into the site's log why it refuses, and return what the others may know of it."""
         number, site = request.round if request is not None else -1, self.settings.site
@@ -131,7 +132,7 @@ class Site:
         if work.swarm is not None and answer.about is not None:
             about = replace(answer.about, merged_by=work.swarm.merged_by)
             answer = replace(answer, cost=work.swarm.spent(answer.cost), about=about)
-        work.progress = self._keep(work, request, answer)
+        work.progress = keep_round(work, answer, lesson=request.lesson, prior=self._prior(work, request))
         if work.swarm is not None:
             work.swarm.commit()
         return answer
@@ -200,44 +201,8 @@ class Site:
             )
         return work.swarm
 
-    def _keep(self, work: Work, request: Request, answer: Answer) -> Progress:
-        score = answer.validation.macro_f1 if answer.validation else 0.0
-        progress = Progress(
-            answer=answer,
-            models={name: model.state() for name, model in work.opened.models().items()},
-            best_score=max(score, work.progress.best_score if work.progress else -1.0),
-            terms=work.terms,
-            lesson=lesson_digest(request.lesson),
-        )
-        if answer.best:
-            best = self._checkpoint(work, request, progress, name="model", scores=answer.validation)
-            work.folder.keep_model("best", best)
-        work.folder.keep(progress)
-        return progress
-
-    def _finish(self, work: Work, request: Request) -> Answer:
-        progress = work.progress
-        if progress is not None:
-            last = self._checkpoint(work, request, progress, name="model", scores=progress.answer.validation)
-            work.folder.keep_model("last", last)
-            if "twin" in progress.models and progress.answer.control is not None:
-                scores = progress.answer.control.validation
-                alone = self._checkpoint(work, request, progress, name="twin", scores=scores)
-                work.folder.keep_model("alone", alone)
-        return Answer(site=self.settings.site, round=request.round)
-
-    def _checkpoint(
-        self, work: Work, request: Request, progress: Progress, *, name: str, scores: Validation | None
-    ) -> dict[str, Any]:
-        """Return what is exported: the answering network, and what is added to its logits for the site's own mix."""
-        return {
-            "site": self.settings.site,
-            "experiment": work.experiment,
-            "model": dict(answering(progress.models[name])),
-            "prior": work.method.own_prior(self._round(work, request)),
-            "round": progress.answer.round,
-            "scores": dict(vars(scores)) if scores else {},
-        }
+    def _prior(self, work: Work, request: Request) -> "Tensor | None":
+        return work.method.own_prior(self._round(work, request))
 
     def _stop(self, request: Request, error: Exception) -> Answer:
         """Keep the last good state, mark it as final, and say so now and in every later round."""

@@ -1,4 +1,4 @@
 """Sites that merge their models among themselves: the ledger, encrypted sums, members and leaders.
 
-May import `sharing`, `files`, `timing`.
+May import `sharing`, `store`, `files`, `timing`.
 """

@@ -207,6 +207,11 @@ class SecretContext:
         return values
 
 
+def largest_bytes(length: int) -> int:
+    """Return how many bytes the ciphertext of a vector has at most."""
+    return polynomials(length) * (POLYNOMIAL_BYTES + 2**12) + 2**12
+
+
 def _check_fits(ciphertext: Ciphertext, *, digest: str, who: str) -> None:
     """Refuse a ciphertext of another context, or whose bytes cannot be what they should be."""
     if ciphertext.context != digest:
@@ -220,7 +225,7 @@ def _check_fits(ciphertext: Ciphertext, *, digest: str, who: str) -> None:
             "another: damaged on the way"
         )
     number = polynomials(ciphertext.length)
-    low, high = number * POLYNOMIAL_BYTES * 3 // 4, number * (POLYNOMIAL_BYTES + 2**12) + 2**12
+    low, high = number * POLYNOMIAL_BYTES * 3 // 4, largest_bytes(ciphertext.length)
     if not low <= len(ciphertext.data) <= high:
         raise CipherError(
             f"ciphertext from {who}: expected {number} polynomials for {ciphertext.length} numbers, {low} to {high} "

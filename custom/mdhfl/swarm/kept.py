@@ -1,20 +1,17 @@
 """A merge that a site has made or received, on its disk until the next one: an interruption loses none."""
 
-import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mdhfl.files import write_atomically
 from mdhfl.sharing.packing import pack, unpack
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.turns import MergeTurn
 from mdhfl.sharing.weights import Merged
+from mdhfl.store.sealed import Damaged, read_generation, write_sealed
 from mdhfl.swarm.ledger import Entry, Ledger
-
-DIGEST_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,33 +30,33 @@ class Kept:
 
 
 def save_kept(path: Path, kept: Kept) -> None:
-    """Write a merge, with its checksum before it. Raises StateError."""
+    """Write a merge, sealed. Raises StateError."""
     entries = [entry.to_json() for entry in kept.ledger.entries]
     merged = None if kept.merged is None else kept.merged.to_wire()
     text, arrays = pack({"entries": entries, "merged": merged})
-    buffer = io.BytesIO()
-    np.savez(buffer, np.frombuffer(text.encode(), dtype=np.uint8), *arrays)
-    data = buffer.getvalue()
-    write_atomically(path, lambda file: file.write(hashlib.sha256(data).digest() + data))
+    write_sealed(path, lambda file: np.savez(file, np.frombuffer(text.encode(), dtype=np.uint8), *arrays))
 
 
 def load_kept(path: Path, *, experiment: str) -> Kept | None:
-    """Read a merge, None if there is none.
+    """Read a merge, None if there is none. The one before it is no help: it is of another round.
 
     Raises:
         Refusal: the file is damaged; naming it.
     """
     if not path.exists():
         return None
-    data = path.read_bytes()
-    digest, data = data[:DIGEST_BYTES], data[DIGEST_BYTES:]
-    if hashlib.sha256(data).digest() != digest:
+    try:
+        return read_generation(path, lambda _, payload: _kept_of(payload, experiment=experiment))
+    except Damaged as error:
         raise Refusal(
             "state",
-            f"{path}: damaged. Delete it: if the other sites have learned from this merge, this site goes on with its "
-            "own model, says so, and is merged again in the next round",
-        )
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            f"{error}. Delete it: if the other sites have learned from this merge, this site goes on with its own "
+            "model, says so, and is merged again in the next round",
+        ) from error
+
+
+def _kept_of(payload: bytes, *, experiment: str) -> Kept:
+    with np.load(io.BytesIO(payload), allow_pickle=False) as file:
         text, *arrays = (file[f"arr_{i}"] for i in range(len(file.files)))
     values = unpack(text.tobytes().decode(), arrays)
     entries = [Entry.from_json(entry) for entry in values["entries"]]

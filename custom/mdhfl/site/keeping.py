@@ -1,0 +1,69 @@
+"""What a site writes when a round ends, and when the experiment does: where it stands, and the models for export."""
+
+from typing import TYPE_CHECKING, Any
+
+from mdhfl.sharing.accounts import Validation
+from mdhfl.sharing.messages import Answer
+from mdhfl.sharing.records import Lesson
+from mdhfl.site.standing import Work
+from mdhfl.site.state import Progress, answering, lesson_digest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def keep_round(work: Work, answer: Answer, *, lesson: Lesson | None, prior: "Tensor | None") -> Progress:
+    """Write where the site stands after a round, and its model if it is the best so far.
+
+    Args:
+        work: the site's, its models as the round has left them.
+        answer: to the round's request.
+        lesson: of the round.
+        prior: what an exported model adds to its logits for the site's own mix, see `Method.own_prior`.
+
+    Returns:
+        What was written.
+
+    Raises:
+        StateError: the disk does not take it; what was there is kept.
+    """
+    score = answer.validation.macro_f1 if answer.validation else 0.0
+    progress = Progress(
+        answer=answer,
+        models={name: model.state() for name, model in work.opened.models().items()},
+        best_score=max(score, work.progress.best_score if work.progress else -1.0),
+        terms=work.terms,
+        lesson=lesson_digest(lesson),
+    )
+    if answer.best:
+        best = _checkpoint(work, progress, name="model", scores=answer.validation, prior=prior)
+        work.folder.keep_model("best", best)
+    work.folder.keep(progress)
+    return progress
+
+
+def keep_last(work: Work, *, prior: "Tensor | None") -> None:
+    """Write the models as they are at the end: the site's, and its twin's if it has one. Raises StateError."""
+    progress = work.progress
+    if progress is None:
+        return
+    scores = progress.answer.validation
+    work.folder.keep_model("last", _checkpoint(work, progress, name="model", scores=scores, prior=prior))
+    control = progress.answer.control
+    if "twin" in progress.models and control is not None:
+        alone = _checkpoint(work, progress, name="twin", scores=control.validation, prior=prior)
+        work.folder.keep_model("alone", alone)
+
+
+def _checkpoint(
+    work: Work, progress: Progress, *, name: str, scores: Validation | None, prior: "Tensor | None"
+) -> dict[str, Any]:
+    """Return what is exported: the answering network, and what is added to its logits for the site's own mix."""
+    return {
+        "site": work.site,
+        "experiment": work.experiment,
+        "model": dict(answering(progress.models[name])),
+        "prior": prior,
+        "round": progress.answer.round,
+        "scores": dict(vars(scores)) if scores else {},
+    }
