@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from mdhfl.commands.kits import server_kit_command, site_kit_command
+from mdhfl.files import shipped_folder
 from mdhfl.flare import places
 from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.policy import LAUNCHERS, SERVER_CLASSES, SITE_CLASSES
@@ -79,8 +80,32 @@ def test_a_site_tells_means_only_unless_its_it_says_otherwise(kit: Path, scores:
     assert written["scores"] == (scores or "aggregated")
     assert (written["minimum_images"], written["minimum_classes"], written["smallest_count"]) == (20, 2, 5)
     page = " ".join((kit / "local" / "mdhfl.md").read_text().split())
-    assert f"Of its scores leaves: {said}" in page or f"confusion {said}, and with them" in page
+    assert f"Of its scores and losses leaves: {said}" in page or f"confusion {said}, and with them" in page
     assert "With fewer than 20 training images, or 2 classes, nothing leaves" in page
+
+
+def test_everything_in_site_json_can_be_said_in_the_command(kit: Path) -> None:
+    """Nobody needs to edit the file by hand."""
+    site_kit(kit, *("--minimum-images", "60", "--minimum-classes", "3", "--smallest-count", "12"),
+             *("--withhold", "competences", "--weights", "w.pt", "--methods", "ours.first, ours.second"))  # fmt: skip
+    settings = read_site_settings(kit / "local" / "site.json")
+    assert (settings.minimum_images, settings.minimum_classes, settings.smallest_count) == (60, 3, 12)
+    assert (settings.withhold, settings.methods) == (("competences",), ("ours.first", "ours.second"))
+    assert settings.weights == Path("w.pt").resolve()
+    schema = json.loads((shipped_folder("meta") / "schemas" / "site.schema.json").read_text())
+    assert set(read(kit, "site.json")) == set(schema["properties"])
+    page = " ".join((kit / "local" / "mdhfl.md").read_text().split())
+    for said in ("fewer than 60 training images, or 3 classes", "fewer than 12 images", "Never leaves: competences"):
+        assert said in page
+    assert "whose code a job may run: ours.first, ours.second." in page
+
+
+def test_a_minimum_below_the_smallest_count_is_refused(kit: Path) -> None:
+    arguments = ["--out", str(kit), "--site", "site-1", "--bundle", "resnet10", "--data", "d", "--public", "p"]
+    few = ["--state", "s", "--minimum-images", "4", "--smallest-count", "5"]
+    done = CliRunner().invoke(site_kit_command, [*arguments, *few])
+    assert done.exit_code != 0
+    assert "expected at least smallest_count (5)" in str(done.exception)
 
 
 def test_the_server_tells_of_jobs_that_it_left_running(kit: Path) -> None:

@@ -12,7 +12,7 @@ from fakes.borders import Asked, ask_first
 from fakes.simulated import new_run, site_of
 
 from mdhfl.metrics import scores_from
-from mdhfl.sharing.accounts import Validation
+from mdhfl.sharing.accounts import Losses, Validation
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.packing import pack
@@ -65,12 +65,18 @@ def test_aggregated_tells_means_of_three_decimals_and_no_counts(asked: Asked) ->
     assert answer.control is not None
     assert answer.control.confusion is None
     assert answer.control.test is not None
+    assert asked.answer.losses.train is not None
+    assert answer.losses.train == round(asked.answer.losses.train, 3) != asked.answer.losses.train
 
 
 def test_off_tells_none(asked: Asked) -> None:
     answer = told(asked, scores="off")
     assert (answer.validation, answer.confusion, answer.test, answer.control) == (None, None, None, None)
     assert (answer.test_ece, answer.best) == (0, False)
+    assert asked.answer.losses.train is not None
+    assert answer.losses == Losses()
+    assert asked.answer.cost.seconds
+    assert answer.cost == replace(asked.answer.cost, seconds={})
     assert answer.shared is not None
 
 

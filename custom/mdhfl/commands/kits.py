@@ -23,8 +23,11 @@ SITE_PAGE = """# What this kit allows
 Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit starts.
 
 * `site.json`: network ({bundle}), images, public set and state of this site. It may share: {may_share}.
-  Of its scores leaves: {scores}. With fewer than {images} training images, or {classes_with} classes, nothing leaves;
-  a class with fewer than {count} images is told like one without any. No job can change this file, or name another.
+  Of its scores and losses leaves: {scores}.
+  With fewer than {images} training images, or {classes_with} classes, nothing leaves; a class with fewer than {count}
+  images is told like one without any.{withheld}
+  Modules of methods from elsewhere whose code a job may run: {methods}.
+  No job can change this file, or name another.
 * `resources.json`: only a job of mdhfl's own form is started: two files of settings, no code, no variables. It may
   name {classes} classes, and nothing else of mdhfl, MONAI or FLARE. Logs are not streamed.
   A job's process that is killed or stopped is started again, up to five times, and ends with the client.
@@ -67,7 +70,35 @@ Results are kept in `experiments/<id>`, which no job can move.
     type=click.Choice(SCORES),
     default="aggregated",
     show_default=True,
-    help="What leaves of the site's scores: nothing, means of three decimals, or confusion matrices.",
+    help="What leaves of scores and losses: nothing, means of three decimals, or confusion matrices as well.",
+)
+@click.option(
+    "--minimum-images",
+    type=click.IntRange(min=2),
+    default=SiteSettings.minimum_images,
+    show_default=True,
+    help="With fewer training images nothing leaves; at least --smallest-count.",
+)
+@click.option(
+    "--minimum-classes",
+    type=click.IntRange(min=1),
+    default=SiteSettings.minimum_classes,
+    show_default=True,
+    help="With training images of fewer classes nothing leaves.",
+)
+@click.option(
+    "--smallest-count",
+    type=click.IntRange(min=1),
+    default=SiteSettings.smallest_count,
+    show_default=True,
+    help="The smallest number of images that is told.",
+)
+@click.option("--withhold", default="", help="What never leaves though a method asks for it: competences.")
+@click.option("--weights", type=PLACE, help="A state_dict of the bundle that the network starts from.")
+@click.option(
+    "--methods",
+    default="",
+    help="Modules of methods from elsewhere that a job may name, with commas. Their code runs at the site.",
 )
 def site_kit_command(
     kit: Path,
@@ -81,6 +112,12 @@ def site_kit_command(
     threads: int,
     may_share: str,
     scores: str,
+    minimum_images: int,
+    minimum_classes: int,
+    smallest_count: int,
+    withhold: str,
+    weights: Path | None,
+    methods: str,
 ) -> None:
     """Write site.json, resources.json, authorization.json and privacy.json, and a page that explains each.
 
@@ -89,7 +126,6 @@ def site_kit_command(
       mdhfl site-kit --out kits/site-1 --site site-1 --bundle resnet10 --device cuda:0 \\
             --data /srv/mdhfl/site-1 --public /srv/mdhfl/public --state /srv/mdhfl/state
     """
-    shares = tuple(name.strip() for name in may_share.split(",") if name.strip())
     settings = SiteSettings(
         site=site,
         bundle=str(Path(bundle).resolve()) if "/" in bundle else bundle,
@@ -98,8 +134,14 @@ def site_kit_command(
         state=state.resolve(),
         device=device,
         threads=threads,
-        may_share=shares,
+        may_share=_names(may_share),
         scores=scores,
+        minimum_images=minimum_images,
+        minimum_classes=minimum_classes,
+        smallest_count=smallest_count,
+        withhold=_names(withhold),
+        weights=weights.resolve() if weights else None,
+        methods=_names(methods),
     )
     local = kit / "local"
     written = write_policy(local, classes=SITE_CLASSES, is_site=True)
@@ -108,11 +150,13 @@ def site_kit_command(
     page = SITE_PAGE.format(
         site=markdown(site),
         bundle=markdown(bundle),
-        may_share=markdown(", ".join(shares) or "nothing"),
+        may_share=markdown(", ".join(settings.may_share) or "nothing"),
         scores=SCORES_IN_WORDS[scores],
         images=settings.minimum_images,
         classes_with=settings.minimum_classes,
         count=settings.smallest_count,
+        withheld="" if not settings.withhold else f" Never leaves: {', '.join(settings.withhold)}.",
+        methods=markdown(", ".join(settings.methods) or "none"),
         classes=len(SITE_CLASSES),
     )
     _finish(local, page, [*written, local / "site.json"])
@@ -130,6 +174,10 @@ def server_kit_command(kit: Path) -> None:
     """
     written = write_policy(kit / "local", classes=SERVER_CLASSES, is_site=False)
     _finish(kit / "local", SERVER_PAGE.format(classes=len(SERVER_CLASSES)), written)
+
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 def _finish(local: Path, page: str, written: list[Path]) -> None:

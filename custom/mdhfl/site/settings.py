@@ -26,8 +26,9 @@ class SiteSettings:
         may_share: what may leave the site beside its scores: "knowledge", "encrypted_weights", "weights". A method that
             shares anything else is refused.
         withhold: what the site does not say though its method asks for it: "competences".
-        scores: what leaves of the scores on its test and validation part: "off" for nothing, "aggregated" for means of
-            three decimals, "full" for confusion matrices, whose rows add up to the numbers of test images by class.
+        scores: what leaves of the scores on its test and validation part, and of its losses: "off" for nothing, not
+            even seconds, "aggregated" for means of three decimals, "full" for confusion matrices, whose rows add up to
+            the numbers of test images by class.
         minimum_images: training images, at least 2, below which the site shares nothing.
         minimum_classes: classes with `smallest_count` training images, at least 1, below which it shares nothing.
         smallest_count: the smallest number of images that it tells; a class with fewer is told like one without any.

@@ -1,4 +1,4 @@
-"""How much of its scores and counts a site tells: all, a few rounded means, or nothing, as its `site.json` says."""
+"""How much a site tells of its scores, losses and counts: all, rounded means, or nothing, as its `site.json` says."""
 
 from dataclasses import asdict, replace
 
@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.metrics import scores_from, smallest_counts
-from mdhfl.sharing.accounts import About, Control, Cost, Validation
+from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer
 from mdhfl.site.form import Form
 
-DECIMALS = 3  # of scores that are told in the mean only, and of seconds
+DECIMALS = 3  # of scores and losses that are told in the mean only, and of seconds
 
 Counts = NDArray[np.unsignedinteger]
 
@@ -24,7 +24,9 @@ def told(answer: Answer, *, form: Form) -> Answer:
     """
     answer = replace(answer, about=_about(answer, form), cost=_cost(answer.cost), control=_control(answer, form))
     if form.settings.scores == "off":
-        return replace(answer, validation=None, confusion=None, test_ece=0.0, test=None, best=False)
+        cost = replace(answer.cost, seconds={})  # how long a phase takes tells how many images it goes over
+        scoreless = replace(answer, validation=None, confusion=None, test_ece=0.0, test=None, best=False)
+        return replace(scoreless, losses=Losses(), cost=cost)
     counts, validation = _confusion(answer.confusion, form), _validation(answer.validation, form)
     if form.settings.scores == "full":
         return replace(
@@ -35,7 +37,8 @@ def told(answer: Answer, *, form: Form) -> Answer:
             test=None,
         )
     test = _test(answer.confusion, ece=answer.test_ece, test=answer.test, form=form)
-    return replace(answer, validation=validation, confusion=None, test_ece=0.0, test=test)
+    losses = Losses(**{n: None if v is None else round(v, DECIMALS) for n, v in asdict(answer.losses).items()})
+    return replace(answer, validation=validation, confusion=None, test_ece=0.0, test=test, losses=losses)
 
 
 def _about(answer: Answer, form: Form) -> About:
