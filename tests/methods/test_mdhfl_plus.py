@@ -14,7 +14,12 @@ from fakes.small_federation import write_federation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mdhfl.learning.images import Part
+from mdhfl.learning.model import Model
+from mdhfl.learning.relabelling import relabelled
+from mdhfl.learning.training import slowed
 from mdhfl.losses import generalised_cross_entropy, log_prior, prior_adjusted
+from mdhfl.methods.local_plus import LocalPlus
 from mdhfl.methods.mdhfl_plus import MdhflPlus
 from mdhfl.reports.write import write_report
 from mdhfl.runs.folder import site_settings_path
@@ -153,19 +158,36 @@ def test_a_site_that_has_lost_what_it_shared_is_told_so() -> None:
 # the whole
 
 
+def scores_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{n: row[n] for n in ("round", "site", "losses", "validation", "test", "best")} for row in rows]
+
+
 def test_without_alignment_it_is_the_local_baseline_bit_for_bit(tmp_path: Path, three_sites: Path) -> None:
     local, _ = run(tmp_path / "local", three_sites, "local_plus", rounds=2, changes={"warm_up_epochs": 1})
     for joint in (False, True):
         changes = {**QUICK, "local_epochs": 2, "align_weight": 0.0, "joint": joint}
         shared, _ = run(tmp_path / f"shared-{joint}", three_sites, "mdhfl_plus", rounds=2, changes=changes)
-        names = ("round", "site", "losses", "validation", "test", "best")
-        assert [{n: row[n] for n in names} for row in shared] == [{n: row[n] for n in names} for row in local]
+        assert scores_of(shared) == scores_of(local)
 
 
-@pytest.mark.parametrize("joint", [False, True])
-def test_a_restart_between_two_rounds_changes_nothing(tmp_path: Path, three_sites: Path, joint: bool) -> None:
+def test_what_a_site_does_about_wrong_labels_it_also_does_alone(tmp_path: Path, three_sites: Path) -> None:
+    """Baseline, shared run without alignment, and twin: the same replaced labels, the same falling rate."""
+    rest = {"warm_up_epochs": 1, "local_epochs": 2, "cooling_from": 2, "relabel_above": 0.4}
+    plain, _ = run(tmp_path / "plain", three_sites, "local_plus", rounds=2, changes={**rest, "relabel_above": 1.0})
+    local, _ = run(tmp_path / "local", three_sites, "local_plus", rounds=2, changes=rest)
+    changes = {**QUICK, **rest, "align_weight": 0.0, "control": True}
+    shared, _ = run(tmp_path / "shared", three_sites, "mdhfl_plus", rounds=2, changes=changes)
+    assert scores_of(shared) == scores_of(local) != scores_of(plain)
+    assert [row["control"]["test"] for row in shared] == [row["test"] for row in local]
+
+
+REST = {"cooling_from": 2, "relabel_above": 0.5, "ramp_rounds": 2}
+
+
+@pytest.mark.parametrize("more", [{"joint": False}, {"joint": True}, REST], ids=["phases", "joint", "to rest"])
+def test_a_restart_between_two_rounds_changes_nothing(tmp_path: Path, three_sites: Path, more: dict[str, Any]) -> None:
     """Averaged weights, competences and the last answers come back from the state."""
-    changes = {**QUICK, "joint": joint, "include_own": False, "patience": 0.5}
+    changes = {**QUICK, "include_own": False, "patience": 0.5, **more}
     whole, _ = run(tmp_path / "a", three_sites, "mdhfl_plus", rounds=2, changes=changes)
     experiment = new_run(tmp_path / "b", three_sites, recipe="mdhfl_plus", rounds=2, changes=changes)
 
@@ -177,6 +199,75 @@ def test_a_restart_between_two_rounds_changes_nothing(tmp_path: Path, three_site
         run_in_process(tmp_path / "b", experiment=experiment, on_answer=die)
     run_in_process(tmp_path / "b", experiment=experiment)
     assert numbers_of(Results(tmp_path / "b", experiment=experiment).rows()) == whole
+
+
+def test_while_learning_comes_to_rest_the_answers_and_so_the_teacher_stay(tmp_path: Path, three_sites: Path) -> None:
+    """From round 2 on, each site says its answers of round 1 again, about the views of round 1."""
+    changes = {**QUICK, "cooling_from": 2}
+    _, exchanges = run(tmp_path / "a", three_sites, "mdhfl_plus", rounds=3, changes=changes)
+    told = {(a.site, a.round): a.shared for q, a in exchanges if isinstance(a.shared, Knowledge)}
+    lessons = {q.round: q.lesson for q, _ in exchanges if isinstance(q.lesson, ClassTeaching)}
+    for site in ("site-1", "site-2", "site-3"):
+        assert not np.array_equal(told[site, 0].values, told[site, 1].values)
+        for number in (2, 3):
+            np.testing.assert_array_equal(told[site, number].values, told[site, 1].values)
+            np.testing.assert_array_equal(told[site, number].competences, told[site, 1].competences)
+    np.testing.assert_array_equal(lessons[3].values, lessons[2].values)
+    assert not np.array_equal(lessons[2].values, lessons[1].values)
+
+
+def test_views_and_learning_rate_come_to_rest_together() -> None:
+    method = MdhflPlus(cooling_from=7)
+    assert [method.learning_rate_factor(number) for number in range(5, 10)] == [1, 1, 0.5, 0.25, 0.125]
+    assert [method.asked_in(number) for number in range(5, 10)] == [5, 6, 6, 6, 6]
+    assert [MdhflPlus().learning_rate_factor(number) for number in (0, 1, 99)] == [1, 1, 1]
+    assert [MdhflPlus().asked_in(number) for number in (0, 1, 99)] == [0, 1, 99]
+
+
+def test_a_slowed_step_is_a_step_with_the_smaller_rate_and_leaves_the_optimiser_as_it_was() -> None:
+    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    slow, literal = torch.optim.Adam([weights[0]], 0.1), torch.optim.Adam([weights[1]], 0.025)
+    for optimizer, weight in ((slow, weights[0]), (literal, weights[1])):
+        (weight * torch.tensor([1.0, -2.0, 3.0])).sum().backward()
+        with slowed(optimizer, by=0.25 if optimizer is slow else 1.0):
+            optimizer.step()
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
+    assert slow.param_groups[0]["lr"] == 0.1
+    with pytest.raises(RuntimeError), slowed(slow, by=0.5):
+        raise RuntimeError
+    assert slow.param_groups[0]["lr"] == 0.1
+
+
+def test_the_alignments_weight_rises_evenly_to_its_own() -> None:
+    method = MdhflPlus(align_weight=2.0, ramp_rounds=4)
+    logits, teacher = torch.randn(5, 3), torch.randn(5, 3).softmax(1)
+    whole = float(method.alignment_loss(logits, teacher))
+    risen = [float(method.alignment_loss_in(number)(logits, teacher)) / whole for number in range(1, 7)]
+    assert risen == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+
+
+def test_labels_that_a_model_is_sure_are_wrong_are_replaced_by_its_answers() -> None:
+    """Against the literal rule, image by image, with the prior of the site's mix."""
+    model = Model.open("resnet10", num_classes=3, image_size=32, seed=0, averaging=0.9)
+    images = torch.randint(0, 255, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
+    part = Part(images=images, labels=torch.arange(40) % 3)
+    prior = torch.tensor([0.3, -0.2, 0.1])
+    model.settle(images)
+    probabilities = (model.predict(images) + prior).softmax(dim=1)
+    above = float(probabilities.max(dim=1).values.median())
+    literal = [
+        int(p.argmax()) if float(p.max()) > above else int(label)
+        for p, label in zip(probabilities, part.labels, strict=True)
+    ]
+    labels = relabelled(model, part, prior=prior, above=above)
+    assert labels.tolist() == literal
+    assert 0 < int((labels != part.labels).sum()) <= 20
+    assert torch.equal(relabelled(model, part, prior=prior, above=1.0), part.labels)
+
+
+def test_labels_are_replaced_from_the_first_round_on_and_never_by_default() -> None:
+    assert [LocalPlus().trust(number) for number in (0, 1, 9)] == [1, 1, 1]
+    assert [MdhflPlus(relabel_above=0.8).trust(number) for number in (0, 1, 9)] == [1, 0.8, 0.8]
 
 
 def test_what_is_sent_is_one_matrix_and_a_number_per_class(tmp_path: Path, three_sites: Path) -> None:

@@ -123,6 +123,7 @@ class Model:
         images_per_epoch: int | None = None,
         companion: "Companion | None" = None,
         keep_statistics: bool = False,
+        rate: float = 1.0,
         should_stop: ShouldStop = never,
     ) -> float | None:
         """Train the network, see `training.fit`.
@@ -138,6 +139,7 @@ class Model:
             images_per_epoch: drawn at random in each epoch; all images if None.
             companion: a second stream whose loss is added at every step.
             keep_statistics: whether the images leave batch normalisation's running statistics alone.
+            rate: what the optimiser's learning rate is multiplied by, this time only.
             should_stop: asked before every batch.
 
         Returns:
@@ -149,27 +151,28 @@ class Model:
         """
         import torch
 
-        from mdhfl.learning.training import fit
+        from mdhfl.learning.training import fit, slowed
 
         augment = self.begin(seed=seed, transforms_seed=transforms_seed)
-        return fit(
-            self.network,
-            optimizer=self.bundle.optimizer,
-            images=images,
-            targets=targets,
-            loss=loss,
-            epochs=epochs,
-            batch_size=self.bundle.batch_size,
-            intensity=self.bundle.intensity_transform,
-            augment=augment,
-            generator=torch.Generator().manual_seed(seed),
-            penalty=penalty,
-            images_per_epoch=images_per_epoch,
-            after_step=None if self.averaged is None else self.averaged.update,
-            companion=companion,
-            keep_statistics=keep_statistics,
-            should_stop=should_stop,
-        )
+        with slowed(self.bundle.optimizer, by=rate):
+            return fit(
+                self.network,
+                optimizer=self.bundle.optimizer,
+                images=images,
+                targets=targets,
+                loss=loss,
+                epochs=epochs,
+                batch_size=self.bundle.batch_size,
+                intensity=self.bundle.intensity_transform,
+                augment=augment,
+                generator=torch.Generator().manual_seed(seed),
+                penalty=penalty,
+                images_per_epoch=images_per_epoch,
+                after_step=None if self.averaged is None else self.averaged.update,
+                companion=companion,
+                keep_statistics=keep_statistics,
+                should_stop=should_stop,
+            )
 
     def begin(self, *, seed: int, transforms_seed: int | None) -> "Callable[[Tensor], Tensor] | None":
         """Seed torch's generator, for dropout, and the bundle's random transforms; return what transforms a batch."""

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -119,6 +119,19 @@ def fit(
             total += value.detach() * len(batch)
             seen += len(batch)
     return mean_loss(total, seen)
+
+
+@contextmanager
+def slowed(optimizer: torch.optim.Optimizer, *, by: float) -> Iterator[None]:
+    """Multiply an optimiser's learning rates, and give them back afterwards: what is kept of it does not change."""
+    rates = [group["lr"] for group in optimizer.param_groups]
+    try:
+        for group in optimizer.param_groups:
+            group["lr"] *= by
+        yield
+    finally:
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
 
 def mean_loss(total: Tensor, seen: int) -> float | None:

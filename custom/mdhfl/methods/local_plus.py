@@ -32,6 +32,10 @@ class LocalPlus(Method):
     averaging: float = parameter(
         0.99, "decay per step of the averaged weights that answer; 0 for none", at_least=0, at_most=0.9999
     )
+    relabel_above: float = parameter(
+        1.0, "probability above which a model's own answer replaces a training label; 1: never", above=0, at_most=1
+    )
+    cooling_from: int = parameter(0, "round from which the learning rate halves with each round; 0: never", at_least=0)
 
     title: ClassVar[str] = "local, balanced and averaged"
     summary: ClassVar[str] = "every site alone, balanced softmax and averaged weights: the baseline to beat"
@@ -39,6 +43,16 @@ class LocalPlus(Method):
 
     def average_decay(self) -> float:
         return self.averaging
+
+    def learning_rate_factor(self, number: int) -> float:
+        return 0.5 ** (number - self.cooling_from + 1) if self.cools(number) else 1.0
+
+    def cools(self, number: int) -> bool:
+        """Return whether a round is one of the last, in which learning comes to rest."""
+        return 0 < self.cooling_from <= number
+
+    def trust(self, number: int) -> float:
+        return self.relabel_above if number else 1.0
 
     def local_loss(self, learner: Learner) -> Loss:
         from mdhfl.losses import log_prior, prior_adjusted

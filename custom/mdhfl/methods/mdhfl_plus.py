@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from mdhfl.methods.knowledge_method import KnowledgeMethod
 from mdhfl.methods.local_plus import LocalPlus
-from mdhfl.methods.method import Learner
+from mdhfl.methods.method import Learner, Loss
 from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.competence import ClassTeaching, check_competences, class_teacher, class_weighted_sum
@@ -38,6 +38,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
 
     align_epochs: int = parameter(1, "epochs over the views of the public images in each round", at_least=1)
     align_weight: float = parameter(3.0, "weight of the alignment; 0 is local training", at_least=0)
+    ramp_rounds: int = parameter(1, "rounds over which the alignment's weight rises evenly to its own", at_least=1)
     joint: bool = parameter(False, "whether each local step also aligns a public batch, instead of a phase before")
     temperature: float = parameter(1.0, "temperature of the softmax that makes knowledge", above=0)
     views: int = parameter(4, "views in which each public image is asked about", at_least=1, at_most=64)
@@ -70,6 +71,15 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         scale = self.align_weight * self.temperature**2
         return scale * knowledge_divergence(logits, teacher, temperature=self.temperature)
 
+    def alignment_loss_in(self, number: int) -> Loss:
+        """Return the loss of a round's alignment: its weight rises over the first rounds."""
+        risen = min(1.0, number / self.ramp_rounds)
+        return lambda logits, teacher: risen * self.alignment_loss(logits, teacher)
+
+    def asked_in(self, number: int) -> int:
+        """Return the round whose views are asked about in a round: while learning comes to rest, always the same."""
+        return self.cooling_from - 1 if self.cools(number) else number
+
     def check(self, answer: Answer, request: Request) -> None:
         super().check(answer, request)
         if isinstance(answer.shared, Knowledge) and answer.shared.competences is not None and answer.about is not None:
@@ -101,33 +111,39 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         check_matrix(teacher, shape=learner.request.subject.shape, what="teacher")
         import torch
 
-        images = learner.public(views=self.views, asked_in=lesson.round, own_stain=self.own_stain)
-        targets = torch.from_numpy(teacher)
+        images = learner.public(views=self.views, asked_in=self.asked_in(lesson.round), own_stain=self.own_stain)
+        targets, loss = torch.from_numpy(teacher), self.alignment_loss_in(learner.request.round)
         if self.joint:
-            learner.accompany(targets, images=images, loss=self.alignment_loss, keep_statistics=self.own_statistics)
+            learner.accompany(targets, images=images, loss=loss, keep_statistics=self.own_statistics)
             return None
         return learner.align(
             targets,
             images=images,
-            loss=self.alignment_loss,
+            loss=loss,
             epochs=self.align_epochs,
             keep_statistics=self.own_statistics,
         )
 
     def share(self, learner: Learner, *, losses: Losses) -> Shared | None:
-        images = learner.public(views=self.views, asked_in=learner.request.round, own_stain=self.own_stain)
-        answers = learner.answers(images=images, own_statistics=self.own_statistics)
         return Knowledge(
-            values=self._patient(self.express(answers).numpy().astype(np.float32), learner),
+            values=self._values(learner),
             subject=learner.request.subject,
             site=learner.site,
             round=learner.request.round,
             competences=self._competences(learner),
         )
 
-    def _patient(self, values: NDArray[np.float32], learner: Learner) -> NDArray[np.float32]:
-        """Mix the last answers in; the server's mean of such answers is the mean of its teachers over rounds."""
-        last = _knowledge(learner)
+    def _values(self, learner: Learner) -> NDArray[np.float32]:
+        """Answer, or say the last answers again while learning comes to rest: then the teacher stays.
+
+        Where the last answers are mixed in, the server's mean is the mean of its teachers over rounds.
+        """
+        last, number = _knowledge(learner), learner.request.round
+        if last is not None and self.cools(number):
+            return last.values
+        images = learner.public(views=self.views, asked_in=self.asked_in(number), own_stain=self.own_stain)
+        answers = learner.answers(images=images, own_statistics=self.own_statistics)
+        values = self.express(answers).numpy().astype(np.float32)
         if last is None or not self.patience:
             return values
         return (self.patience * last.values + (1 - self.patience) * values).astype(np.float32)

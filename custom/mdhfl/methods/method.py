@@ -216,6 +216,14 @@ class Method(ABC):
         """Return the loss of the local training at a site."""
         return self.training_loss
 
+    def learning_rate_factor(self, number: int) -> float:
+        """Return what the optimiser's learning rate is multiplied by in a round, above 0."""
+        return 1.0
+
+    def trust(self, number: int) -> float:
+        """Return the probability above which a model's own answer replaces a training label in a round; 1 for never."""
+        return 1.0
+
     def own_prior(self, learner: Learner) -> "Tensor | None":
         """Return what a site adds to its logits where images have its own mix of classes, (C,); None for nothing."""
         return None

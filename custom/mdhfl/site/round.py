@@ -110,6 +110,7 @@ class SiteRound:
                 epochs=epochs,
                 seed=self._seed("align"),
                 keep_statistics=keep_statistics,
+                rate=self.method.learning_rate_factor(self.request.round),
                 should_stop=self.should_stop,
             )
 
@@ -189,15 +190,24 @@ class SiteRound:
             "epochs": epochs,
             "seed": self._seed(phase),
             "transforms_seed": self._seed(f"{phase} transforms"),
+            "rate": self.method.learning_rate_factor(self.request.round),
             "should_stop": self.should_stop,
         }
         with timed(self.seconds, "train"):
             if opened.twin is not None:
-                opened.twin.fit(opened.training.images, opened.training.labels, **how)
-            penalty = self.method.penalty(opened.model.network)
-            return opened.model.fit(
-                opened.training.images, opened.training.labels, companion=self.companion, penalty=penalty, **how
-            )
+                opened.twin.fit(opened.training.images, self._labels(opened.twin), **how)
+            labels, penalty = self._labels(opened.model), self.method.penalty(opened.model.network)
+            return opened.model.fit(opened.training.images, labels, companion=self.companion, penalty=penalty, **how)
+
+    def _labels(self, model: Model) -> "Tensor":
+        """Return the labels to train with: the site's, or the model's own answers where they are to be trusted."""
+        training, trust = self.opened.training, self.method.trust(self.request.round)
+        if trust >= 1:
+            return training.labels
+        from mdhfl.learning.relabelling import relabelled
+
+        prior = self.method.own_prior(self)
+        return relabelled(model, training, prior=prior, above=trust, should_stop=self.should_stop)
 
     def _train_with(self, proxy: Model, *, epochs: int, phase: str) -> float | None:
         from mdhfl.learning.mutual import fit_mutually
