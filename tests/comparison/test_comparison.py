@@ -78,6 +78,14 @@ def test_a_comparison_runs_what_is_missing_and_writes_everything(tmp_path: Path)
     assert record["peak_memory"] > 100 * 2**20
 
 
+def test_the_files_of_all_sources_lie_below_the_data_folder(tmp_path: Path) -> None:
+    asked = {**SMALL["prepare"], "source": "acevedo20", "raw": "a.zip", "also": ["matek19=m.zip", "manifest=sub/j.zip"]}
+    cell = read_comparison(written(tmp_path, prepare=asked)).cells[0]
+    arguments = cell.prepare_arguments(data=Path("data"), out=tmp_path)
+    assert arguments.raw == Path("data/a.zip")
+    assert arguments.also == ("matek19=data/m.zip", "manifest=data/sub/j.zip")
+
+
 def command(file: Path, folder: Path) -> list[str]:
     places = ["--out", str(folder / "out"), "--work", str(folder / "work")]
     return [sys.executable, "-m", "mdhfl.commands.cli", "compare", str(file), *places]

@@ -74,6 +74,9 @@ class Cell:
         for name in LISTS:
             if name in values:
                 values[name] = tuple(values[name]) if isinstance(values[name], list) else (values[name],)
+        if "also" in values:
+            named = (one.partition("=") for one in values["also"])
+            values["also"] = tuple(f"{source}={data / raw}" for source, _, raw in named)
         if values.get("noise_matrix") is not None:
             values["noise_matrix"] = Path(values["noise_matrix"])
         return PrepareArguments(**values, out=out)
