@@ -38,13 +38,12 @@ def test_values_on_the_page_equal_those_in_the_files(tmp_path: Path, federation:
     run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=2)
     page = Reader(write_report([run], out=tmp_path / "report"))
     summary = json.loads((run / "summary.json").read_text())
-    shown = {row[0]: row for row in page.rows["results"] if len(row) == 12}
+    shown = {row[0]: row for row in page.rows["results"] if len(row) == 9}
     for site, values in summary["sites"].items():
         scores = [f"{values[name]:.3f}" for name in ("accuracy", "macro_f1", "balanced_accuracy")]
         assert shown[site][1] == values["architecture"]
         assert shown[site][2:5] == scores
         assert shown[site][6] == f"{values['ece']:.3f}"
-        assert shown[site][11] == f"{values['seconds']:.1f}"
     assert shown["mean over sites"][2] == f"{summary['mean']['accuracy']:.3f}"
     recall = {row[0]: row[1:] for row in page.rows["confusion"]}
     for i, name in enumerate(CLASSES):
@@ -99,7 +98,7 @@ def test_unfinished_run_is_reported_from_its_rows(tmp_path: Path, federation: Pa
     page = Reader(write_report([run], out=tmp_path / "report"))
     assert "unfinished: the last recorded round is 2 of 5" in page.texts[""]
     last = {row["site"]: row for row in rows_of(run) if row["round"] == 2}
-    shown = {row[0]: row for row in page.rows["results"] if len(row) == 12}
+    shown = {row[0]: row for row in page.rows["results"] if len(row) == 9}
     assert shown["site-1"][2] == f"{last['site-1']['test']['accuracy']:.3f}"
     mean = sum(row["test"]["accuracy"] for row in last.values()) / 2
     assert shown["mean over sites"][2] == f"{mean:.3f}"
@@ -143,7 +142,7 @@ def test_refused_answers_are_listed_with_their_reasons(tmp_path: Path, federatio
     run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=2, refused=refused)
     page = Reader(write_report([run], out=tmp_path / "report"))
     assert [row for row in page.rows["problems"] if row[0] == "1"] == [["1", "site-2", why]]
-    shown = {row[0]: row for row in page.rows["results"] if len(row) == 12}
+    shown = {row[0]: row for row in page.rows["results"] if len(row) == 9}
     assert shown["site-2"][2] == "\N{EN DASH}"
 
 

@@ -57,6 +57,14 @@ class KnowledgeMethod(Method):
             return {}
         return dict.fromkeys(sites, weighted_sum(shared, weights=self.teacher_weights(shared)))
 
+    def common_teacher(self, shared: Mapping[str, Any]) -> NDArray[np.float32] | None:
+        """Return the (N, C) knowledge that a site learns from which has shared nothing itself; None if nobody has."""
+        lesson = self.combine(shared, sites=("",)).get("")
+        return None if lesson is None else self._teacher_of(lesson)
+
+    def _teacher_of(self, lesson: Lesson) -> NDArray[np.float32] | None:
+        return self.teacher(lesson, own=None, site="") if isinstance(lesson, Teaching) else None
+
     def check(self, answer: Answer, request: Request) -> None:
         super().check(answer, request)
         if not isinstance(answer.shared, Knowledge):

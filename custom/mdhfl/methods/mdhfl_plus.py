@@ -96,6 +96,11 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         raise TypeError("MDH-FL+ teaches class by class, see `learn`")
 
+    def _teacher_of(self, lesson: Lesson) -> NDArray[np.float32] | None:
+        if not isinstance(lesson, ClassTeaching):
+            return None
+        return class_teacher(lesson, own=None, site="", include_own=True, power=self.competence_power)
+
     def learn(self, lesson: Lesson, learner: Learner) -> float | None:
         if not isinstance(lesson, ClassTeaching):
             raise ValueError(f"site {learner.site!r}: expected a class teaching, got {lesson.kind}")

@@ -7,10 +7,13 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mdhfl.files import check_prepared_image
+
 DRAWN_DPI = 150
 CSS_DPI = 96
 DENSE_PIXELS = 800  # as drawn
 SHEET_PIXELS = 1400  # longest side of an embedded contact sheet
+TILE_PIXELS = 96  # longest side of an embedded single image
 SHEET_BYTES = 400_000  # a bigger PNG is embedded as JPEG
 
 
@@ -91,6 +94,20 @@ class Gallery:
             unique = f"{safe}-{count}"
         self.files[f"{unique}.png"] = png
         return f"{unique}.png"
+
+
+def photo(path: Path) -> str:
+    """Return an image of a federation folder as a data URI, made small; empty where it cannot be read."""
+    from PIL import Image
+
+    try:
+        check_prepared_image(path)
+        with Image.open(path) as image:
+            tile = image.convert("RGB")
+    except (OSError, ValueError, SyntaxError):
+        return ""
+    tile.thumbnail((TILE_PIXELS, TILE_PIXELS))
+    return _data_uri(_encode(tile, kind="png"), kind="png")
 
 
 def _encode(image: "object", *, kind: str) -> bytes:

@@ -60,6 +60,10 @@ class Comparison:
     alone: Group
     sites: tuple[str, ...]
 
+    def alone_of(self, run: Run) -> Run | None:
+        """Return the run of the same seed whose sites train alone, None if there is none."""
+        return next((alone for alone in self.alone.runs if alone.seed == run.seed), None)
+
     @property
     def verdict(self) -> str:
         """Who is ahead, by how much, and how sure that is."""

@@ -22,6 +22,7 @@ from mdhfl.reports.figures import (
 from mdhfl.reports.gallery import Gallery, Picture
 from mdhfl.reports.groups import is_alone
 from mdhfl.reports.runs import Federation, Run, mean_of, number_or_none
+from mdhfl.reports.story import divergence_in_the_end
 from mdhfl.server.rows import seconds_of
 
 CONFUSION_SITES = 12  # confusion matrices are drawn for so many sites of a run
@@ -82,8 +83,15 @@ def divergences(run: Run) -> dict[int, NDArray[np.float64]]:
     return found
 
 
-def divergence_view(run: Run, *, gallery: Gallery, prefix: str) -> dict[str, Any]:
-    """Answer "does alignment align?": figures, a table of pairs and one sentence."""
+def divergence_view(run: Run, *, alone: Run | None, gallery: Gallery, prefix: str) -> dict[str, Any]:
+    """Answer "does alignment align?": figures, a table of pairs and one sentence.
+
+    Args:
+        run: of sites that share.
+        alone: the run to compare with, of the same seed, whose sites train alone; None if there is none.
+        gallery: takes the figures.
+        prefix: of their names.
+    """
     found = divergences(run)
     if not found:
         return {"verdict": _why_no_divergence(run), "pictures": [], "rows": []}
@@ -110,7 +118,7 @@ def divergence_view(run: Run, *, gallery: Gallery, prefix: str) -> dict[str, Any
         ),
     ]
     return {
-        "verdict": _verdict(first, last, rounds=(rounds[0], rounds[-1])),
+        "verdict": _against(run, alone) or _verdict(first, last, rounds=(rounds[0], rounds[-1])),
         "pictures": pictures,
         "first": rounds[0],
         "last": rounds[-1],
@@ -125,6 +133,18 @@ def _why_no_divergence(run: Run) -> str:
     if shares != "probabilities":
         return f"Sites share {shares or 'nothing'}: divergence is measured between probabilities only."
     return "No divergence between sites is recorded in this run."
+
+
+def _against(run: Run, alone: Run | None) -> str:
+    """Compare how far apart the last models are with those of sites that trained alone, measured alike."""
+    ours, theirs = divergence_in_the_end(run), divergence_in_the_end(alone) if alone else None
+    if ours is None or theirs is None or alone is None or alone.last_round != run.last_round:
+        return ""
+    nearer = "nearer to each other than" if ours < theirs else "further apart than" if ours > theirs else "as far as"
+    return (
+        f"On the public images the sites' last models are {ours:.3f} nats apart (mean over pairs), those of sites that "
+        f"trained alone for as many rounds {theirs:.3f}: sharing left them {nearer} training alone."
+    )
 
 
 def _verdict(first: NDArray[np.float64], last: NDArray[np.float64], *, rounds: tuple[int, int]) -> str:

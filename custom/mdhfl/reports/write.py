@@ -25,6 +25,7 @@ from mdhfl.reports.run_view import (
     recall_rows,
 )
 from mdhfl.reports.runs import Federation, Run, read_report_federation, read_report_run, told_apart
+from mdhfl.reports.story import story_view
 from mdhfl.showing.sheets import to_csv
 
 MOST_NAMED = 12  # sites named in a card at the top
@@ -97,11 +98,21 @@ def _page(
         name = f"{number:02d}-{run.method.rpartition(':')[2]}-seed-{run.seed}"
         federation = federations[run.federation]
         views.append(
-            _run_view(run, label, federation, gallery=gallery, prefix=name, colours=colours, detailed=run in detailed)
+            _run_view(
+                run,
+                label,
+                federation,
+                gallery=gallery,
+                prefix=name,
+                colours=colours,
+                alone=next((c.alone_of(run) for c in comparisons if run in c.sharing.runs), None),
+                detailed=run in detailed,
+            )
         )
     return {
         "groups": [_group_view(group, federations) for group in groups],
         "runs": views,
+        "story": story_view(groups, comparisons, federations),
         "several_federations": len(federations) > 1,
         "comparisons": _comparison_views(comparisons, federations, gallery=gallery),
         "federations": [
@@ -121,6 +132,7 @@ def _run_view(
     gallery: Gallery,
     prefix: str,
     colours: Mapping[str, str],
+    alone: Run | None,
     detailed: bool,
 ) -> dict[str, Any]:
     missing = {site: missing_classes(run, site=site, federation=federation) for site in run.sites}
@@ -137,7 +149,7 @@ def _run_view(
         "problems": run.problems(),
         "detailed": detailed,
         "curves": curves(run, gallery=gallery, prefix=prefix, colours=colours) if detailed and run.rows else [],
-        "divergence": divergence_view(run, gallery=gallery, prefix=prefix) if detailed else None,
+        "divergence": divergence_view(run, alone=alone, gallery=gallery, prefix=prefix) if detailed else None,
         "confusions": confusions(run, gallery=gallery, prefix=prefix) if detailed else [],
         "costs": costs(run, gallery=gallery, prefix=prefix) if detailed and run.rows else [],
     }

@@ -183,7 +183,12 @@ def server_settings_path(folder: Path) -> Path:
 
 def checkpoint_path(folder: Path, *, experiment: Experiment, site: str, which: str) -> Path:
     """Return where a run's site keeps its "best" or "last" model."""
-    return folder / "sites" / site / experiment.id / f"{which}.pt"
+    return site_folder_path(folder, experiment=experiment.id, site=site) / f"{which}.pt"
+
+
+def site_folder_path(folder: Path, *, experiment: str, site: str) -> Path:
+    """Return where a simulated site keeps its state of a run's experiment."""
+    return folder / "sites" / site / experiment
 
 
 def _bundles(sites: Sequence[str], options: RunOptions) -> dict[str, str]:

@@ -10,7 +10,7 @@ from mdhfl.files import write_atomically
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.server.journal import append_rows, lines_of, read_journal, read_rows
 from mdhfl.server.rows import rows_of, summary_of, whole_rounds
-from mdhfl.server.shared_file import load_shared, save_shared
+from mdhfl.server.shared_file import load_shared, save_shared, shared_path
 from mdhfl.sharing.accounts import About
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer
@@ -113,7 +113,7 @@ class Results:
         return self.folder / "results.jsonl"
 
     def _shared_path(self, number: int) -> Path:
-        return self.folder / "shared" / f"round-{number:04d}.npz"
+        return shared_path(self.folder, number)
 
     def _newest_shared(self) -> int:
         """Return the newest round whose shares are there, -1 for none."""

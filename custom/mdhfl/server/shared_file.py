@@ -24,6 +24,11 @@ def save_shared(path: Path, shared: Mapping[str, Shared]) -> None:
     write_sealed(path, write)
 
 
+def shared_path(folder: Path, number: int) -> Path:
+    """Return where in a folder of results lies what was shared in a round."""
+    return folder / "shared" / f"round-{number:04d}.npz"
+
+
 def load_shared(path: Path, *, number: int) -> dict[str, Shared]:
     """Read what was shared in a round, by site. Raises Damaged."""
 

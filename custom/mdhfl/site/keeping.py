@@ -1,10 +1,12 @@
-"""What a site writes when a round ends, and when the experiment does: where it stands, and the models for export."""
+"""What a site writes when a round ends, and when the experiment does: where it stands, models, and their answers."""
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from mdhfl.sharing.accounts import Validation
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.records import Lesson
+from mdhfl.site.answers import answers_of, save_answers
 from mdhfl.site.standing import Work
 from mdhfl.site.state import Progress, answering, lesson_digest
 
@@ -43,7 +45,13 @@ def keep_round(work: Work, answer: Answer, *, lesson: Lesson | None, prior: "Ten
 
 
 def keep_last(work: Work, *, prior: "Tensor | None") -> None:
-    """Write the models as they are at the end: the site's, and its twin's if it has one. Raises StateError."""
+    """Write the models as they are at the end, the site's and its twin's if it has one, and what they answer.
+
+    Raises:
+        StateError: the disk does not take it.
+    """
+    from mdhfl.learning.training import TrainingDiverged
+
     progress = work.progress
     if progress is None:
         return
@@ -53,6 +61,8 @@ def keep_last(work: Work, *, prior: "Tensor | None") -> None:
     if "twin" in progress.models and control is not None:
         alone = _checkpoint(work, progress, name="twin", scores=control.validation, prior=prior)
         work.folder.keep_model("alone", alone)
+    with suppress(TrainingDiverged):  # on the public images, which this method never asked about
+        save_answers(work.folder.path, answers_of(work.opened, prior=prior))
 
 
 def _checkpoint(
