@@ -7,6 +7,7 @@ from typing import Any
 import click
 import yaml
 
+from mdhfl.commands.entries import entry_command, join_command
 from mdhfl.showing.terminal import say
 
 IMPL = "nvflare.lighter.impl"
@@ -16,6 +17,10 @@ ROOT_YEARS = 10
 @click.group(name="consortium", short_help="Name who takes part; FLARE makes a startup kit for each.")
 def consortium_command() -> None:
     """Set up a consortium: one server, its sites, and those who administrate it."""
+
+
+consortium_command.add_command(entry_command)
+consortium_command.add_command(join_command)
 
 
 @consortium_command.command(name="init")
