@@ -20,7 +20,7 @@ PACKAGE = [
     "rounds swarm",
     "server site",
     "runs",
-    "flare jobs reports",
+    "flare jobs reports status",
     "api comparison export",
     "commands",
 ]

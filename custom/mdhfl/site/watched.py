@@ -1,4 +1,4 @@
-"""`status.json` beside a site's state: what it does and how it stands, for whoever watches. No site reads it back."""
+"""`status.json` beside a site's state: what it does and how it stands, for whoever watches; nothing depends on it."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -7,13 +7,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mdhfl.files import write_json
+from mdhfl.files import read_json, write_json
 from mdhfl.metrics import SCORES, scores_from
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.work import Opened
 
 WATCHED = "status.json"  # in the site's folder of the experiment
-STATES = ("doing", "start", "last", "refused")  # each may be unknown
 
 
 def start_of(opened: Opened) -> dict[str, Any]:
@@ -48,14 +47,7 @@ class Watched:
 
     def __init__(self, folder: Path, *, site: str) -> None:
         self._path = folder / WATCHED
-        self._said: dict[str, Any] = {
-            "version": 1,
-            "site": site,
-            "doing": None,
-            "start": None,
-            "last": None,
-            "refused": None,
-        }
+        self._said: dict[str, Any] = {**read_watched(folder), "version": 1, "site": site, "doing": None}
 
     def begins(self, request: Request) -> None:
         """Say that a request is being worked on."""
@@ -68,9 +60,9 @@ class Watched:
 
     def ended(self, request: Request, answer: Answer) -> None:
         """Say how it ended: the scores of a round, or that there are none."""
-        said: dict[str, Any] = {"doing": None}
+        said: dict[str, Any] = {"doing": None, "finished": request.action == "finish" and not answer.refusal}
         if answer.refusal:
-            said["refused"] = {"action": request.action, "round": request.round, "time": _now()}
+            said["refused"] = {"round": request.round, "time": _now(), "reason": answer.refusal}
         elif answer.about is not None:
             said |= {"last": _scores_of(answer), "refused": None}
         self._say(**said)
@@ -79,6 +71,13 @@ class Watched:
         self._said |= said
         with suppress(OSError):  # a full disk is the state's to refuse
             write_json(self._path, self._said)
+
+
+def read_watched(folder: Path) -> dict[str, Any]:
+    """Return what a site's `status.json` says; nothing where there is none that can be read."""
+    with suppress(OSError, ValueError):
+        return read_json(folder / WATCHED)
+    return {}
 
 
 def _scores_of(answer: Answer) -> dict[str, Any]:
