@@ -1,5 +1,6 @@
 """`mdhfl status`: how an experiment stands, at the server or at a site, in the terminal or as a page."""
 
+import sys
 from pathlib import Path
 
 import click
@@ -46,6 +47,7 @@ def _serve(place: Path, *, address: str, remote: bool) -> None:
     name = place.resolve().name
     with StatusServer(address_of(address, remote=remote), page=lambda: render(read_all(place), place=name)) as server:
         say(f"{place}: http://{server.host}/ shows how it stands; Ctrl-C ends it")
+        sys.stdout.flush()  # also where it goes to a file
         try:
             server.serve_forever()
         except KeyboardInterrupt:
