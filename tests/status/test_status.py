@@ -22,7 +22,7 @@ from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import LATE
 from mdhfl.runs.folder import read_record, write_record
 from mdhfl.runs.inprocess import run_in_process
-from mdhfl.runs.progress import Step, note_step
+from mdhfl.runs.progress import Step, note_step, read_steps
 from mdhfl.server.journal import append_rows, read_rows
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.status.page import render
@@ -198,6 +198,15 @@ def test_half_a_line_and_an_interrupted_write_are_the_generation_before(tmp_path
         file.write(b'{"round":4,"site":"sit')
     (folder / "experiment.json.99999.tmp").write_text('{"version":')
     assert (read(folder).done, read(folder).sites) == (before.done, before.sites)
+
+
+def test_a_line_of_progress_that_a_full_disk_has_cut_is_left_out(tmp_path: Path) -> None:
+    note_step(tmp_path, Step(action="learn", round=1, site="a", refusal=""))
+    with (tmp_path / "progress.jsonl").open("a") as file:
+        file.write('{"action": "learn", "ro')
+    for site in ("b", "c"):
+        note_step(tmp_path, Step(action="learn", round=1, site=site, refusal=""))
+    assert [step.site for step in read_steps(tmp_path)] == ["a", "c"]
 
 
 def test_a_damaged_folder_is_one_note_and_the_others_are_read(tmp_path: Path) -> None:

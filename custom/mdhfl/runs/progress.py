@@ -55,7 +55,14 @@ def forget_steps(folder: Path) -> None:
 
 
 def read_steps(folder: Path) -> list[Step]:
-    """Return the steps so far; what follows the last line feed is still being written."""
+    """Return the steps so far.
+
+    What follows the last line feed is still being written; a line that a full disk has cut is left out.
+    """
     path = folder / PROGRESS
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    return [Step(**json.loads(line)) for line in text.split("\n")[:-1]]
+    text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
+    steps = []
+    for line in text.split("\n")[:-1]:
+        with suppress(ValueError, TypeError):
+            steps.append(Step(**json.loads(line)))
+    return steps

@@ -1,5 +1,7 @@
 """`status.json` beside a site's state: what it does and how it stands, for whoever watches; nothing depends on it."""
 
+import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -7,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from mdhfl.files import read_json, write_json
+from mdhfl.files import read_json
 from mdhfl.metrics import SCORES, scores_from
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.work import Opened
@@ -69,8 +71,10 @@ class Watched:
 
     def _say(self, **said: Any) -> None:
         self._said |= said
+        beside = self._path.with_name(f"{WATCHED}.{os.getpid()}.tmp")
         with suppress(OSError):  # a full disk is the state's to refuse
-            write_json(self._path, self._said)
+            beside.write_text(json.dumps(self._said, indent=1, allow_nan=False), encoding="utf-8")
+            beside.replace(self._path)  # for readers; nobody waits until it has reached the disk
 
 
 def read_watched(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import psutil
 
 from mdhfl.files import StateError
 
+CLOCK = 60.0  # seconds by which a machine's clock may have been set meanwhile
+
 
 class InUse(StateError):
     """Another process, or another part of this one, is using the folder."""
@@ -74,4 +76,4 @@ def holder_of(folder: Path, *, name: str) -> int | None:
         begun = psutil.Process(process).create_time()
     except (OSError, ValueError, psutil.Error):
         return None
-    return process if begun <= since + 1 else None  # else a later process has got the number of one that died
+    return process if begun <= since + CLOCK else None  # else a later process has got the number of one that died
