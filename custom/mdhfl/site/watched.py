@@ -54,7 +54,7 @@ class Watched:
     def begins(self, request: Request) -> None:
         """Say that a request is being worked on."""
         doing = {"action": request.action, "round": request.round, "since": _now()}
-        self._say(experiment=request.experiment, method=request.method, doing=doing)
+        self._say(experiment=request.experiment, method=request.method, doing=doing, finished=False)
 
     def opened(self, opened: Opened) -> None:
         """Say what the site begins with."""

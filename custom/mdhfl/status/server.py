@@ -11,7 +11,7 @@ from mdhfl.rounds.loop import LATE
 from mdhfl.runs.folder import read_record
 from mdhfl.runs.progress import PROGRESS, Step, read_steps
 from mdhfl.server.journal import read_journal
-from mdhfl.server.rows import seconds_of
+from mdhfl.server.rows import seconds_of, whole_rounds
 from mdhfl.showing.texts import shown
 from mdhfl.status.quantities import disk_of, in_phases, last_change
 from mdhfl.status.record import Refused, SiteState, Status
@@ -31,7 +31,7 @@ def read_server(folder: Path) -> Status:
         ValueError, OSError: it cannot be read; the message says why.
     """
     record = read_record(folder)
-    rows, fault = _rows_of(folder)
+    rows, fault = _rows_of(folder, tuple(record["sites"]))
     sites = [str(site) for site in shown(list(record["sites"]))]
     done = max((int(row["round"]) for row in rows), default=None)
     total = _last_round(record)
@@ -61,20 +61,20 @@ def read_server(folder: Path) -> Status:
     )
 
 
-def _rows_of(folder: Path) -> tuple[list[dict[str, Any]], str]:
-    """Return what is shown of the recorded rows, and what is wrong with the last line if anything is."""
+def _rows_of(folder: Path, sites: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
+    """Return what is shown of the wholly recorded rounds, and what is wrong with the last line if anything is."""
     path = folder / "results.jsonl"
     if not path.exists():
         return [], ""
     found = path.stat()
-    return _read_rows(path, found.st_mtime_ns, found.st_size)
+    return _read_rows(path, sites, found.st_mtime_ns, found.st_size)
 
 
 @lru_cache(maxsize=64)
-def _read_rows(path: Path, changed: int, size: int) -> tuple[list[dict[str, Any]], str]:
+def _read_rows(path: Path, sites: tuple[str, ...], changed: int, size: int) -> tuple[list[dict[str, Any]], str]:
     """Read the rows once: who watches asks every other second, and a file of thousands takes a second to check."""
     rows, fault = read_journal(path)
-    return [_told(row, path.parent) for row in rows], fault
+    return [_told(row, path.parent) for row in whole_rounds(rows, sites=sites)], fault
 
 
 def _told(row: Row, folder: Path) -> dict[str, Any]:
