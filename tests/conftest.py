@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,17 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"NO REAL IMAGES: {folder} does not exist, so this test of real data did not run")
     return folder
+
+
+@pytest.fixture(scope="session")
+def browser() -> str:
+    """The path of a browser, or a loud skip."""
+    from fakes.browser import BROWSERS
+
+    for name in BROWSERS:
+        if path := shutil.which(name):
+            return path
+    pytest.skip(f"NO BROWSER: none of {', '.join(BROWSERS)} is on PATH, so no page was opened in a real one")
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ PACKAGE = [
     "rounds swarm",
     "server site",
     "runs",
-    "flare jobs reports",
+    "flare jobs reports status",
     "api comparison export",
     "commands",
 ]
@@ -166,6 +166,7 @@ def loaded_after(code: str) -> set[str]:
 
 def test_the_loop_and_the_server_need_no_torch() -> None:
     assert loaded_after("import mdhfl.rounds.loop, mdhfl.server.results, mdhfl.jobs") == set()
+    assert loaded_after("import mdhfl.status.places, mdhfl.status.serving, mdhfl.status.terminal") == set()
     assert "torch" not in loaded_after("import mdhfl.flare.controller")
     assert "monai" not in loaded_after("import mdhfl.flare.controller")
 

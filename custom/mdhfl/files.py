@@ -24,6 +24,8 @@ SPECIAL = {
 }  # whatever else is no regular file
 
 
+FEDERATION_FORMAT = 1  # of all files in a federation folder
+WRITERS = ("written_with", "prepared_with", "versions")  # fields that may say which version of mdhfl wrote a file
 PREPARED_PIXELS = 4096**2  # of one image in a federation folder: `mdhfl prepare` makes no larger ones
 PREPARED_BYTES = 4 * PREPARED_PIXELS + (1 << 20)
 PNG_START = struct.Struct(">8s4s4sII")  # signature, length and name of the first chunk, width, height
@@ -32,6 +34,41 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 class StateError(OSError):
     """State could not be written or read; what was there before is still there."""
+
+
+class OtherFormat(ValueError):
+    """Something that another version of mdhfl wrote, in a format that this one does not read."""
+
+
+def check_format(values: Mapping[str, Any], *, reads: int, what: str, way_out: str) -> None:
+    """Refuse what is written in another format; a missing number is another one, too.
+
+    Args:
+        values: with their format's number as "version", and perhaps with who wrote them.
+        reads: the number that this version of mdhfl reads.
+        what: it is, for the message.
+        way_out: beside another version of mdhfl.
+
+    Raises:
+        OtherFormat: in one line.
+    """
+    got = values.get("version")
+    if type(got) is int and got == reads:
+        return
+    number = f"format {got}" if type(got) is int else "no format number"
+    raise OtherFormat(
+        f"{what}: expected format {reads}, got {number}{_writer_of(values)}: another version of mdhfl wrote it. Use "
+        f"that version, or {way_out}"
+    )
+
+
+def _writer_of(values: Mapping[str, Any]) -> str:
+    for name in WRITERS:
+        said = values.get(name)
+        version = said.get("mdhfl") if isinstance(said, Mapping) else said
+        if isinstance(version, str):
+            return f" of mdhfl {version[:20]!r}"
+    return ""
 
 
 def shipped_folder(name: str) -> Path:
@@ -114,13 +151,25 @@ def read_checked(path: Path, *, schema: str, missing: str) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: there is no such file.
+        OtherFormat: another version of mdhfl wrote it.
         ValueError: it is not JSON, or does not follow the schema.
     """
     if not path.is_file():
         raise FileNotFoundError(missing)
     values = read_json(path)
+    _check_version(values, schema=schema, path=path)
     check_against_schema(values, schema=schema, what=str(path))
     return values
+
+
+def _check_version(values: Mapping[str, Any], *, schema: str, path: Path) -> None:
+    """Refuse another format before the schema is asked, which would name a field of it. Raises OtherFormat."""
+    rules = _rules(schema)
+    fields = rules["properties"] if "properties" in rules else rules["oneOf"][0]["properties"]
+    reads = fields["version"]["const"]
+    if "version" in values:
+        way_out = "write it anew with this one (`mdhfl prepare`, `mdhfl site-kit`)"
+        check_format(values, reads=reads, what=str(path), way_out=way_out)
 
 
 def check_against_schema(values: Mapping[str, Any], *, schema: str, what: str) -> None:
@@ -131,11 +180,14 @@ def check_against_schema(values: Mapping[str, Any], *, schema: str, what: str) -
     """
     import jsonschema
 
-    path = shipped_folder("meta") / "schemas" / f"{schema}.schema.json"
-    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(read_json(path)).iter_errors(values))
+    error = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_rules(schema)).iter_errors(values))
     if error is not None:
         place = "/".join(str(part) for part in error.absolute_path) or "top level"
-        raise ValueError(f"{what}: {place}: {error.message[:200]} (see {path.name})")
+        raise ValueError(f"{what}: {place}: {error.message[:200]} (see {schema}.schema.json)")
+
+
+def _rules(schema: str) -> dict[str, Any]:
+    return read_json(shipped_folder("meta") / "schemas" / f"{schema}.schema.json")
 
 
 def write_json(path: Path, values: Any, *, indent: int = 2) -> None:

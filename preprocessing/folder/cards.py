@@ -5,6 +5,7 @@ from importlib import metadata
 from typing import Any
 
 from mdhfl.digests import list_digest
+from mdhfl.files import FEDERATION_FORMAT
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.placing import Item, PlacedSite
 from mdhfl.preprocessing.pool.gather import Pool
@@ -13,7 +14,7 @@ from mdhfl.preprocessing.raw.label_spaces import LabelSpace
 from mdhfl.preprocessing.raw.records import PARTS, Skip
 from mdhfl.preprocessing.sources import find_source
 
-VERSION = 1  # of all files in a federation folder
+VERSION = FEDERATION_FORMAT
 
 Json = dict[str, Any]
 

@@ -17,6 +17,7 @@ from nvflare.apis.utils.decomposers import flare_decomposers
 from nvflare.app_common.decomposers.numpy_decomposers import NumpyArrayDecomposer
 from nvflare.fuel.utils import fobs
 
+from mdhfl import __version__
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.packing import pack, payload_bytes
 from mdhfl.sharing.reasons import REASONS, is_sentence, sentence
@@ -225,6 +226,15 @@ def test_a_refusal_leaves_if_it_is_one_of_the_list(asked: Asked, code: str) -> N
 def test_a_task_that_is_no_request_gets_a_refusal(asked: Asked, request_: Any) -> None:
     out = filtered(asked, as_result(asked.answer.to_wire()), request=request_)
     assert len(bytes_of(out)) < MOST
+    assert "(request; site.log: " in answer_in(out).refusal
+
+
+def test_a_site_that_cannot_read_a_request_says_which_version_it_runs_and_nothing_else(asked: Asked) -> None:
+    says = sentence("version", site="site-1", reference="0" * 8, version=__version__)
+    out = filtered(asked, as_result(replace(asked.answer, round=-1, refusal=says).to_wire()), request=None)
+    assert answer_in(out) == Answer(site="site-1", round=-1, refusal=says)
+    other = sentence("version", site="site-1", reference="0" * 8, version="smith_john")
+    out = filtered(asked, as_result(Answer(site="site-1", round=-1, refusal=other).to_wire()), request=None)
     assert "(request; site.log: " in answer_in(out).refusal
 
 

@@ -21,6 +21,7 @@ from mdhfl.reports.write import write_report
 from mdhfl.runs.folder import site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.journal import read_rows
+from mdhfl.status.places import read_all
 
 pytestmark = pytest.mark.slow
 BUNDLES = {"site-1": "shufflenet_v2", "site-2": "resnet10"}
@@ -63,6 +64,14 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
     for folder in (home.parent, results):
         assert write_report([folder], out=tmp_path / f"report-{folder.name}").is_file()
         assert problems_of(folder, classes=2, image_size=32) == ("results of 2 sites, flare", [])
+    for kit, role in (("server", "server"), *((site, "site") for site in BUNDLES)):
+        (status,) = read_all(poc / kit)
+        assert (status.experiment, status.role, status.state, status.done) == ("trial", role, "finished", 2)
+        assert all(site.scores for site in status.sites)
+    for site, bundle in BUNDLES.items():
+        logs = "".join(path.read_text(errors="replace") for path in (poc / site).rglob("*log*.txt"))
+        assert f"site {site} starts: bundle {bundle} (" in logs
+        assert "images: 24 training, 12 validation, 12 test, 20 public; 3 classes: blue, red, green" in logs
 
 
 class Listener(http.server.BaseHTTPRequestHandler):

@@ -7,14 +7,13 @@ which the browser prints (`--dump-dom`). The browser's log tells console message
 import html
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from fakes.browser import requested, run_browser
 from fakes.run_folders import write_federation, write_run
 from PIL import Image
 
@@ -22,22 +21,6 @@ from mdhfl.reports.write import write_report
 
 pytestmark = pytest.mark.slow
 
-BROWSERS = ("chromium", "google-chrome", "chromium-browser", "google-chrome-stable")
-QUIET = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--disable-extensions",
-    "--hide-scrollbars",
-    "--enable-logging=stderr",
-    "--v=0",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # whatever the browser asks on its own stays on this machine
-]
 DRIVER = """<!DOCTYPE html><meta charset="utf-8"><body><pre id="found"></pre><script>
 const frame = document.createElement("iframe");
 frame.style = "width:{width}px; height:900px";
@@ -72,14 +55,6 @@ class Visit:
 
 
 @pytest.fixture(scope="module")
-def browser() -> str:
-    for name in BROWSERS:
-        if path := shutil.which(name):
-            return path
-    pytest.skip(f"NO BROWSER: none of {', '.join(BROWSERS)} is on PATH, so the report was not opened in a real one")
-
-
-@pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report")
     lacking = {"site-2": ["monocyte"]}
@@ -93,11 +68,6 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(folder / "b", federation=federation, rounds=4, method="local", lacking=lacking),
     ]
     return write_report(runs, out=folder / "out")
-
-
-def run_browser(browser: str, address: str, *arguments: str, profile: Path) -> subprocess.CompletedProcess[str]:
-    command = [browser, *QUIET, f"--user-data-dir={profile}", *arguments, address]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
 def visit(browser: str, page: Path, *, folder: Path, width: int = 1200) -> Visit:
@@ -119,13 +89,6 @@ def visit(browser: str, page: Path, *, folder: Path, width: int = 1200) -> Visit
     return Visit(
         found=json.loads(html.unescape(match.group(1))), console=console, requests=requested(net_log.read_text())
     )
-
-
-def requested(net_log: str) -> list[str]:
-    """Return what the page asked of the network; what the browser asks on its own has no origin and is left out."""
-    events = [event.get("params", {}) for event in json.loads(net_log)["events"]]
-    asked = [params for params in events if params.get("initiator", "not an origin") != "not an origin"]
-    return sorted({params["url"] for params in asked if not params.get("url", "").startswith(("file:", "data:"))})
 
 
 def test_tables_and_figures_are_there(browser: str, page: Path, tmp_path: Path) -> None:

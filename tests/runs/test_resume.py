@@ -190,7 +190,7 @@ def test_a_folder_of_an_older_version_is_refused_by_name(work: Path) -> None:
     record = read_record(work / "run")
     for path in (work / "run").glob("experiment.json*"):
         path.write_text(json.dumps(record))
-    with pytest.raises(OSError, match=r"experiment.json: damaged, or written by an older mdhfl"):
+    with pytest.raises(OSError, match=r"experiment.json: damaged, or of version 0.1.0"):
         read_run(work / "run")
 
 

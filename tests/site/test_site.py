@@ -13,7 +13,6 @@ from fakes.simulated import log_of, new_run, own_bundle, set_in, site_of
 from fakes.small_federation import write_federation
 from PIL import Image
 
-from mdhfl import __version__
 from mdhfl.learning.training import Aborted
 from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.rounds.experiment import Experiment
@@ -241,12 +240,6 @@ def test_another_public_set_is_refused_at_the_site(tmp_path: Path, federation: P
     assert f"its public set differs: expected digest {expected}, it has " in refusal
     assert "copy the federation's public folder" in refusal
     assert str(other / "public") in log_of(tmp_path / "run", refusal)
-
-
-def test_another_version_is_refused(tmp_path: Path, federation: Path) -> None:
-    refusal, log = answer_in(tmp_path, federation, version="9.9")
-    assert f'it runs mdhfl "{__version__}"' in refusal
-    assert "the server 9.9; install the same version" in log
 
 
 @pytest.mark.parametrize("name", ["../../etc", "/srv/other", "a/b", ""])

@@ -51,6 +51,7 @@ COMMANDS = {
         "server_kit_command",
         "Write the server's policies into its FLARE startup kit.",
     ),
+    "status": ("mdhfl.commands.status", "status_command", "Show how an experiment stands, at the server or at a site."),
     "supervise": (
         "mdhfl.commands.supervise",
         "supervise_command",

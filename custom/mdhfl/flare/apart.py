@@ -1,13 +1,12 @@
 """FLARE's simulator in a process of its own: its output in `flare.log`, its progress passed on."""
 
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from mdhfl.flare.simulator import kill_simulator
-from mdhfl.runs.progress import OnStep, Step
+from mdhfl.runs.progress import OnStep, forget_steps, read_steps
 
 CHECK_PERIOD = 0.2  # seconds
 
@@ -26,8 +25,8 @@ def simulate_apart(folder: Path, *, on_step: OnStep) -> None:
     Raises:
         SimulatorFailed: no result; the message names the log and its last error.
     """
-    progress, log = folder / "progress.jsonl", folder / "flare.log"
-    progress.unlink(missing_ok=True)
+    log = folder / "flare.log"
+    forget_steps(folder)
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "mdhfl.flare.simulator", str(folder)],
@@ -38,21 +37,20 @@ def simulate_apart(folder: Path, *, on_step: OnStep) -> None:
         try:
             seen = 0
             while process.poll() is None:
-                seen = _pass_on(progress, seen, on_step)
+                seen = _pass_on(folder, seen, on_step)
                 time.sleep(CHECK_PERIOD)
-            _pass_on(progress, seen, on_step)
+            _pass_on(folder, seen, on_step)
         finally:
             kill_simulator(process.pid)
     if not (folder / "summary.json").exists():
         raise SimulatorFailed(f"FLARE's simulator ended without a result; {_last_error(log)}. See {log}")
 
 
-def _pass_on(progress: Path, seen: int, on_step: OnStep) -> int:
-    text = progress.read_text(encoding="utf-8") if progress.exists() else ""
-    lines = text.split("\n")[:-1]  # what follows the last line feed is still being written
-    for line in lines[seen:]:
-        on_step(Step(**json.loads(line)))
-    return len(lines)
+def _pass_on(folder: Path, seen: int, on_step: OnStep) -> int:
+    steps = read_steps(folder)
+    for step in steps[seen:]:
+        on_step(step)
+    return len(steps)
 
 
 def _last_error(log: Path) -> str:

@@ -1,6 +1,5 @@
 """FLARE's side of `rounds/loop.py`: `ask` is a broadcast. No arithmetic here."""
 
-import json
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -22,7 +21,7 @@ from mdhfl.flare.logs import PlainLog
 from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
-from mdhfl.runs.progress import Step
+from mdhfl.runs.progress import Step, forget_steps, note_step
 from mdhfl.server.results import Results
 from mdhfl.server.rows import rows_of
 from mdhfl.server.settings import read_server_settings
@@ -84,6 +83,7 @@ class FederationController(PlainLog, Controller):
         results = Results(folder, experiment=experiment)
         try:
             last = results.resume()
+            forget_steps(folder)
             if download is not None:
                 home.describe(folder, experiment=experiment)
             if last is not None:
@@ -97,7 +97,10 @@ class FederationController(PlainLog, Controller):
                 return self._ask(requests, folder, abort_signal, fl_ctx)
 
             following = 0 if last is None else last.number + 1
-            ask(dict.fromkeys(experiment.sites, experiment.request("open", number=following)))
+            ready = ask(dict.fromkeys(experiment.sites, experiment.request("open", number=following)))
+            for answer in ready.values():
+                if answer.refusal:
+                    self.log_warning(fl_ctx, f"not ready: {answer.refusal}")
             unfinished = federate(
                 experiment,
                 ask=ask,
@@ -140,8 +143,7 @@ class FederationController(PlainLog, Controller):
             answer = read_answer(client_task.result, requests[sender], site=sender)
             with lock:
                 answers[sender] = answer
-                if requests[sender].action != "open":
-                    note_progress(folder, requests[sender], answer)
+                note_step(folder, Step.of(requests[sender], answer))
 
         def sent(client_task: ClientTask, fl_ctx: FLContext) -> None:
             with lock:
@@ -217,10 +219,3 @@ def read_answer(result: Shareable, request: Request, *, site: str) -> Answer:
         reason = f"expected an answer from site {site!r}, got one signed {answer.site!r}"
         return Answer(site=site, round=request.round, refusal=reason)
     return answer
-
-
-def note_progress(folder: Path, request: Request, answer: Answer) -> None:
-    """Append one line to `progress.jsonl`, for whoever watches the run."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "progress.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(Step.of(request, answer).to_json(), allow_nan=False) + "\n")

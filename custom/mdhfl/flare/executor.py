@@ -63,6 +63,7 @@ class SiteExecutor(PlainLog, Executor):
         """Take nothing from the job: a site's settings lie where `places.site_settings` says."""
         super().__init__()
         self._site: Site | None = None
+        self._started = ""
         self._opening = threading.Lock()
 
     def handle_event(self, event_type: str, fl_ctx: FLContext) -> None:
@@ -96,6 +97,7 @@ class SiteExecutor(PlainLog, Executor):
             fl_ctx.set_prop(ASKED, request, private=True, sticky=False)
             site = self._open(fl_ctx)
             answer = site.answer(request, should_stop=lambda: abort_signal.triggered)
+            self._say_start(site, fl_ctx)
             # The filter does it once more, and notes it: a filter that FLARE did not run would let all pass unseen.
             answer = Border(site.settings).checked(answer.to_wire(), request)
         except Aborted:
@@ -106,6 +108,13 @@ class SiteExecutor(PlainLog, Executor):
         if answer.refusal:
             self.log_error(fl_ctx, answer.refusal)
         return DXO(data_kind=DataKind.APP_DEFINED, data=answer.to_wire()).to_shareable()
+
+    def _say_start(self, site: Site, fl_ctx: FLContext) -> None:
+        """Log once what the site begins with."""
+        line = site.start_line()
+        if line and line != self._started:
+            self.log_info(fl_ctx, line)
+            self._started = line
 
     def _open(self, fl_ctx: FLContext) -> Site:
         with self._opening:

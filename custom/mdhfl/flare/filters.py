@@ -11,7 +11,6 @@ from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 from mdhfl.digests import list_digest
 from mdhfl.flare import places
 from mdhfl.flare.logs import PlainLog
-from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.packing import pack
 from mdhfl.site.border import Border
@@ -50,7 +49,7 @@ class OnlyAnswers(PlainLog, Filter):
         border = Border(places.own_settings(fl_ctx))
         request = fl_ctx.get_prop(ASKED)
         if not isinstance(request, Request):
-            return border.refusal(MessageError("the task is no request of ours"), None)
+            return border.unasked(_data_of(shareable))
         return let_out(border, _data_of(shareable), request, fl_ctx)
 
 

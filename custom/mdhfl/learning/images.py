@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mdhfl.digests import image_digest, list_digest
-from mdhfl.files import PREPARED_PIXELS, check_prepared_image
+from mdhfl.files import FEDERATION_FORMAT, PREPARED_PIXELS, OtherFormat, check_format, check_prepared_image
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -211,6 +211,10 @@ def read_listed(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise DataError(f"{path}: missing; is {path.parent} a folder that `mdhfl prepare` wrote?")
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
+        values = dict(json.loads(path.read_text(encoding="utf-8")))
+        check_format(values, reads=FEDERATION_FORMAT, what=str(path), way_out="prepare the data anew with this one")
+        return values
+    except OtherFormat as error:
+        raise DataError(str(error)) from error
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); copy the federation folder again") from error

@@ -83,7 +83,7 @@ def progress_bar(experiment: Experiment) -> Iterator[OnStep]:
         task = bar.add_task("starting the sites", total=(experiment.last_round + 1) * len(experiment.sites))
 
         def on_step(step: Step) -> None:
-            if step.refusal:
+            if step.refusal and step.action != "open":  # the round says it again
                 bar.console.print(one_line(step.refusal), style="yellow")
             if step.action in ("warm_up", "learn", "adopt"):
                 completed = max(bar.tasks[0].completed + 1, step.round * len(experiment.sites))

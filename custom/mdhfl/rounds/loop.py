@@ -12,6 +12,7 @@ from mdhfl.sharing.records import Lesson
 
 Record = Callable[[Round], None]
 OpenTrainer = Callable[[], Trainer]
+LATE = "no answer before the round's deadline"  # of a site that was not heard in time
 
 
 class TooFewSites(RuntimeError):
@@ -132,7 +133,7 @@ def _accept(server: _Server, request: Request, answer: Answer | None, *, site: s
     """Return the answer if it can be used, else one in the site's name that says why not, and nothing else."""
     refused = Answer(site=site, round=request.round)
     if answer is None:
-        return refused.refused("no answer before the round's deadline")
+        return refused.refused(LATE)
     if answer.refusal:
         return refused.refused(answer.refusal)
     try:

@@ -9,6 +9,7 @@ from mdhfl.learning.cache import ImageCache
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import read_record, server_settings_path, site_settings_path
+from mdhfl.runs.progress import Step, forget_steps, note_step
 from mdhfl.server.results import Results
 from mdhfl.server.trainer import trainer_from
 from mdhfl.sharing.exchange import Ask
@@ -75,12 +76,19 @@ def run_in_process(
     """
     results = Results(folder, experiment=experiment)
     sites = open_sites(folder, names=experiment.sites, cache=cache)
+
+    def noted(request: Request, answer: Answer) -> None:
+        note_step(folder, Step.of(request, answer))
+        on_answer(request, answer)
+
     try:
+        last = results.resume()
+        forget_steps(folder)
         unfinished = federate(
             experiment,
-            ask=ask_in_process(sites, on_answer=on_answer),
+            ask=ask_in_process(sites, on_answer=noted),
             record=results.record,
-            last=results.resume(),
+            last=last,
             open_trainer=trainer_from(server_settings_path(folder), experiment=experiment),
         )
         federation = read_record(folder)["federation"]

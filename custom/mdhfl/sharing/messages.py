@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation, square
-from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, choice, count, names, number, record, text
+from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, choice, count, names, number, text
 from mdhfl.sharing.knowledge import Subject
+from mdhfl.sharing.protocol import fields_of, stamped
 from mdhfl.sharing.records import Lesson, Shared, tagged, untagged
 
 Action = Literal["open", "warm_up", "learn", "adopt", "commit", "reveal", "merge", "finish"]
@@ -33,7 +34,7 @@ class Request:
         parameters: all its hyper-parameters: numbers, true, false or short texts.
         seed: of the experiment; with the site's name and the round it determines every random number.
         subject: what knowledge must be about; the site refuses if its own public set or classes differ.
-        version: of mdhfl at the server; the site refuses another one.
+        version: of mdhfl at the server, for people: whether two understand each other, the protocol says.
         lesson: what to learn from, if anything: the sum of all knowledge, a merged model, or who merges it.
         answered: the sites whose answer in the last round was used; one of them that has lost that round says so.
     """
@@ -51,19 +52,20 @@ class Request:
 
     def to_wire(self) -> dict[str, Any]:
         """Return a dictionary of plain values and numpy arrays."""
-        wire = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {
-            **wire,
-            "parameters": dict(self.parameters),
-            "subject": self.subject.to_wire(),
-            "lesson": tagged(self.lesson),
-            "answered": list(self.answered),
-        }
+        return stamped(
+            {
+                **{name: getattr(self, name) for name in self.__dataclass_fields__},
+                "parameters": dict(self.parameters),
+                "subject": self.subject.to_wire(),
+                "lesson": tagged(self.lesson),
+                "answered": list(self.answered),
+            }
+        )
 
     @classmethod
     def from_wire(cls, wire: Any) -> "Request":
-        """Rebuild a request. Raises MessageError, naming the field."""
-        values = record(wire, what="request", fields=cls.__dataclass_fields__)
+        """Rebuild a request. Raises MessageError, naming the field; OtherProtocol before any is read."""
+        values = fields_of(wire, what="request", fields=cls.__dataclass_fields__)
         return cls(
             action=choice(values["action"], what="request's action", among=get_args(Action)),
             experiment=text(values["experiment"], what="request's experiment"),
@@ -118,21 +120,23 @@ class Answer:
 
     def to_wire(self) -> dict[str, Any]:
         """Return a dictionary of plain values and numpy arrays."""
-        return {
-            **{name: getattr(self, name) for name in ("site", "round", "refusal", "confusion", "test_ece", "best")},
-            "shared": tagged(self.shared),
-            "validation": None if self.validation is None else asdict(self.validation),
-            "test": None if self.test is None else asdict(self.test),
-            "losses": asdict(self.losses),
-            "cost": self.cost.to_plain(),
-            "about": None if self.about is None else self.about.to_plain(),
-            "control": None if self.control is None else self.control.to_wire(),
-        }
+        return stamped(
+            {
+                **{name: getattr(self, name) for name in ("site", "round", "refusal", "confusion", "test_ece", "best")},
+                "shared": tagged(self.shared),
+                "validation": None if self.validation is None else asdict(self.validation),
+                "test": None if self.test is None else asdict(self.test),
+                "losses": asdict(self.losses),
+                "cost": self.cost.to_plain(),
+                "about": None if self.about is None else self.about.to_plain(),
+                "control": None if self.control is None else self.control.to_wire(),
+            }
+        )
 
     @classmethod
     def from_wire(cls, wire: Any) -> "Answer":
-        """Rebuild an answer. Raises MessageError, naming the field."""
-        values = record(wire, what="answer", fields=cls.__dataclass_fields__)
+        """Rebuild an answer. Raises MessageError, naming the field; OtherProtocol before any is read."""
+        values = fields_of(wire, what="answer", fields=cls.__dataclass_fields__)
         site = text(values["site"], what="answer's site")
         number_ = count(values["round"], what="answer's round", low=-1)
         if not isinstance(values["best"], bool):

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from typing import Any
 
 REASONS = {
-    "version": 'it runs mdhfl "{version}", the server another version; install the same version on both',
+    "version": 'it runs mdhfl "{version}" and cannot read what the server\'s says; install the same version on both',
     "method_unknown": "it cannot run this method: unknown to it, not trusted by its site.json, or wrongly set",
     "method_not_allowed": (
         'its site.json does not allow what this method shares; to take part, its IT adds "{permission}" to "may_share"'
@@ -52,6 +52,10 @@ REASONS = {
     "no_model": "it has no model to share: it has not finished round 0",
     "disk_full": "its disk is full; what it kept before is safe, so free space, then resume",
     "state": "its state could not be read or written: a damaged file, or missing permissions",
+    "state_format": (
+        "another version of mdhfl wrote its state of this experiment; its IT installs that version again, or the "
+        "experiment starts anew under another id"
+    ),
     "memory": "it ran out of memory",
     "busy": "it is busy training",
     "peers": "it and the other sites could not merge their models",
@@ -89,6 +93,7 @@ BY_TYPE = {  # exception's class -> code; by name, since their modules are slow 
     "StateError": "state",
     "Damaged": "state",
     "InUse": "in_use",
+    "OtherFormat": "state_format",
     "MemoryError": "memory",
     "OutOfMemoryError": "memory",
 }

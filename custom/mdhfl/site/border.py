@@ -50,6 +50,14 @@ class Border:
         except Exception as error:
             return self.refusal(error, request, code="held_back")
 
+    def unasked(self, wire: Any) -> Answer:
+        """Return the refusal of a site that could not read what it was asked; whatever else it says stays here."""
+        try:
+            refusal = Answer.from_wire(wire).refusal
+            return Answer(site=self.settings.site, round=-1, refusal=self._checked_refusal(refusal, None))
+        except Exception as error:
+            return self.refusal(error, None, code="request")
+
     def noted(self, answer: Answer, request: Request) -> Answer:
         """Write down that an answer leaves; what cannot be written down does not leave."""
         try:
@@ -96,7 +104,7 @@ class Border:
         text = refusal_of(error, site=site, round=number, state=self.settings.state)
         return Answer(site=site, round=number, refusal=text)
 
-    def _checked_refusal(self, text: str, request: Request) -> str:
+    def _checked_refusal(self, text: str, request: Request | None) -> str:
         if not is_sentence(text, site=self.settings.site, names=names_of(self.settings, request)):
             raise MessageError(f"expected a refusal among the known reasons, got {text[:1000]!r}")
         return text

@@ -6,7 +6,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mdhfl import __version__
 from mdhfl.learning.model import ShouldStop, never
 from mdhfl.methods import Method, create
 from mdhfl.sharing.checks import MessageError
@@ -22,6 +21,7 @@ from mdhfl.site.settings import SiteSettings
 from mdhfl.site.standing import Work
 from mdhfl.site.state import Begun
 from mdhfl.site.terms import asked_terms, check_terms, own_terms
+from mdhfl.site.watched import Watched, start_line, start_of
 from mdhfl.site.work import Surroundings, open_site, state_folder
 from mdhfl.swarm.member import Swarm
 from mdhfl.swarm.peers import NoPeers
@@ -39,6 +39,7 @@ class Site:
         self.settings = settings
         self.surroundings = surroundings or Surroundings(peers=NoPeers())
         self._work: Work | None = None
+        self._watched: Watched | None = None
         self._busy = threading.Lock()
 
     def answer(self, request: Request, *, should_stop: ShouldStop = never) -> Answer:
@@ -51,12 +52,24 @@ class Site:
         Raises:
             Aborted: `should_stop` said so.
         """
+        answer = self._answer(request, should_stop)
+        if self._watched is not None:
+            self._watched.ended(request, answer)
+        return answer
+
+    def start_line(self) -> str:
+        """Return what the site began with, in one line; empty before it has opened anything."""
+        return "" if self._work is None else start_line(self.settings.site, start_of(self._work.opened))
+
+    def _answer(self, request: Request, should_stop: ShouldStop) -> Answer:
         from mdhfl.learning.training import Aborted, TrainingDiverged
 
         self._use_threads()
         try:
             with self._busy, _own_random_numbers():
                 work = self._open(request)
+                if self._watched is not None:
+                    self._watched.begins(request)
                 if request.action == "open":
                     return Answer(site=self.settings.site, round=request.round)
                 if request.action in ("commit", "reveal"):
@@ -216,13 +229,6 @@ class Site:
 
     def _open(self, request: Request) -> Work:
         """Return what is in memory for this experiment, or build it and restore the site's progress into it."""
-        if request.version != __version__:
-            raise Refusal(
-                "version",
-                f"site {self.settings.site!r} runs mdhfl {__version__}, the server {request.version}; "
-                "install the same version on both",
-                version=__version__,
-            )
         work, method = self._work, self._method(request)
         check_request(request, method)
         if work is None or not work.is_for(request):
@@ -240,7 +246,10 @@ class Site:
         """
         site, experiment = self.settings.site, request.experiment
         terms = {**asked_terms(request), **own_terms(self.settings)}
+        self._watched = None
         folder = SiteFolder(state_folder(self.settings, request), site=site)
+        self._watched = Watched(folder.path, site=site)  # not before the folder is ours
+        self._watched.begins(request)
         try:
             progress = folder.progress()
             if progress is not None and not progress.stopped:  # whoever mends the cause changes the terms
@@ -251,6 +260,7 @@ class Site:
         except BaseException:
             folder.close()
             raise
+        self._watched.opened(opened)
         return work
 
     def _method(self, request: Request) -> Method:

@@ -7,11 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from mdhfl import __version__
+from mdhfl.files import check_format
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.packing import pack, unpack, wire_digest
 from mdhfl.sharing.records import Lesson, tagged
 from mdhfl.store.sealed import Damaged
 
+FORMAT = 2  # of a site's state; version 0.1.0's had no number
+ANEW = "start a new experiment under another id"
 MODEL_PARTS = {"model", "optimizer", "averaged"}  # of a model's state, see `Model.state`
 
 
@@ -39,6 +43,7 @@ class Progress:
     def to_disk(self) -> dict[str, Any]:
         """Return what torch.save takes."""
         return {
+            **_written(),
             **_packed(self.answer.to_wire()),
             "models": {name: _plain(state) for name, state in self.models.items()},
             "best_score": self.best_score,
@@ -49,13 +54,18 @@ class Progress:
 
     @classmethod
     def from_disk(cls, path: Path, values: Mapping[str, Any], *, site: str | None) -> "Progress":
-        """Rebuild what `to_disk` gave. Raises Damaged: it is incomplete, has NaN weights, or is another site's.
+        """Rebuild what `to_disk` gave.
 
         Args:
             path: for messages.
             values: as `to_disk` gave them.
             site: whose it must be; None: anybody's.
+
+        Raises:
+            OtherFormat: another version of mdhfl wrote it.
+            Damaged: it is incomplete, has NaN weights, or is another site's.
         """
+        check_format(values, reads=FORMAT, what=str(path), way_out=ANEW)
         try:
             found = cls(
                 answer=Answer.from_wire(_unpacked(values)),
@@ -91,11 +101,12 @@ class Begun:
 
     def to_disk(self) -> dict[str, Any]:
         """Return what torch.save takes."""
-        return {**_packed(self.request.to_wire()), "after": self.after}
+        return {**_written(), **_packed(self.request.to_wire()), "after": self.after}
 
     @classmethod
     def from_disk(cls, path: Path, values: Mapping[str, Any]) -> "Begun":
-        """Rebuild what `to_disk` gave. Raises Damaged."""
+        """Rebuild what `to_disk` gave. Raises OtherFormat, Damaged."""
+        check_format(values, reads=FORMAT, what=str(path), way_out=ANEW)
         try:
             return cls(request=Request.from_wire(_unpacked(values)), after=int(values["after"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -117,6 +128,10 @@ def answering(state: Mapping[str, Any]) -> Mapping[str, Any]:
 def _is_finite(state: Mapping[str, Any]) -> bool:
     values = answering(state).values()
     return all(bool(value.isfinite().all()) for value in values if value.is_floating_point())
+
+
+def _written() -> dict[str, Any]:
+    return {"version": FORMAT, "written_with": __version__}
 
 
 def _packed(wire: Mapping[str, Any]) -> dict[str, Any]:

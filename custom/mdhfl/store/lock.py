@@ -5,7 +5,11 @@ import os
 from pathlib import Path
 from types import TracebackType
 
+import psutil
+
 from mdhfl.files import StateError
+
+CLOCK = 60.0  # seconds by which a machine's clock may have been set meanwhile
 
 
 class InUse(StateError):
@@ -46,7 +50,9 @@ class FolderLock:
 
     def release(self) -> None:
         """Give the folder back; a second time is no harm."""
-        self._file.close()
+        if not self._file.closed:
+            self._file.truncate(0)
+            self._file.close()
 
     def __enter__(self) -> "FolderLock":
         return self
@@ -55,3 +61,19 @@ class FolderLock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def holder_of(folder: Path, *, name: str) -> int | None:
+    """Return the process that works in a folder, None for nobody on this machine. The lock itself is not touched.
+
+    Args:
+        folder: as `FolderLock` locks it.
+        name: of the lock's file in it.
+    """
+    path = folder / name
+    try:
+        process, since = int(path.read_text(encoding="ascii")), path.stat().st_mtime
+        begun = psutil.Process(process).create_time()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return process if begun <= since + CLOCK else None  # else a later process has got the number of one that died

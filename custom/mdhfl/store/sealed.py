@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from mdhfl.digests import values_digest
-from mdhfl.files import StateError, write_atomically
+from mdhfl.files import StateError, check_format, write_atomically
 
 Value = TypeVar("Value")
 
 MAGIC = b"\nmdhfl seal 1 "
 LENGTH = len(MAGIC) + 64 + 1  # with the digest in hexadecimal digits and a line feed
 SEAL = "seal"  # the field of JSON values
+FORMAT = 1  # of the records in a run's and a server's folder; version 0.1.0's had no seal
+OLD = "damaged, or of version 0.1.0, whose state and runs no later version reads: start anew in another folder"
 
 
 class Damaged(StateError):
@@ -82,7 +84,12 @@ def read_sealed(path: Path, read: Callable[[Path, bytes], Value]) -> Value:
 
 
 def read_sealed_json(path: Path) -> dict[str, Any]:
-    """Return the values that `write_sealed_json` wrote, without the seal; else as `read_sealed`."""
+    """Return the values that `write_sealed_json` wrote, without the seal; else as `read_sealed`.
+
+    Raises:
+        OtherFormat: another version of mdhfl wrote them.
+        Damaged: as `read_sealed`.
+    """
     return _either(path, _unsealed_json)
 
 
@@ -142,7 +149,7 @@ def _unsealed(path: Path) -> bytes:
     data = _bytes_of(path)
     payload, trailer = data[:-LENGTH], data[-LENGTH:]
     if not trailer.startswith(MAGIC):
-        raise Damaged(f"{path}: damaged, or written by an older mdhfl ({len(data)} bytes without a seal)")
+        raise Damaged(f"{path}: {OLD} ({len(data)} bytes without a seal)")
     if trailer != MAGIC + hashlib.sha256(payload).hexdigest().encode() + b"\n":
         raise Damaged(f"{path}: damaged (its checksum does not fit)")
     return payload
@@ -154,10 +161,12 @@ def _unsealed_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise Damaged(f"{path}: damaged (not valid JSON: {error})") from error
     if not isinstance(values, dict) or SEAL not in values:
-        raise Damaged(f"{path}: damaged, or written by an older mdhfl (a JSON object without a seal)")
+        raise Damaged(f"{path}: {OLD} (a JSON object without a seal)")
     seal = values.pop(SEAL)
     if seal != values_digest(values):
         raise Damaged(f"{path}: damaged or edited (its checksum does not fit)")
+    if "version" in values:
+        check_format(values, reads=FORMAT, what=str(path), way_out="start anew in another folder")
     return values
 
 
