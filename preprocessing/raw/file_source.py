@@ -1,7 +1,7 @@
 """Sources whose pictures are image files in a folder or a zip: all that differs is how they are listed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -65,7 +65,8 @@ class OpenFileSource:
 
     def understood(self) -> Understood:
         """What the listing took the data to be."""
-        return self._listed().understood
+        found = self._listed().understood
+        return replace(found, notes=(*found.notes, *self.files.notes))
 
     def read(self, record: Record) -> Pixels:
         """Decode one file."""

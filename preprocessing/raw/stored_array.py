@@ -26,7 +26,7 @@ class StoredArray:
     """
 
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
-        self.stream = open_member(archive, f"{name}.npy")
+        self.stream = open_member(archive, archive.getinfo(f"{name}.npy"))
         header = io.BytesIO(self.stream.read(HEADER))
         try:
             first = np.lib.format.read_magic(header) == (1, 0)

@@ -67,8 +67,8 @@ class OpenNifti:
         return sorted([*self.skips, *self.files.skipped])
 
     def understood(self) -> Understood:
-        """Nothing to tell."""
-        return Understood()
+        """How the names in a zip were read."""
+        return Understood(notes=self.files.notes)
 
     def read(self, record: Record) -> Pixels:
         """One 2-D image, scaled from its own range to 0..255."""
