@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from mdhfl.preprocessing.raw.label_spaces import natural, plain
@@ -103,18 +103,30 @@ class _Level:
 
 
 def _levels(chains: Mapping[Folders, int]) -> list[_Level]:
-    levels = []
-    for place in range(max(map(len, chains), default=0)):
-        names: dict[str, str] = {}
-        for chain in sorted(chain for chain in chains if len(chain) > place):
-            names.setdefault(plain(chain[place]), chain[place])
-        split = {name for name in names if name in PART_NAMES}
-        ends = all(len(chain) == place + 1 for chain in chains if len(chain) > place and plain(chain[place]) in split)
-        kind = _kind(names)
-        mixed = bool(split) and len(names) > 1 and kind != SPLIT and (len(split) > 1 or not ends)
-        pictures = sum(count for chain, count in chains.items() if len(chain) > place)
-        levels.append(_Level(place + 1, tuple(sorted(names.values(), key=natural)), kind, mixed, pictures))
-    return levels
+    names: list[dict[str, str]] = [{} for _ in range(max(map(len, chains), default=0))]
+    pictures = [0] * len(names)
+    for chain, count in sorted(chains.items()):
+        for place, name in enumerate(chain):
+            names[place].setdefault(plain(name), name)
+            pictures[place] += count
+    kinds = [_kind(found) for found in names]
+    return [
+        _Level(place + 1, tuple(sorted(names[place].values(), key=natural)), kind, mixed, pictures[place])
+        for place, (kind, mixed) in enumerate(zip(kinds, _mixed(names, kinds, chains=chains), strict=True))
+    ]
+
+
+def _mixed(names: Sequence[Mapping[str, str]], kinds: Sequence[str], *, chains: Iterable[Folders]) -> list[bool]:
+    """Which levels have splits beside other names: several, or one with folders below it that tell pictures apart."""
+    splits = [
+        set(found) & set(PART_NAMES) if kind in NAMING else set() for found, kind in zip(names, kinds, strict=True)
+    ]
+    mixed = [len(found) > 1 for found in splits]
+    for chain in chains:
+        for place in range(len(chain) - 1):
+            if splits[place] and plain(chain[place]) in splits[place]:
+                mixed[place] |= any(kind in (*NAMING, SPLIT) for kind in kinds[place + 1 : len(chain)])
+    return mixed
 
 
 def _kind(names: Mapping[str, str]) -> str:
