@@ -3,15 +3,47 @@
 import io
 import math
 import zipfile
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.preprocessing.raw.zip_files import open_member
+from mdhfl.preprocessing.raw.limits import Limits, too_large
+from mdhfl.preprocessing.raw.names import is_ignored
+from mdhfl.preprocessing.raw.zip_files import open_member, open_zip, zip_within
 
 HEADER = 1 << 14  # bytes: more than NumPy itself accepts
 BLOCK = 1 << 20
+MOST_NESTED = 1 << 30  # bytes of an `.npz` in a zip: to go back in it is to unpack it again from its start
 KINDS = "biuf"  # whole and real numbers: never pickled objects
+
+
+def open_arrays(path: Path, *, limits: Limits) -> tuple[zipfile.ZipFile, str]:
+    """Open an `.npz`, or the one that a zip holds.
+
+    Returns:
+        The `.npz`, and the name of its file.
+
+    Raises:
+        ValueError: no zip, too large, or one with several `.npz`.
+    """
+    archive = open_zip(path, limits=limits, kind=".npz")
+    found = [
+        one for one in archive.infolist() if one.filename.lower().endswith(".npz") and not is_ignored(one.filename)
+    ]
+    if not found:
+        return archive, path.name
+    name = PurePosixPath(found[0].filename).name
+    try:
+        if len(found) > 1:
+            raise ValueError(f"raw data {path}: holds {len(found)} .npz; unpack it, and give one of them with --raw")
+        if found[0].file_size > MOST_NESTED:
+            text = too_large(found[0].file_size, limit=MOST_NESTED, unit="bytes of an .npz in a zip")
+            raise ValueError(f"raw data {path}: {name}: {text}; unpack the zip, and give the .npz with --raw")
+        return zip_within(archive, found[0], where=f"{path}: {name}", limits=limits, kind=".npz"), name
+    except ValueError:
+        archive.close()
+        raise
 
 
 class StoredArray:

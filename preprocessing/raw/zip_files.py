@@ -1,9 +1,9 @@
 """The members of a zip: what its list claims is checked before anything is unpacked, and never exceeded."""
 
-import io
 import stat
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, cast
 
@@ -128,17 +128,32 @@ def open_zip(path: Path, *, limits: Limits, kind: str = "zip") -> zipfile.ZipFil
     Raises:
         ValueError: not a zip, or too large.
     """
+    return _checked(lambda: _Zip(open_regular(path), where=path, limits=limits), where=path, limits=limits, kind=kind)
+
+
+def zip_within(
+    outer: zipfile.ZipFile, member: zipfile.ZipInfo, *, where: str, limits: Limits, kind: str
+) -> zipfile.ZipFile:
+    """As `open_zip`, of a zip that is a member of another one, which it closes with itself."""
+
+    def opened() -> "_Zip":
+        return _Zip(open_member(outer, member), where=where, limits=limits, outer=outer)
+
+    return _checked(opened, where=where, limits=limits, kind=kind)
+
+
+def _checked(opened: Callable[[], "_Zip"], *, where: object, limits: Limits, kind: str) -> zipfile.ZipFile:
     try:
-        archive = _Zip(path, limits=limits)
+        archive = opened()
     except _TooManyMembersError:
         raise
-    except (zipfile.BadZipFile, NotImplementedError, OSError, ValueError) as error:
-        raise ValueError(f"raw data {path}: not a readable {kind} ({error}); is the download complete?") from error
+    except DAMAGES as error:
+        raise ValueError(f"raw data {where}: not a readable {kind} ({error}); is the download complete?") from error
     claimed = sum(member.file_size for member in archive.infolist())
     if claimed > limits.unpacked:
         archive.close()
         text = too_large(claimed, limit=limits.unpacked, unit="bytes unpacked", option="--max-unpacked (GiB)")
-        raise ValueError(f"raw data {path}: {text}")
+        raise ValueError(f"raw data {where}: {text}")
     return archive
 
 
@@ -164,12 +179,12 @@ class _TooManyMembersError(ValueError):
 
 
 class _Zip(zipfile.ZipFile):
-    """A zip that closes its own file."""
+    """A zip that closes its own file, and the zip that this lies in."""
 
-    def __init__(self, path: Path, *, limits: Limits) -> None:
-        self.file = _Guarded(path, limits=limits)
+    def __init__(self, file: BinaryIO, *, where: object, limits: Limits, outer: zipfile.ZipFile | None = None) -> None:
+        self.file, self.outer = _Guarded(file, where=where, limits=limits), outer
         try:
-            super().__init__(self.file)
+            super().__init__(cast(BinaryIO, self.file))
         except Exception:
             self.file.close()
             raise
@@ -178,32 +193,34 @@ class _Zip(zipfile.ZipFile):
     def close(self) -> None:
         super().close()
         self.file.close()
+        if self.outer is not None:
+            self.outer.close()
 
 
-class _Guarded(io.BufferedReader):
+class _Guarded:
     """A zip's file. Refuses to hand over too long a list of members, which `zipfile` reads in one piece.
 
     Attributes:
         listed: whether the list was read; what is read later are members, in blocks.
     """
 
-    def __init__(self, path: Path, *, limits: Limits) -> None:
-        super().__init__(open_regular(path).detach())
-        self.path, self.limits, self.listed = path, limits, False
+    def __init__(self, file: BinaryIO, *, where: object, limits: Limits) -> None:
+        self.file, self.where, self.limits, self.listed = file, where, limits, False
+        self.seek, self.tell, self.seekable, self.close = file.seek, file.tell, file.seekable, file.close
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self.listed or size is None or size < 0:
-            return super().read(size)
+    def read(self, size: int = -1) -> bytes:
+        if self.listed or size < 0:
+            return self.file.read(size)
         if size > MAX_NAMES:
             self._refuse(size, limit=MAX_NAMES, unit="bytes of names")
-        data = super().read(size)
+        data = self.file.read(size)
         members = data.count(MEMBER)
         if members > self.limits.max_files:
             self._refuse(members, limit=self.limits.max_files, unit="members", option="--max-files")
         return data
 
     def _refuse(self, got: int, *, limit: int, unit: str, option: str = "") -> None:
-        raise _TooManyMembersError(f"raw data {self.path}: {too_large(got, limit=limit, unit=unit, option=option)}")
+        raise _TooManyMembersError(f"raw data {self.where}: {too_large(got, limit=limit, unit=unit, option=option)}")
 
 
 def _kind(member: zipfile.ZipInfo) -> str | None:
