@@ -4,6 +4,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from mdhfl.preprocessing.raw.label_spaces import natural, plain
 from mdhfl.preprocessing.raw.manifest_table import PART_NAMES
@@ -13,7 +14,7 @@ CLASS, GROUP, SPLIT, NOTHING = "class", "group", "split", "*"
 ROLES = (CLASS, GROUP, SPLIT, NOTHING)
 NAMING = ("words", "codes")  # kinds of levels that tell pictures apart
 NAMED = 4  # folders of a level in a message
-MAGNIFICATION = re.compile(r"\d+(\.\d+)?\s?x|x\s?\d+")
+SETTING = re.compile(r"\d+(\.\d+)?_?x|x_?\d+|fold_?\d+")  # magnifications, folds
 WORD = re.compile(r"[^\W\d_]{3,}")
 HEXADECIMAL = re.compile(r"[0-9a-f_]{8,}")
 MOST = 0.9  # of the pictures that the fullest level holds: a level with fewer is not the class of all
@@ -58,7 +59,8 @@ def find_levels(chains: Mapping[Folders, int]) -> Roles:
     if len(rivals) > 1 or len(splits) > 1 or mixed:
         raise ValueError(_ambiguous(levels, rivals=rivals, splits=splits, mixed=mixed))
     roles = [SPLIT if level in splits else CLASS if level in rivals else NOTHING for level in levels]
-    group = next((level for level in levels if level not in rivals and level.kind in NAMING), None)
+    others = _distinct([level for level in levels if level.kind in NAMING], chains=chains)
+    group = next((level for level in others if level not in rivals), None)
     if group is not None:
         roles[group.number - 1] = GROUP
     while roles and roles[-1] == NOTHING:
@@ -69,7 +71,7 @@ def find_levels(chains: Mapping[Folders, int]) -> Roles:
 def level_notes(chains: Mapping[Folders, int], roles: Roles) -> tuple[str, ...]:
     """What the levels were taken for, in sentences."""
     levels = _levels(chains)
-    told = [f"{role}: {_some(level.shown)}" for role, level in zip(roles, levels, strict=False) if role != NOTHING]
+    told = [f"{role}: {some(level.shown)}" for role, level in zip(roles, levels, strict=False) if role != NOTHING]
     simple = {GROUP, SPLIT}.isdisjoint(roles) and len([level for level in levels if level.kind != "one"]) == 1
     notes = [] if simple else [f"folder levels {'/'.join(roles)}; {'; '.join(told)}"]
     notes += [
@@ -80,6 +82,12 @@ def level_notes(chains: Mapping[Folders, int], roles: Roles) -> tuple[str, ...]:
     return tuple(notes)
 
 
+def some(names: Sequence[str]) -> str:
+    """A few names, and how many more."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(map(one_line, names[:NAMED])) + more
+
+
 @dataclass(frozen=True)
 class _Level:
     """One folder level.
@@ -87,7 +95,7 @@ class _Level:
     Attributes:
         number: from 1, the top.
         shown: its names, as they are written.
-        kind: "one" name, "split", "magnification", "codes" or "words".
+        kind: "one" name, "split", "setting", "codes" or "words".
         mixed: names of splits are among others.
         pictures: that lie below it.
     """
@@ -99,7 +107,7 @@ class _Level:
     pictures: int
 
     def __str__(self) -> str:
-        return f"level {self.number} ({_some(self.shown)})"
+        return f"level {self.number} ({some(self.shown)})"
 
 
 def _levels(chains: Mapping[Folders, int]) -> list[_Level]:
@@ -134,8 +142,8 @@ def _kind(names: Mapping[str, str]) -> str:
         return "one"
     if all(name in PART_NAMES for name in names):
         return SPLIT
-    if all(MAGNIFICATION.fullmatch(name) for name in names):
-        return "magnification"
+    if all(SETTING.fullmatch(name) for name in names):
+        return "setting"
     numbered = all(re.search(r"\d", name) for name in names)
     words = {"" if HEXADECIMAL.fullmatch(name) else max(WORD.findall(name), key=len, default="") for name in names}
     return "codes" if numbered and len(words) <= len(names) / 2 else "words"
@@ -144,10 +152,10 @@ def _kind(names: Mapping[str, str]) -> str:
 def _rivals(levels: Sequence[_Level], *, chains: Mapping[Folders, int]) -> list[_Level]:
     """The levels that may be the class; of several there is no telling."""
     total = sum(chains.values())
-    naming = [level for level in levels if level.kind in NAMING]
+    naming = _distinct([level for level in levels if level.kind in NAMING], chains=chains)
     if any(level.kind == "words" and level.pictures > total / 2 for level in naming):
         naming = [level for level in naming if level.kind == "words"]
-    others = [level for level in levels if level.kind == "magnification"]
+    others = [level for level in levels if level.kind == "setting"]
     if not naming and not others:
         return [level for level in levels if level.kind == "one" and level.pictures == levels[0].pictures][-1:]
     most = max(level.pictures for level in naming or others)
@@ -155,6 +163,17 @@ def _rivals(levels: Sequence[_Level], *, chains: Mapping[Folders, int]) -> list[
     if len(rivals) > 1 and all(level.kind == "codes" for level in rivals) and _nested(rivals, chains=chains):
         return rivals[:1]
     return rivals
+
+
+def _distinct(levels: Sequence[_Level], *, chains: Iterable[Folders]) -> list[_Level]:
+    """The levels without those that only repeat the names of the one above: a folder in a folder of the same name."""
+    repeats = set(levels[1:])
+    for chain in chains:
+        plains = [plain(name) for name in chain]
+        for above, level in pairwise(levels):
+            if len(chain) >= level.number and plains[above.number - 1] != plains[level.number - 1]:
+                repeats.discard(level)
+    return [level for level in levels if level not in repeats]
 
 
 def _nested(levels: Sequence[_Level], *, chains: Mapping[Folders, int]) -> bool:
@@ -188,8 +207,3 @@ def _ambiguous(
         f"source folder: {'; '.join(doubts)}. Say what each of the {len(levels)} folder levels is, from the top, with "
         f"--levels (class, group, split, or * for nothing), for example --levels '{example}'"
     )
-
-
-def _some(names: Sequence[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return ", ".join(map(one_line, names[:NAMED])) + more

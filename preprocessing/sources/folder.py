@@ -7,12 +7,14 @@ from pathlib import PurePosixPath
 from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import NO_CLASS, FileSource, Listing, image_paths
 from mdhfl.preprocessing.raw.label_spaces import plain
-from mdhfl.preprocessing.raw.levels import CLASS, GROUP, SPLIT, Roles, find_levels, level_notes, parse_levels
-from mdhfl.preprocessing.raw.manifest_table import PART_NAMES, find_manifest
+from mdhfl.preprocessing.raw.levels import CLASS, GROUP, SPLIT, Roles, find_levels, level_notes, parse_levels, some
+from mdhfl.preprocessing.raw.manifest_table import PART_NAMES
+from mdhfl.preprocessing.raw.names import EMPTY_FOLDER
 from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES
 from mdhfl.preprocessing.raw.records import Record, Skip, SourceCard, SourceOptions, Understood
 
 UNLABELLED = "unlabelled"
+TABLES = frozenset({".csv", ".ods", ".tsv", ".xls", ".xlsx"})
 
 CARD = SourceCard(
     name="folder",
@@ -33,7 +35,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     roles = parse_levels(options.levels) if options.levels else find_levels(chains)
     records = _records(paths, roles=roles, skips=skips)
     _refuse_vanished([*skips, *files.skipped], roles=roles, records=records)
-    notes = level_notes(chains, roles) if records else ()
+    notes = (*level_notes(chains, roles), *_empty(files, roles=roles)) if records else ()
     return Listing(records, skips, Understood(levels="/".join(roles), notes=(*notes, *_tables(files))))
 
 
@@ -85,11 +87,18 @@ def _is_folder(skip: Skip) -> bool:
     return skip.reason.startswith("a symbolic link") and PurePosixPath(skip.file).suffix.lower() not in IMAGE_SUFFIXES
 
 
+def _empty(files: RawFiles, *, roles: Roles) -> tuple[str, ...]:
+    """One sentence on folders where classes lie that hold nothing."""
+    paths = [PurePosixPath(skip.file) for skip in files.skipped if skip.reason == EMPTY_FOLDER]
+    empty = [str(path) for path in paths if len(path.parts) == roles.index(CLASS) + 1]
+    return (f"empty folders, no classes: {some(empty)}",) if empty else ()
+
+
 def _tables(files: RawFiles) -> tuple[str, ...]:
-    name = find_manifest(files)
-    if name is None:
+    tables = [name for name in files.names if PurePosixPath(name).suffix.lower() in TABLES]
+    if not tables:
         return ()
-    return (f"{name} is not used: classes are those of the folders; the source `manifest` takes those of its rows",)
+    return (f"{some(tables)}: not used, classes are those of the folders; the source `manifest` reads a table",)
 
 
 SOURCE = FileSource(CARD, lister=list_records)

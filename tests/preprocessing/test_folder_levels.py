@@ -96,6 +96,9 @@ NESTED = [f"benign/SOB/adenosis/B{i}/{zoom}/1.png" for i in range(3) for zoom in
         (tree(["train", "test"], ["a", "b"], ["images"]), "split/class"),
         (tree(["a", "b"], ["40X", "100X", "x400"]), "class"),
         (tree(["40X", "100X"]), "class"),
+        (tree(["fold_0", "fold_1", "fold_2"], ["all", "hem"]), "*/class"),
+        ([f"im_{name}/im_{name}/CROPPED/{i}.png" for name in ("Dysk", "Koil") for i in range(2)], "class"),
+        ([f"{name}/{name}/P{i}/1.png" for name in ("Dysk", "Koil") for i in range(2)], "class/*/group"),
         (tree(["hospital 1", "hospital 2"], ["P1", "P2", "P3"], ["blast", "normal"]), "group/*/class"),
         ([f"grade{g}/P{4 * g + p}/1.png" for g in range(3) for p in range(4)], "class/group"),
         ([f"{i % 2}/case_{i:03}/{j}.png" for i in range(12) for j in range(2)], "class/group"),
@@ -288,8 +291,16 @@ def test_a_manifest_among_folders_is_said_to_be_ignored(tmp_path):
         with closing(find_source("folder").open(raw, options=SourceOptions())) as source:
             assert [record.code for record in source.records()] == ["a", "b"]
             (note,) = source.understood().notes
-            assert note.startswith("data/manifest.csv is not used")
+            assert note.startswith("data/manifest.csv: not used")
             assert "`manifest`" in note
+
+
+def test_an_empty_folder_beside_classes_is_noted(tmp_path):
+    raw = write_files(tmp_path / "raw", {"cells/a/1.png": png(1), "cells/b/2.png": png(2)})
+    (raw / "cells" / "blast").mkdir()
+    (raw / "cells" / "a" / "empty").mkdir()
+    with closing(find_source("folder").open(raw, options=SourceOptions())) as source:
+        assert source.understood().notes == ("empty folders, no classes: cells/blast",)
 
 
 def test_a_public_folder_needs_no_classes(tmp_path):
