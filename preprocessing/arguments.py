@@ -7,6 +7,7 @@ from typing import Any
 from mdhfl.preprocessing.partition.noise import NOISE_KINDS, find_matrix
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.raw.cropping import parse_crops
+from mdhfl.preprocessing.raw.levels import parse_levels
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
 from mdhfl.preprocessing.sources import source_names
 
@@ -25,6 +26,7 @@ class PrepareArguments:
         raw: the source's raw data, a folder or a file; None only for `synthetic`.
         also: more private data, each "name=path"; every one is an origin of its own.
         labels: CSV of labels for `manifest` and `nifti`, where it does not lie beside the data.
+        levels: what each folder level means for `folder`, for example "split/class/group"; None: found in the names.
         label_space: a name, a JSON file, or "auto"; None: "auto", for `synthetic` "cytomorphology13".
         classes: keep only these classes of the label space; empty: all.
         public: "holdout" (a part of the private data, taken away first) or the name of another source.
@@ -57,6 +59,7 @@ class PrepareArguments:
     raw: Path | None = None
     also: tuple[str, ...] = ()
     labels: Path | None = None
+    levels: str | None = None
     label_space: str | None = None
     classes: tuple[str, ...] = ()
     public: str = HOLDOUT
@@ -115,6 +118,8 @@ class PrepareArguments:
         if self.noise == "matrix" and self.noise_matrix is None:
             raise ValueError("noise matrix: give a CSV or JSON file, or a name, with --noise-matrix")
         parse_crops(self.crop)
+        if self.levels is not None:
+            parse_levels(self.levels)
 
     def files(self) -> dict[str, Path]:
         """The files, beside the raw data, whose content decides what is prepared."""

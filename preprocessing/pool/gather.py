@@ -9,9 +9,9 @@ from pathlib import Path
 from mdhfl.preprocessing.inputs import RawInput
 from mdhfl.preprocessing.pool.duplicates import remove_duplicates, without
 from mdhfl.preprocessing.pool.read import Picture, Progress, read_pictures
-from mdhfl.preprocessing.raw.label_spaces import LabelSpace, found_label_space, map_codes, reduced
+from mdhfl.preprocessing.raw.label_spaces import AUTO, LabelSpace, found_label_space, map_codes, reduced, spelling_notes
 from mdhfl.preprocessing.raw.limits import MAX_CLASS_NAME, MAX_CLASSES, too_large
-from mdhfl.preprocessing.raw.records import Record, Skip
+from mdhfl.preprocessing.raw.records import Record, Skip, Understood
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,12 @@ class Listed:
     raw_input: RawInput
     records: list[Record]
     skips: list[Skip]
+    understood: Understood = field(default_factory=Understood)
+
+    @property
+    def lost(self) -> list[Skip]:
+        """Files that look like data and are not used."""
+        return [skip for skip in self.skips if skip.lost]
 
 
 @dataclass(frozen=True)
@@ -64,12 +70,12 @@ def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
     listed = []
     for raw_input in inputs:
         with closing(raw_input.open()) as source:
-            records, skips = source.records(), source.skipped()
+            records, skips, understood = source.records(), source.skipped(), source.understood()
         if not records:
             seen = f"; left out {len(skips)} file(s), first {skips[0].file}: {skips[0].reason}" if skips else ""
             raise ValueError(f"source {raw_input.source}: no pictures found in {raw_input.raw}{seen}")
         _check_codes(records, origin=raw_input.origin)
-        listed.append(Listed(raw_input, records, skips))
+        listed.append(Listed(raw_input, records, skips, understood))
     return listed
 
 
@@ -77,8 +83,15 @@ def label_space_of(listed: Sequence[Listed], *, space: LabelSpace | None, classe
     """The label space given, or the one found (`auto`)."""
     if space is not None:
         return space
-    found = found_label_space(record.code for one in listed for record in one.records)
+    order = tuple(code for one in listed for code in one.understood.classes)
+    found = found_label_space((record.code for one in listed for record in one.records), order=order)
     return reduced(found, classes=classes)
+
+
+def notes_of(listed: Sequence[Listed], *, space: LabelSpace) -> list[str]:
+    """What the inputs were taken to be, in sentences."""
+    notes = [f"{one.raw_input.origin}: {note}" for one in listed for note in one.understood.notes]
+    return notes + (spelling_notes(r.code for one in listed for r in one.records) if space.name == AUTO else [])
 
 
 def private_pool(
@@ -98,6 +111,7 @@ def private_pool(
     dropped: Counter[str] = Counter()
     for number, (one, codes) in enumerate(zip(listed, labels, strict=True)):
         kept = [record for record in one.records if codes[record.code] is not None]
+        _check_bad(one.lost, total=len(kept) + len(one.lost), origin=one.raw_input.origin, limit=how.bad_limit)
         dropped.update(record.code for record in one.records if codes[record.code] is None)
         read, bad = read_pictures(
             one.raw_input,
@@ -108,7 +122,8 @@ def private_pool(
             progress=how.progress,
             stage=f"reading {one.raw_input.origin}",
         )
-        _check_bad(bad, total=len(kept), origin=one.raw_input.origin, limit=how.bad_limit)
+        everything = len(kept) + len(one.lost)
+        _check_bad([*bad, *one.lost], total=everything, origin=one.raw_input.origin, limit=how.bad_limit)
         pictures.extend(read)
         skips[one.raw_input.origin] = [*one.skips, *bad]
     distinct, doubles = remove_duplicates(pictures)
@@ -141,7 +156,8 @@ def public_pool(
         progress=how.progress,
         stage=stage,
     )
-    _check_bad(bad, total=len(listed.records), origin=listed.raw_input.origin, limit=how.bad_limit)
+    everything = len(listed.records) + len(listed.lost)
+    _check_bad([*bad, *listed.lost], total=everything, origin=listed.raw_input.origin, limit=how.bad_limit)
     distinct, doubles = remove_duplicates(read)
     distinct, shared = without(distinct, seen=private)
     if not distinct:
@@ -164,9 +180,10 @@ def _check_codes(records: Sequence[Record], *, origin: str) -> None:
 def _check_bad(bad: Sequence[Skip], *, total: int, origin: str, limit: float) -> None:
     if bad and len(bad) > limit * total:
         examples = "; ".join(f"{skip.file}: {skip.reason}" for skip in bad[:5])
+        what = "files cannot be read or used" if any(skip.lost for skip in bad) else "images cannot be read"
         raise ValueError(
-            f"{origin}: {len(bad)} of {total} images cannot be read, more than the limit of {limit:.0%} ({examples}). "
-            "Is the download complete? Use --bad-limit 1 to continue with the readable images"
+            f"{origin}: {len(bad)} of {total} {what}, more than the limit of {limit:.0%} "
+            f"({examples}). Is the download complete? Use --bad-limit 1 to continue with the readable images"
         )
 
 

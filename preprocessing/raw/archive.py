@@ -16,7 +16,8 @@ class RawFiles(Protocol):
     """A folder or a zip, opened."""
 
     names: list[str]  # relative, with "/", sorted
-    skipped: list[Skip]  # links, pipes, devices: never opened
+    skipped: list[Skip]  # pipes, devices, links that lead elsewhere: never opened
+    notes: tuple[str, ...]  # on how they were read, in sentences
 
     def open(self, name: str) -> BinaryIO:
         """A stream of one file's bytes, unpacked as it is read.
@@ -70,8 +71,9 @@ def fingerprint(raw: Path | None, *, limits: Limits = DEFAULTS) -> str:
         return "generated"
     hasher = hashlib.sha256()
     if raw.is_dir():
-        for name in FolderFiles(raw, limits=limits).names:
-            status = (raw / name).lstat()
+        files = FolderFiles(raw, limits=limits)
+        for name in files.names:
+            status = files.path(name).lstat()
             hasher.update(f"{name}\n{status.st_size}\n{status.st_mtime_ns}\n".encode(errors="backslashreplace"))
         return hasher.hexdigest()[:32]
     refuse_special(raw)

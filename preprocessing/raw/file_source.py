@@ -1,14 +1,27 @@
 """Sources whose pictures are image files in a folder or a zip: all that differs is how they are listed."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from mdhfl.preprocessing.raw.archive import RawFiles, open_files
+from mdhfl.preprocessing.raw.kinds import START, is_document, is_picture, unused
 from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES, decode_rgb
-from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, Understood
+from mdhfl.preprocessing.raw.zip_files import DAMAGES
 
-Listing = tuple[list[Record], list[Skip]]
+
+class Listing(NamedTuple):
+    """What lies in raw data: pictures, and what is none."""
+
+    records: list[Record]
+    skips: list[Skip]
+    understood: Understood = Understood()
+
+
+NO_CLASS = "lies in no class folder"
+
 Lister = Callable[[RawFiles, SourceOptions], Listing]
 
 
@@ -44,11 +57,16 @@ class OpenFileSource:
 
     def records(self) -> list[Record]:
         """All pictures, sorted by key."""
-        return self._listed()[0]
+        return self._listed().records
 
     def skipped(self) -> list[Skip]:
         """Links, and files that are no pictures."""
-        return sorted([*self._listed()[1], *self.files.skipped])
+        return sorted([*self._listed().skips, *self.files.skipped])
+
+    def understood(self) -> Understood:
+        """What the listing took the data to be."""
+        found = self._listed().understood
+        return replace(found, notes=(*found.notes, *self.files.notes))
 
     def read(self, record: Record) -> Pixels:
         """Decode one file."""
@@ -60,24 +78,33 @@ class OpenFileSource:
 
     def _listed(self) -> Listing:
         if self.listing is None:
-            records, skips = self.lister(self.files, self.options)
-            self.listing = sorted(records), skips
+            found = self.lister(self.files, self.options)
+            self.listing = found._replace(records=sorted(found.records))
         return self.listing
 
 
 def image_paths(files: RawFiles) -> tuple[list[PurePosixPath], list[Skip]]:
-    """The files that look like images by their suffix, and the others with the reason."""
+    """The pictures, and the other files with the reason; where a suffix says nothing, a file's first bytes do."""
     paths, skips = [], []
     for name in files.names:
         path = PurePosixPath(name)
         if path.suffix.lower() in IMAGE_SUFFIXES:
             paths.append(path)
+            continue
+        try:
+            with files.open(name) as stream:
+                start = stream.read(START)
+        except DAMAGES as error:
+            skips.append(Skip(name, str(error), lost=True))
+            continue
+        if is_picture(start):
+            paths.append(path)
         else:
-            skips.append(Skip(name, f"not an image file ({path.suffix or 'no suffix'})"))
+            skips.append(Skip(name, unused(name), lost=not is_document(name, start)))
     return paths, skips
 
 
 def in_class_folders(paths: Sequence[PurePosixPath], skips: list[Skip]) -> list[PurePosixPath]:
     """The files that lie in a folder; one at the top has no class and is added to the skips."""
-    skips.extend(Skip(str(path), "lies in no class folder") for path in paths if len(path.parts) < 2)
+    skips.extend(Skip(str(path), NO_CLASS, lost=True) for path in paths if len(path.parts) < 2)
     return [path for path in paths if len(path.parts) > 1]

@@ -1,6 +1,9 @@
 """Label spaces: the ordered classes that a federation shares, and how each source's codes map to them."""
 
-from collections.abc import Iterable, Mapping
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,17 +55,63 @@ def load_label_space(name: str) -> LabelSpace:
     return space
 
 
-def found_label_space(codes: Iterable[str]) -> LabelSpace:
-    """The label space `auto`: the codes found, in alphabetical order ("/" in a finer code becomes "_").
+def found_label_space(codes: Iterable[str], *, order: Sequence[str] = ()) -> LabelSpace:
+    """The label space `auto`: the codes found, each spelling of a class once ("/" in a finer code becomes "_").
+
+    Codes that differ in case, Unicode form, spaces or hyphens only are one class, called as most pictures call it;
+    of equally common spellings the first in the alphabet.
+
+    Args:
+        codes: of all pictures, with repetitions.
+        order: of codes, as a dataset gives it; what it does not name follows in natural order ("2" before "10").
 
     Raises:
-        ValueError: fewer than two classes.
+        ValueError: fewer than two classes, or one without a name.
     """
-    names = {code: one_line(code.strip().replace("/", "_")) for code in set(codes)}
-    classes = tuple(sorted(set(names.values())))
+    counts = Counter(codes)
+    spellings: dict[str, Counter[str]] = {}
+    for code in sorted(counts):
+        name = _name_of(code)
+        if not name:
+            raise ValueError(f"label space auto: {counts[code]} picture(s) of a class without a name; give it a name")
+        spellings.setdefault(plain(name), Counter())[name] += counts[code]
+    names = {key: min(found, key=lambda name: (-found[name], name)) for key, found in spellings.items()}
+    ranks = {plain(code): rank for rank, code in enumerate(order)}
+    classes = tuple(sorted(names.values(), key=lambda name: (ranks.get(plain(name), len(ranks)), natural(name))))
     if len(classes) < 2:
         raise ValueError(f"label space auto: found the classes {list(classes)}, a federation needs at least 2")
-    return LabelSpace(name=AUTO, title="the classes found in the data", classes=classes, maps={NAMES: dict(names)})
+    maps = {code: names[plain(_name_of(code))] for code in sorted(counts)}
+    return LabelSpace(name=AUTO, title="the classes found in the data", classes=classes, maps={NAMES: maps})
+
+
+def spelling_notes(codes: Iterable[str]) -> list[str]:
+    """One sentence for each class that the codes spell in several ways."""
+    counts = Counter(codes)
+    spellings: dict[str, list[str]] = {}
+    for code in sorted(counts):
+        spellings.setdefault(plain(_name_of(code)), []).append(code)
+    return [
+        "one class in several spellings: " + ", ".join(f"{code!a} ({counts[code]} pictures)" for code in same)
+        for same in spellings.values()
+        if len(same) > 1
+    ]
+
+
+def plain(code: str) -> str:
+    """What is left of a code where case, Unicode form, spaces and hyphens do not matter."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", code).casefold())
+    return folded.strip().replace(" ", "_").replace("-", "_")
+
+
+def natural(name: str) -> tuple[tuple[int, float, str], ...]:
+    """A key that sorts numbers by their value, before words, and numbers within words by theirs."""
+    if re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", name):
+        return ((0, float(name), name),)
+    pieces = re.split("([0-9]+)", name)  # words and numbers in turns
+    folded = [
+        (2, 0.0, piece.casefold()) if place % 2 == 0 else (1, float(piece), "") for place, piece in enumerate(pieces)
+    ]
+    return (*folded, (3, 0.0, name))
 
 
 def reduced(space: LabelSpace, *, classes: tuple[str, ...]) -> LabelSpace:
@@ -96,13 +145,13 @@ def map_codes(codes: Iterable[str], *, source: str, space: LabelSpace) -> dict[s
     Raises:
         ValueError: codes without an entry: lists them and the ways out.
     """
-    entries = {_plain(name): name for name in space.classes}
+    entries = {plain(name): name for name in space.classes}
     table: dict[str, str | None] = {**entries}
-    table.update({_plain(code): name for code, name in space.maps.get(source, space.maps.get(NAMES, {})).items()})
+    table.update({plain(code): name for code, name in space.maps.get(source, space.maps.get(NAMES, {})).items()})
     mapped: dict[str, int | None] = {}
     unknown = []
     for code in sorted(set(codes)):
-        key = _plain(code)
+        key = plain(code)
         while key not in table and "/" in key:
             key = key.rpartition("/")[0]
         if key in table:
@@ -121,16 +170,22 @@ def map_codes(codes: Iterable[str], *, source: str, space: LabelSpace) -> dict[s
     return mapped
 
 
-def _plain(code: str) -> str:
-    return code.strip().lower().replace(" ", "_").replace("-", "_")
+def _name_of(code: str) -> str:
+    return one_line(unicodedata.normalize("NFC", code).strip().replace("/", "_"))
 
 
 def _check(space: LabelSpace, path: Path) -> None:
-    if len(space.classes) < 2 or len(set(space.classes)) != len(space.classes):
+    if len(space.classes) < 2 or len({plain(name) for name in space.classes}) != len(space.classes):
         raise ValueError(f"label space {path}: expected at least 2 classes, each once, got {list(space.classes)}")
     if hidden := [name for name in space.classes if one_line(name) != name]:
         raise ValueError(f"label space {path}: class {hidden[0]!r}: expected visible characters; give it another name")
     for source, codes in space.maps.items():
+        told: dict[str, str | None] = {}
+        for code, name in codes.items():
+            if told.setdefault(plain(code), name) != name:
+                raise ValueError(
+                    f"label space {path}: the map of {source} spells one code in two ways with two classes: {code!r}"
+                )
         strangers = sorted({name for name in codes.values() if name is not None and name not in space.classes})
         if strangers:
             raise ValueError(

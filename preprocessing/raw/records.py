@@ -35,10 +35,30 @@ class Record:
 
 @dataclass(frozen=True, order=True)
 class Skip:
-    """A file that was left out, and why."""
+    """A file that was left out, and why.
+
+    Attributes:
+        lost: it looks like data, so it counts towards the share of files that may be left out.
+    """
 
     file: str
     reason: str
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What a source took its raw data to be: told before anything is written.
+
+    Attributes:
+        levels: what each folder level means, as `--levels` takes it; "": the source has none.
+        classes: the order that the dataset gives its classes; empty: none.
+        notes: one sentence each.
+    """
+
+    levels: str = ""
+    classes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,6 +90,8 @@ class SourceOptions:
         origins: number of scanners (= sites, split by source) that a drawing source imitates.
         images: pictures that a drawing source makes for each origin, all parts together.
         labels: CSV of labels (manifest, nifti) where it does not lie beside the data.
+        levels: what each folder level means (folder), for example "split/class/group"; "": found in the data.
+        unlabelled: pictures of the public set: no class, no level is looked for (folder).
         limits: how much the raw data may take.
     """
 
@@ -79,6 +101,8 @@ class SourceOptions:
     origins: int = 4
     images: int = 400
     labels: Path | None = None
+    levels: str = ""
+    unlabelled: bool = False
     limits: Limits = DEFAULTS
 
 
@@ -90,6 +114,9 @@ class OpenSource(Protocol):
 
     def skipped(self) -> list[Skip]:
         """Files seen while listing that are no pictures of the dataset."""
+
+    def understood(self) -> Understood:
+        """What the listing took the data to be."""
 
     def read(self, record: Record) -> Pixels:
         """Decode one picture as RGB uint8 (height, width, 3).

@@ -21,7 +21,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     """One record a row. Without --labels the manifest.csv nearest to the top counts, relative to its folder."""
     if options.labels is not None:
         rows = read_rows(labels_file(options.labels), where=str(options.labels), limits=options.limits)
-        return manifest_records(rows, files=files, base="", where=options.labels.name)
+        return Listing(*manifest_records(rows, files=files, base="", where=options.labels.name))
     name = find_manifest(files)
     if name is None:
         raise ValueError(
@@ -29,7 +29,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
             "add one, give it with --labels, or use the source `folder` for one folder per class"
         )
     rows = read_rows(table_in(files, name), where=name, limits=options.limits)
-    return manifest_records(rows, files=files, base=str(PurePosixPath(name).parent), where=name)
+    return Listing(*manifest_records(rows, files=files, base=str(PurePosixPath(name).parent), where=name))
 
 
 SOURCE = FileSource(CARD, lister=list_records)

@@ -30,9 +30,10 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     manifest = find_manifest(files)
     if manifest is not None:
         rows = read_rows(table_in(files, manifest), where=manifest, limits=options.limits)
-        return manifest_records(rows, files=files, base=str(PurePosixPath(manifest).parent), where=manifest)
+        return Listing(*manifest_records(rows, files=files, base=str(PurePosixPath(manifest).parent), where=manifest))
     paths, skips = image_paths(files)
-    return [Record(key=str(path), code=path.parent.name.upper()) for path in in_class_folders(paths, skips)], skips
+    records = [Record(key=str(path), code=path.parent.name.upper()) for path in in_class_folders(paths, skips)]
+    return Listing(records, skips)
 
 
 SOURCE = FileSource(CARD, lister=list_records)

@@ -9,7 +9,15 @@ from mdhfl.preprocessing.raw.archive import RawFiles, open_files
 from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, part_name, read_rows, table_in
 from mdhfl.preprocessing.raw.nifti_volume import Volume
 from mdhfl.preprocessing.raw.reading import array_rgb
-from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, UnreadableImageError
+from mdhfl.preprocessing.raw.records import (
+    Pixels,
+    Record,
+    Skip,
+    SourceCard,
+    SourceOptions,
+    Understood,
+    UnreadableImageError,
+)
 from mdhfl.preprocessing.raw.sizes import check_number, out_of_memory
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -57,6 +65,10 @@ class OpenNifti:
     def skipped(self) -> list[Skip]:
         """Rows without a file, links."""
         return sorted([*self.skips, *self.files.skipped])
+
+    def understood(self) -> Understood:
+        """How the names in a zip were read."""
+        return Understood(notes=self.files.notes)
 
     def read(self, record: Record) -> Pixels:
         """One 2-D image, scaled from its own range to 0..255."""

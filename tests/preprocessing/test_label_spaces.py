@@ -1,10 +1,19 @@
 """Label spaces are complete for every source, and unknown codes say the ways out."""
 
 import json
+import unicodedata
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from mdhfl.preprocessing.raw.label_spaces import found_label_space, label_space_names, load_label_space, map_codes
+from mdhfl.preprocessing.raw.label_spaces import (
+    found_label_space,
+    label_space_names,
+    load_label_space,
+    map_codes,
+    spelling_notes,
+)
 from mdhfl.preprocessing.sources import find_source
 
 WITH_CODES = ("acevedo20", "matek19", "int20")
@@ -67,6 +76,70 @@ def test_auto_takes_what_is_found():
         found_label_space(["a"])
 
 
+@pytest.mark.parametrize(
+    ("codes", "classes"),
+    [
+        (["Eosinophil"] * 3 + ["eosinophil"] * 5 + ["b"], ("b", "eosinophil")),
+        (["Eosinophil", "eosinophil", "b"], ("b", "Eosinophil")),
+        (["Blastenzelle_a\u0308", "Blastenzelle_\u00e4", "Blastenzelle_\u00e4", "b"], ("b", "Blastenzelle_\u00e4")),
+        (["B cell", "b-cell", "B_cell", "B cell ", "T cell"], ("B cell", "T cell")),
+        (["STRASSE", "stra\u00dfe", "b"], ("b", "STRASSE")),
+        (["ig/MY", "ig_my", "b"], ("b", "ig_MY")),
+        (["CD4+", "CD4-", "10\u2075", "105"], ("105", "10\u2075", "CD4+", "CD4-")),  # never one class
+    ],
+)
+def test_spellings_of_one_class_are_one_class(codes, classes):
+    space = found_label_space(codes)
+    assert space.classes == classes
+    assert map_codes(codes, source="folder", space=space).keys() == set(codes)
+    assert sum("one class in several spellings" in note for note in spelling_notes(codes)) == (len(classes) < 4)
+
+
+def test_a_note_shows_spellings_that_look_alike():
+    assert spelling_notes(["a\u0308", "\u00e4", "\u00e4", "b"]) == [
+        r"one class in several spellings: 'a\u0308' (1 pictures), '\xe4' (2 pictures)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "classes"),
+    [
+        ([str(number) for number in range(12)], tuple(str(number) for number in range(12))),
+        (["grade 10", "grade 9", "Grade 1", "normal"], ("Grade 1", "grade 9", "grade 10", "normal")),
+        (["1", "-1", "0.5", "10", "other", "2b"], ("-1", "0.5", "1", "10", "2b", "other")),
+        (["b", "A", "C"], ("A", "b", "C")),
+    ],
+)
+def test_numbers_in_names_count_by_their_value(names, classes):
+    assert found_label_space(names).classes == classes
+    assert found_label_space(reversed(names)).classes == classes
+
+
+def test_a_datasets_own_order_of_classes_is_kept():
+    assert found_label_space(["b", "a", "10", "9", "A"], order=("b", "a", "never")).classes == ("b", "A", "9", "10")
+
+
+def test_a_class_without_a_name_is_refused():
+    with pytest.raises(ValueError, match=r"1 picture.s. of a class without a name"):
+        found_label_space(["a", "b", " "])
+
+
+LETTERS = st.text("aAbB\u00e4\u00c4 _-1", min_size=1, max_size=4).filter(lambda text: text.strip() != "")
+
+
+@given(st.lists(LETTERS, min_size=1, max_size=12), st.randoms(use_true_random=False))
+def test_spelling_and_order_never_change_the_classes(codes, random):
+    codes = [*codes, "x", "y"]
+    other = [random.choice((str, str.upper, str.lower, lambda t: unicodedata.normalize("NFD", t)))(c) for c in codes]
+    space = found_label_space([*codes, *other])
+    mapped = map_codes([*codes, *other], source="folder", space=space)
+    for code, twin in zip(codes, other, strict=True):
+        assert mapped[code] == mapped[twin] is not None
+    shuffled = [*other, *codes]
+    random.shuffle(shuffled)
+    assert found_label_space(shuffled) == space
+
+
 def test_a_label_space_of_your_own(tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(
@@ -81,6 +154,11 @@ def test_a_label_space_of_your_own(tmp_path):
         ("{", "expected JSON"),
         ('{"name": "x"}', "expected JSON with name, classes"),
         ('{"name": "x", "classes": ["a"]}', "at least 2 classes"),
+        ('{"name": "x", "classes": ["a", "A"]}', "each once"),
+        (
+            '{"name": "x", "classes": ["a", "b"], "sources": {"folder": {"c": "a", "C": "b"}}}',
+            "spells one code in two ways",
+        ),
         (
             '{"name": "x", "classes": ["a", "b"], "sources": {"folder": {"c": "d"}}}',
             "names d, not among its classes",

@@ -29,7 +29,7 @@ LAYOUTS = {
     ),
     "matek19": {"AML/BAS/BAS_0001.tiff": "BAS", "AML/NGS/NGS_0002.tiff": "NGS", "AML/MOB/MOB_0003.tiff": "MOB"},
     "int20": {"INT/01-NORMO/a.tif": "01-NORMO", "INT/12-LYMPH-reaktiv/b.tif": "12-LYMPH-reaktiv"},
-    "folder": {"cells/red/a.png": "red", "cells/blue/b.bmp": "blue", "cells/blue/deep/c.png": "deep"},
+    "folder": {"cells/red/a.png": "red", "cells/blue/b.bmp": "blue", "cells/blue/deep/c.png": "blue"},
 }
 
 

@@ -68,6 +68,11 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--raw", type=EXISTING, help="The raw data: a folder, a zip or an .npz.")
 @click.option("--also", multiple=True, metavar="NAME=PATH", help="More private data from another source; repeatable.")
 @click.option("--labels", type=EXISTING, help="CSV of labels for manifest and nifti, if not beside the data.")
+@click.option(
+    "--levels",
+    metavar="A/B/...",
+    help="For folder: what each level is, from the top: class, group, split or *.  [default: found in the names]",
+)
 @click.option("--label-space", help="A name (cytomorphology13, acevedo8, common5, common4), auto, or a JSON file.")
 @click.option("--classes", callback=class_names, metavar="A,B,...", help="Keep only these classes of the label space.")
 @click.option(
