@@ -8,6 +8,7 @@ from mdhfl.preprocessing.partition.noise import NOISE_KINDS, find_matrix
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.table_columns import parse_columns
 from mdhfl.preprocessing.sources import source_names
 
 HOLDOUT = "holdout"
@@ -24,7 +25,9 @@ class PrepareArguments:
         out: the federation folder to write.
         raw: the source's raw data, a folder or a file; None only for `synthetic`.
         also: more private data, each "name=path"; every one is an origin of its own.
-        labels: CSV of labels for `manifest` and `nifti`, where it does not lie beside the data.
+        labels: table of labels for `manifest` and `nifti`, where it does not lie beside the data.
+        columns: which column of the private data's tables is what, "image=image_id,class=dx"; the others are found.
+        fold: the fold, of a table's column of folds, whose pictures are the test part, and no others.
         label_space: a name, a JSON file, or "auto"; None: "auto", for `synthetic` "cytomorphology13".
         classes: keep only these classes of the label space; empty: all.
         public: "holdout" (a part of the private data, taken away first) or the name of another source.
@@ -57,6 +60,8 @@ class PrepareArguments:
     raw: Path | None = None
     also: tuple[str, ...] = ()
     labels: Path | None = None
+    columns: str = ""
+    fold: str | None = None
     label_space: str | None = None
     classes: tuple[str, ...] = ()
     public: str = HOLDOUT
@@ -115,6 +120,7 @@ class PrepareArguments:
         if self.noise == "matrix" and self.noise_matrix is None:
             raise ValueError("noise matrix: give a CSV or JSON file, or a name, with --noise-matrix")
         parse_crops(self.crop)
+        parse_columns(self.columns)
 
     def files(self) -> dict[str, Path]:
         """The files, beside the raw data, whose content decides what is prepared."""

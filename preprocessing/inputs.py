@@ -102,13 +102,16 @@ def _raw_input(
         raise ValueError(
             f"crop for {', '.join(strangers)}: not a source of this run; expected one of {', '.join(sources)}"
         )
+    public = origin == f"public {source}"
     options = SourceOptions(
         seed=arguments.seed,
         size=arguments.image_size,
         classes=_drawable(source, space),
         origins=arguments.sites or 1,
         images=_drawn_images(arguments),
-        labels=arguments.labels if origin != f"public {source}" else None,
+        labels=None if public else arguments.labels,
+        columns="split=" if public else arguments.columns,  # of a public table no part is used
+        fold=None if public else arguments.fold,
         limits=arguments.limits(),
     )
     crop = crops.get(source, crops.get(""))

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,16 @@ from mdhfl.preprocessing.folder.writing import (
 )
 from mdhfl.preprocessing.inputs import RawInput, fixed_label_space, private_inputs, public_input, with_defaults
 from mdhfl.preprocessing.placing import PlacedSite, hold_out, place, sites_need, take_for_server
-from mdhfl.preprocessing.pool.gather import Pool, Reading, label_space_of, list_inputs, private_pool, public_pool
+from mdhfl.preprocessing.pool.gather import (
+    Pool,
+    Reading,
+    check_tables,
+    label_space_of,
+    list_inputs,
+    notes_of,
+    private_pool,
+    public_pool,
+)
 from mdhfl.preprocessing.pool.read import Picture, Progress
 from mdhfl.preprocessing.raw.archive import fingerprint
 from mdhfl.preprocessing.raw.label_spaces import LabelSpace
@@ -58,13 +67,20 @@ class Prepared:
     seconds: float
 
 
-def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, workers: int | None = None) -> Prepared:
+def prepare(
+    arguments: PrepareArguments,
+    *,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    tell: Callable[[str], object] = lambda note: None,
+) -> Prepared:
     """Make a federation folder from raw data: same arguments and same data give the same bytes.
 
     Args:
         arguments: what to make.
         progress: called with a stage's name, steps done, steps in all.
         workers: processes that read images; None: one per core.
+        tell: called with each sentence on what the raw data was taken to be, before a picture is read.
 
     Raises:
         ValueError: arguments that cannot be, raw data that cannot be read, or an `out` that must not be replaced.
@@ -88,6 +104,7 @@ def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, wo
             folder=folder,
             workers=workers,
             progress=progress,
+            tell=tell,
         )
         federation = _write(gathered, arguments=full, raw=raw, folder=folder, progress=progress)
     return Prepared(full.out, up_to_date=False, federation=federation, seconds=time.perf_counter() - started)
@@ -99,6 +116,7 @@ class _Gathered:
 
     Attributes:
         public_pool: where the public set has data of its own.
+        notes: what the raw data was taken to be.
     """
 
     space: LabelSpace
@@ -107,6 +125,7 @@ class _Gathered:
     server: list[Picture]
     pool: Pool
     public_pool: Pool | None
+    notes: list[str]
 
 
 def _gather(
@@ -118,21 +137,27 @@ def _gather(
     folder: Path,
     workers: int | None,
     progress: Progress | None,
+    tell: Callable[[str], object],
 ) -> _Gathered:
     listed = list_inputs(inputs)
     listed_public = list_inputs([public])[0] if public is not None else None
+    every = [*listed, *([listed_public] if listed_public else [])]
+    notes = notes_of(every)
+    for note in notes:
+        tell(note)
+    check_tables(every, limit=arguments.bad_limit)
     found = label_space_of(listed, space=space, classes=arguments.classes)
     how = Reading(folder / POOL, bad_limit=arguments.bad_limit, workers=workers, progress=progress)
     pool = private_pool(listed, space=found, how=how)
     if listed_public is None:
         held_out, rest = hold_out(pool.pictures, count=arguments.public_count, seed=arguments.seed)
         server, rest = _for_server(rest, arguments)
-        return _Gathered(found, private=rest, public=held_out, server=server, pool=pool, public_pool=None)
+        return _Gathered(found, private=rest, public=held_out, server=server, pool=pool, public_pool=None, notes=notes)
     other = public_pool(listed_public, private=pool.pictures, how=how)
     chosen = stream(arguments.seed, "public").permutation(len(other.pictures))[: arguments.public_count]
     shared = [other.pictures[index] for index in chosen]
     server, rest = _for_server(pool.pictures, arguments)
-    return _Gathered(found, private=rest, public=shared, server=server, pool=pool, public_pool=other)
+    return _Gathered(found, private=rest, public=shared, server=server, pool=pool, public_pool=other, notes=notes)
 
 
 def _for_server(pictures: list[Picture], arguments: PrepareArguments) -> tuple[list[Picture], list[Picture]]:
@@ -171,7 +196,8 @@ def _write(
         + len(gathered.server)
         + sum(len(site.parts[part]) for site in sites for part in PARTS),
         raw=raw,
-        notes=[note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)],
+        notes=gathered.notes
+        + [note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)],
     )
     write_compact(folder / FEDERATION_FILE, federation)
     return federation

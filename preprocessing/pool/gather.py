@@ -11,7 +11,7 @@ from mdhfl.preprocessing.pool.duplicates import remove_duplicates, without
 from mdhfl.preprocessing.pool.read import Picture, Progress, read_pictures
 from mdhfl.preprocessing.raw.label_spaces import LabelSpace, found_label_space, map_codes, reduced
 from mdhfl.preprocessing.raw.limits import MAX_CLASS_NAME, MAX_CLASSES, too_large
-from mdhfl.preprocessing.raw.records import Record, Skip
+from mdhfl.preprocessing.raw.records import Record, Skip, Understood
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,21 @@ class Reading:
 
 @dataclass(frozen=True)
 class Listed:
-    """One raw input and what it says it holds."""
+    """One raw input and what it says it holds.
+
+    Attributes:
+        understood: what its source took it to be.
+    """
 
     raw_input: RawInput
     records: list[Record]
     skips: list[Skip]
+    understood: Understood = field(default_factory=Understood)
+
+    @property
+    def lost(self) -> list[Skip]:
+        """What looks like data and is not used."""
+        return [skip for skip in self.skips if skip.lost]
 
 
 @dataclass(frozen=True)
@@ -64,13 +74,37 @@ def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
     listed = []
     for raw_input in inputs:
         with closing(raw_input.open()) as source:
-            records, skips = source.records(), source.skipped()
+            records, skips, understood = source.records(), source.skipped(), source.understood()
         if not records:
             seen = f"; left out {len(skips)} file(s), first {skips[0].file}: {skips[0].reason}" if skips else ""
             raise ValueError(f"source {raw_input.source}: no pictures found in {raw_input.raw}{seen}")
         _check_codes(records, origin=raw_input.origin)
-        listed.append(Listed(raw_input, records, skips))
+        listed.append(Listed(raw_input, records, skips, understood))
     return listed
+
+
+def notes_of(listed: Sequence[Listed]) -> list[str]:
+    """What the inputs were taken to be, in sentences."""
+    return [f"{one.raw_input.origin}: {note}" for one in listed for note in one.understood.notes]
+
+
+def check_tables(listed: Sequence[Listed], *, limit: float) -> None:
+    """Check what was understood of tables of labels, before a picture is read.
+
+    Args:
+        listed: the inputs; the first is private.
+        limit: share of a table's rows that may name no picture.
+
+    Raises:
+        ValueError: too many rows lost, or options for tables where none is read.
+    """
+    for one in listed:
+        if one.understood.table is not None:
+            one.understood.table.check(origin=one.raw_input.origin, limit=limit)
+    options = listed[0].raw_input.options
+    if (options.columns or options.fold is not None) and all(one.understood.table is None for one in listed):
+        sources = ", ".join(one.raw_input.source for one in listed)
+        raise ValueError(f"--columns and --fold are for tables of labels, but {sources} reads none; leave them out")
 
 
 def label_space_of(listed: Sequence[Listed], *, space: LabelSpace | None, classes: tuple[str, ...]) -> LabelSpace:
@@ -108,7 +142,8 @@ def private_pool(
             progress=how.progress,
             stage=f"reading {one.raw_input.origin}",
         )
-        _check_bad(bad, total=len(kept), origin=one.raw_input.origin, limit=how.bad_limit)
+        everything = len(kept) + len(one.lost)
+        _check_bad([*bad, *one.lost], total=everything, origin=one.raw_input.origin, limit=how.bad_limit)
         pictures.extend(read)
         skips[one.raw_input.origin] = [*one.skips, *bad]
     distinct, doubles = remove_duplicates(pictures)
@@ -141,7 +176,8 @@ def public_pool(
         progress=how.progress,
         stage=stage,
     )
-    _check_bad(bad, total=len(listed.records), origin=listed.raw_input.origin, limit=how.bad_limit)
+    everything = len(listed.records) + len(listed.lost)
+    _check_bad([*bad, *listed.lost], total=everything, origin=listed.raw_input.origin, limit=how.bad_limit)
     distinct, doubles = remove_duplicates(read)
     distinct, shared = without(distinct, seen=private)
     if not distinct:
@@ -165,8 +201,8 @@ def _check_bad(bad: Sequence[Skip], *, total: int, origin: str, limit: float) ->
     if bad and len(bad) > limit * total:
         examples = "; ".join(f"{skip.file}: {skip.reason}" for skip in bad[:5])
         raise ValueError(
-            f"{origin}: {len(bad)} of {total} images cannot be read, more than the limit of {limit:.0%} ({examples}). "
-            "Is the download complete? Use --bad-limit 1 to continue with the readable images"
+            f"{origin}: {len(bad)} of {total} images cannot be read or found, more than the limit of {limit:.0%} "
+            f"({examples}). Is the download complete? Use --bad-limit 1 to continue with the readable images"
         )
 
 

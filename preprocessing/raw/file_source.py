@@ -3,12 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from mdhfl.preprocessing.raw.archive import RawFiles, open_files
 from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES, decode_rgb
-from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, Understood
 
-Listing = tuple[list[Record], list[Skip]]
+
+class Listing(NamedTuple):
+    """What lies in raw data: pictures, and what is none."""
+
+    records: list[Record]
+    skips: list[Skip]
+    understood: Understood = Understood()
+
+
 Lister = Callable[[RawFiles, SourceOptions], Listing]
 
 
@@ -44,11 +53,15 @@ class OpenFileSource:
 
     def records(self) -> list[Record]:
         """All pictures, sorted by key."""
-        return self._listed()[0]
+        return self._listed().records
 
     def skipped(self) -> list[Skip]:
         """Links, and files that are no pictures."""
-        return sorted([*self._listed()[1], *self.files.skipped])
+        return sorted([*self._listed().skips, *self.files.skipped])
+
+    def understood(self) -> Understood:
+        """What the listing took the data to be."""
+        return self._listed().understood
 
     def read(self, record: Record) -> Pixels:
         """Decode one file."""
@@ -60,8 +73,8 @@ class OpenFileSource:
 
     def _listed(self) -> Listing:
         if self.listing is None:
-            records, skips = self.lister(self.files, self.options)
-            self.listing = sorted(records), skips
+            found = self.lister(self.files, self.options)
+            self.listing = found._replace(records=sorted(found.records))
         return self.listing
 
 

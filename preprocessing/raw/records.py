@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.table_reading import TableReading
 
 PARTS = ("training", "validation", "test")
 
@@ -35,10 +36,28 @@ class Record:
 
 @dataclass(frozen=True, order=True)
 class Skip:
-    """A file that was left out, and why."""
+    """A file that was left out, and why.
+
+    Attributes:
+        lost: it looks like data, so it counts towards the share of files that may be left out.
+    """
 
     file: str
     reason: str
+    lost: bool = False
+
+
+@dataclass(frozen=True)
+class Understood:
+    """What a source took its raw data to be: told before anything is written.
+
+    Attributes:
+        notes: one sentence each.
+        table: what was understood of a table of labels; None: none was read.
+    """
+
+    notes: tuple[str, ...] = ()
+    table: TableReading | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +88,9 @@ class SourceOptions:
         classes: the federation's classes, for a drawing source; empty: all it knows.
         origins: number of scanners (= sites, split by source) that a drawing source imitates.
         images: pictures that a drawing source makes for each origin, all parts together.
-        labels: CSV of labels (manifest, nifti) where it does not lie beside the data.
+        labels: table of labels (manifest, nifti) where it does not lie beside the data.
+        columns: which column of a table is what, as of `table_columns.parse_columns`.
+        fold: of a table: its pictures are the test part, and no others.
         limits: how much the raw data may take.
     """
 
@@ -79,6 +100,8 @@ class SourceOptions:
     origins: int = 4
     images: int = 400
     labels: Path | None = None
+    columns: str = ""
+    fold: str | None = None
     limits: Limits = DEFAULTS
 
 
@@ -90,6 +113,9 @@ class OpenSource(Protocol):
 
     def skipped(self) -> list[Skip]:
         """Files seen while listing that are no pictures of the dataset."""
+
+    def understood(self) -> Understood:
+        """What the listing took the data to be."""
 
     def read(self, record: Record) -> Pixels:
         """Decode one picture as RGB uint8 (height, width, 3).

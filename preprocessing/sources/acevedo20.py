@@ -33,7 +33,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
         finer = prefix.group() if prefix else ""
         code = f"{folder}/{finer}" if finer in FINER.get(folder, ()) else folder
         records.append(Record(key=str(path), code=code))
-    return records, skips
+    return Listing(records, skips)
 
 
 SOURCE = FileSource(CARD, lister=list_records)

@@ -2,8 +2,8 @@
 
 from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import FileSource, Listing, image_paths, in_class_folders
-from mdhfl.preprocessing.raw.manifest_table import PART_NAMES
 from mdhfl.preprocessing.raw.records import Record, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.table_values import PART_NAMES
 
 CARD = SourceCard(
     name="folder",
@@ -22,7 +22,7 @@ def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     for path in in_class_folders(paths, skips):
         parts = [PART_NAMES[name.lower()] for name in path.parts[:-2] if name.lower() in PART_NAMES]
         records.append(Record(key=str(path), code=path.parent.name, part=parts[-1] if parts else None))
-    return records, skips
+    return Listing(records, skips)
 
 
 SOURCE = FileSource(CARD, lister=list_records)

@@ -27,7 +27,7 @@ CARD = SourceCard(
 def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     """One record a file: the folder's name is the code."""
     paths, skips = image_paths(files)
-    return [Record(key=str(path), code=path.parent.name) for path in in_class_folders(paths, skips)], skips
+    return Listing([Record(key=str(path), code=path.parent.name) for path in in_class_folders(paths, skips)], skips)
 
 
 SOURCE = FileSource(CARD, lister=list_records)

@@ -12,6 +12,7 @@ from mdhfl.preprocessing.raw.records import (
     Skip,
     SourceCard,
     SourceOptions,
+    Understood,
     UnreadableImageError,
 )
 from mdhfl.preprocessing.raw.sizes import check_number, check_pixels, check_samples
@@ -88,6 +89,10 @@ class OpenMedMNIST:
     def skipped(self) -> list[Skip]:
         """Nothing: every entry is an image."""
         return []
+
+    def understood(self) -> Understood:
+        """Nothing to tell."""
+        return Understood()
 
     def read(self, record: Record) -> Pixels:
         """One image; grey ones get three equal channels."""

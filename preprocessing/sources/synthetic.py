@@ -7,7 +7,7 @@ import numpy as np
 from mdhfl.preprocessing.drawing.cell import draw_cell
 from mdhfl.preprocessing.drawing.kinds import CLASSES
 from mdhfl.preprocessing.drawing.scanners import Scanner, scanner
-from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, Understood
 from mdhfl.seeds import stream
 
 SKEW = 20.0  # of the classes' shares between scanners: the higher, the more alike
@@ -81,6 +81,10 @@ class OpenSynthetic:
     def skipped(self) -> list[Skip]:
         """Nothing."""
         return []
+
+    def understood(self) -> Understood:
+        """Nothing to tell."""
+        return Understood()
 
     def read(self, record: Record) -> Pixels:
         """Draw one cell; which one depends on the seed and the record's key only."""

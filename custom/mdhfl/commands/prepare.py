@@ -31,9 +31,9 @@ SOURCE is a known dataset or a general format:
   matek19     15 blood cell codes
   int20       the folders of INT_20
   folder      one folder per class
-  manifest    a CSV with file, class, optional group and split
+  manifest    a table (CSV, Excel) of files and classes, optional groups and split
   medmnist    an .npz of the MedMNIST family
-  nifti       NIfTI with a CSV of labels
+  nifti       NIfTI with a table of labels
 
 The same arguments give identical files. A rerun with the same arguments does nothing.
 
@@ -67,7 +67,15 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--out", type=NEW, required=True, help="The federation folder to write.")
 @click.option("--raw", type=EXISTING, help="The raw data: a folder, a zip or an .npz.")
 @click.option("--also", multiple=True, metavar="NAME=PATH", help="More private data from another source; repeatable.")
-@click.option("--labels", type=EXISTING, help="CSV of labels for manifest and nifti, if not beside the data.")
+@click.option("--labels", type=EXISTING, help="Table of labels for manifest and nifti, if not beside the data.")
+@click.option(
+    "--columns",
+    default="",
+    metavar="WHAT=NAME,...",
+    help="Which column of a table is what: image=image_id,class=dx,group=lesion_id; group= or split= for none.  "
+    "[default: found by their usual names]",
+)
+@click.option("--fold", metavar="FOLD", help="Of a table with folds: make this one the test part, and nothing else.")
 @click.option("--label-space", help="A name (cytomorphology13, acevedo8, common5, common4), auto, or a JSON file.")
 @click.option("--classes", callback=class_names, metavar="A,B,...", help="Keep only these classes of the label space.")
 @click.option(
@@ -144,7 +152,8 @@ def prepare_command(workers: int | None, **options: Any) -> None:
         TimeElapsedColumn(),
         console=console,
     ) as bars:
-        prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers)
+        tell = lambda note: bars.console.print(f"note: {one_line(note)}")  # noqa: E731
+        prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers, tell=tell)
     print_summary(prepared, console=console)
 
 
