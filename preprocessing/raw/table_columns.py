@@ -121,7 +121,7 @@ def find_columns(header: Sequence[str], *, asked: Mapping[str, str], fold: str, 
     if not places["image"]:
         raise ValueError(
             f"table {where}: no column that names the picture; expected one of file, filename, path, image, image_id, "
-            f"got {_named(names)}; say which: --columns image=NAME"
+            f"got {_named(names)} in the first row; say which: --columns image=NAME"
         )
     group, split = places["group"], places["split"]
     return Columns(

@@ -116,7 +116,7 @@ class LabelTable:
             pictures=pictures,
             contradicting=contradicting,
             loosely=self.loosely,
-            unlisted=sum(name not in listed for name in self.names.pictures()),
+            unlisted=sum(name not in listed for name in self.names.pictures),
             examples=tuple(f"{skip.file}: {skip.reason}" for skip in lost[:NAMED]),
             notes=self.rows.notes,
         )

@@ -5,12 +5,8 @@ from dataclasses import dataclass
 
 MOST_NAMED = 20  # columns and classes in a sentence
 TOO_MANY = 0.5  # of the rows, or of the pictures: more lost than this is a mistake whatever --bad-limit says
-NO_NAME, NO_FILE, SEVERAL, DAMAGED = (
-    "no picture named",
-    "no such file",
-    "several files fit",
-    "more cells than the header",
-)
+NO_NAME, NO_FILE = "without a picture's name", "without a file"
+SEVERAL, DAMAGED = "that several files fit", "with more cells than the header"
 NO_CLASS, TWICE, CONTRADICTION = "without a class", "listed twice", "contradicting each other"
 LOST = (NO_NAME, NO_FILE, SEVERAL, DAMAGED)  # reasons that count for --bad-limit
 
@@ -30,7 +26,7 @@ class TableReading:
         pictures: that are named with a class and exist.
         contradicting: of these, those that rows contradict each other about.
         loosely: rows whose picture is not called letter by letter as in the table.
-        unlisted: pictures that no row names.
+        unlisted: pictures that no row with a class names.
         examples: of a few rows that count for --bad-limit, the name and the reason.
         notes: what else a reader should know, one sentence each.
     """
@@ -73,7 +69,7 @@ class TableReading:
                 "its suffix"
             )
         if self.unlisted:
-            facts.append(f"{self.where}: {self.unlisted} pictures are not listed and not used")
+            facts.append(f"{self.where}: {self.unlisted} pictures are in no row with a class, and not used")
         return [*facts, *(f"{self.where}: {note}" for note in self.notes)]
 
     def check(self, *, origin: str, limit: float) -> None:

@@ -17,6 +17,7 @@ from mdhfl.preprocessing.raw.table_values import (
     cell_text,
     names_several,
     one_name_each,
+    one_name_each_group,
     without_fraction,
 )
 
@@ -79,6 +80,9 @@ def read_rows(data: bytes, *, where: str, limits: Limits, columns: str = "", fol
         found = replace(found, classes=_one_hot_columns(grid, found))
     rows = _in_one_spelling(_raw_rows(grid, found, limits=limits), where=where)
     rows, notes = _with_parts(rows, columns=found, fold=fold, where=where)
+    alone = sum(not row.group for row in rows) if found.group is not None else 0
+    if alone:
+        notes.append(f"{alone} rows have no {found.used()['group']}: their pictures stand alone")
     return Rows(where, form=grid.form, columns=found, rows=rows, notes=tuple(notes))
 
 
@@ -192,7 +196,7 @@ def _in_one_spelling(rows: list[Row], *, where: str) -> list[Row]:
         if row.code and names_several(row.code, alone=codes):
             raise ValueError(_several(where, number=row.number, text=repr(row.code[:80])))
     images = without_fraction(row.image for row in rows if row.image)
-    classes, groups = one_name_each(codes), one_name_each(row.group for row in rows if row.group)
+    classes, groups = one_name_each(codes), one_name_each_group(row.group for row in rows if row.group)
     return [
         row._replace(image=images.get(row.image, ""), code=classes.get(row.code, ""), group=groups.get(row.group, ""))
         for row in rows
@@ -219,8 +223,8 @@ def _with_parts(rows: list[Row], *, columns: Columns, fold: str | None, where: s
         row = next(row.number for row in rows if row.part == strangers[0])
         raise ValueError(
             f"table {where}: row {row}: column {name} holds {strangers[0][:40]!r}: expected train, validation or test, "
-            f"or nothing; it holds {shown[:200]}. If these are folds, --fold {numbers[0][:40]} makes one the test part; "
-            "--columns split= ignores the column"
+            f"or nothing; it holds {shown[:200]}. If these are folds, --fold {numbers[0][:40]} makes one the "
+            "test part; --columns split= ignores the column"
         )
     return [row._replace(part=PART_NAMES[row.part.casefold()] if row.part else None) for row in rows], []
 

@@ -73,7 +73,7 @@ class TextTable:
 def text_table(data: bytes, *, where: str, encoding: str, known: Callable[[Sequence[str]], int]) -> TextTable:
     """Find out how a text is written.
 
-    What separates cells is what lets the header name most known columns, then what gives it most cells.
+    What separates cells is what lets the header name most known columns, then what gives it most names.
 
     Args:
         data: the file's bytes.
@@ -97,7 +97,8 @@ def text_table(data: bytes, *, where: str, encoding: str, known: Callable[[Seque
         except ValueError:  # quotation marks that only another separator explains
             return []
 
-    best = max(DELIMITERS, key=lambda delimiter: (known(header(delimiter)), len(header(delimiter))))
+    headers = {delimiter: [name for name in header(delimiter) if name.strip()] for delimiter in DELIMITERS}
+    best = max(DELIMITERS, key=lambda delimiter: (known(headers[delimiter]), len(headers[delimiter])))
     return TextTable(data, where=where, encoding=found, delimiter=best, separator_line=False)
 
 

@@ -7,10 +7,10 @@ from decimal import Decimal
 
 # What pandas reads as missing, and -1, the usual mark of an unknown class.
 MISSING = frozenset({
-    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL",
-    "NaN", "None", "n/a", "nan", "null", "-1", "-1.0",
+    "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA",
+    "NULL", "NaN", "None", "n/a", "nan", "null", "-1", "-1.0",
 })  # fmt: skip
-NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,2})?")
+NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-][0-9]{1,2})?")
 WHOLE = re.compile(r"[+-]?[0-9]+")
 SEVERAL = re.compile(r"[|;]|^\[.*,.*\]$")
 YES, NO = frozenset({"1", "1.0", "true", "True", "TRUE"}), frozenset({"0", "0.0", "false", "False", "FALSE", ""})
@@ -50,6 +50,15 @@ def one_name_each(texts: Iterable[str]) -> Mapping[str, str]:
         number = Decimal(text)
         names.setdefault(number, text if WHOLE.fullmatch(text) else _plain(number))
     return {text: names[Decimal(text)] for text in distinct}
+
+
+def one_name_each_group(texts: Iterable[str]) -> Mapping[str, str]:
+    """As `one_name_each`, and without regard to case: better one patient too few than one on two sides."""
+    spelt = one_name_each(texts)
+    names: dict[str, str] = {}
+    for text in sorted(set(spelt.values())):
+        names.setdefault(text.casefold(), text)
+    return {text: names[name.casefold()] for text, name in spelt.items()}
 
 
 def without_fraction(texts: Iterable[str]) -> Mapping[str, str]:

@@ -1,6 +1,6 @@
 """`mdhfl prepare`: raw images to a federation folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -152,13 +152,18 @@ def prepare_command(workers: int | None, **options: Any) -> None:
         TimeElapsedColumn(),
         console=console,
     ) as bars:
-        tell = lambda note: bars.console.print(f"note: {one_line(note)}")  # noqa: E731
+        told: list[str] = []
+
+        def tell(note: str) -> None:
+            told.append(note)
+            console.print(f"note: {one_line(note)}")
+
         prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers, tell=tell)
-    print_summary(prepared, console=console)
+    print_summary(prepared, console=console, told=told)
 
 
-def print_summary(prepared: Prepared, *, console: InertConsole) -> None:
-    """Print a class-by-site table, label noise as realised, and what was left out."""
+def print_summary(prepared: Prepared, *, console: InertConsole, told: Collection[str] = ()) -> None:
+    """Print a class-by-site table, label noise as realised, what was left out, and the notes that were not yet told."""
     federation = prepared.federation
     cards = {site: read_json(prepared.folder / "sites" / site / "card.json") for site in federation["sites"]}
     table = Table(title=f"{federation['name']}: images per site (training / validation / test)")
@@ -180,7 +185,8 @@ def print_summary(prepared: Prepared, *, console: InertConsole) -> None:
         f"{dropped} outside the label space, {federation.get('unused', 0)} not needed"
     )
     for note in federation.get("notes", []):
-        console.print(f"note: {one_line(note)}")
+        if note not in told:
+            console.print(f"note: {one_line(note)}")
     done = "up to date" if prepared.up_to_date else f"written in {prepared.seconds:.1f} s"
     console.print(f"{done}: {one_line(prepared.folder)}; see its overview folder")
 
