@@ -83,10 +83,11 @@ class FileNames:
     def _by_tail(self, length: int) -> Index:
         """Files by the last parts of their path."""
         if length not in self._tails:
-            self._tails[length] = index = {}
+            index: Index = {}
             for name, parts in zip(self.pictures, self._parts, strict=True):
                 if len(parts) >= length:
                     self._enter(index, parts[-length:], name)
+            self._tails[length] = index
         return self._tails[length]
 
     def _enter(self, index: Index, parts: Parts, name: str) -> None:

@@ -85,11 +85,10 @@ def text_table(data: bytes, *, where: str, encoding: str, known: Callable[[Seque
         ValueError: its encoding is unknown, or its header is not CSV.
     """
     found = encoding or encoding_of(data, where=where)
-    table = TextTable(data, where=where, encoding=found, delimiter=",", separator_line=False)
-    first = next(table.rows(), (1, [""]))
-    said = re.fullmatch(r"sep=([,;|\t])?", ",".join(first[1]).strip(" "))
-    if said is not None and first[0] == 1:
-        return TextTable(data, where=where, encoding=found, delimiter=said[1] or ",", separator_line=True)
+    line = next(_Lines(data, encoding=found, where=where), "")
+    said = re.fullmatch(r'"?sep=([,;|\t])"?,*\n?', line)
+    if said is not None:
+        return TextTable(data, where=where, encoding=found, delimiter=said[1], separator_line=True)
 
     def header(delimiter: str) -> list[str]:
         try:
