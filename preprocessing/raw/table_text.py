@@ -108,7 +108,7 @@ def encoding_of(data: bytes, *, where: str) -> str:
     all is UTF-8; Windows-1252 where all beyond ASCII are letters of Western Europe, never three in a row.
 
     Raises:
-        ValueError: none of these; says the way out.
+        ValueError: none of these, or no text; says the way out.
     """
     for mark, name in MARKS:
         if data.startswith(mark):
@@ -118,6 +118,8 @@ def encoding_of(data: bytes, *, where: str) -> str:
         return "utf-16-le"
     if len(odd) > 1 and even.count(0) > 0.8 * len(even) and not odd.count(0):
         return "utf-16-be"
+    if 0 in data:
+        raise ValueError(f"table {where}: holds zero bytes, which no text has; save it as CSV in UTF-8")
     try:
         codecs.utf_8_decode(data, "strict", True)
     except UnicodeDecodeError as error:

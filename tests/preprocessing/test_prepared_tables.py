@@ -1,5 +1,8 @@
 """What `prepare` makes of a table of labels: told first, half of it lost an error, folds as asked."""
 
+from contextlib import closing
+
+import nibabel
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -10,6 +13,8 @@ from PIL import Image
 
 from mdhfl.commands.prepare import prepare_command
 from mdhfl.digests import image_digest
+from mdhfl.preprocessing.raw.records import SourceOptions
+from mdhfl.preprocessing.sources import find_source
 
 
 def digest_of(seed):
@@ -48,6 +53,40 @@ def test_what_was_understood_is_told_before_anything_is_written(tmp_path):
     assert "raw: HAM10000_metadata.csv: 40 rows, 40 read (a 14, b 13, c 13)" in notes
     groups = [item["group"] for site in ("site-1", "site-2") for item in items(tmp_path / "fed", site)]
     assert set(groups) <= {f"H{i}" for i in range(20)}
+
+
+def test_nifti_reads_tables_by_the_same_rules(tmp_path):
+    volume = np.random.default_rng(0).normal(size=(10, 12, 3)).astype(np.float32)
+    for name in ("s/one.nii.gz", "s/two.nii.gz", "s/three.nii.gz"):
+        (tmp_path / "s").mkdir(exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(volume, np.eye(4)), tmp_path / name)
+    rows = [
+        ("/pacs/s/one.nii.gz#0", "2.0", "P1"),
+        ("S\\ONE.NII.GZ#1", "2", ""),
+        ("s/two.nii.gz", "3", ""),
+        ("s/two.nii.gz#2", "4", ""),
+        ("s/two.nii.gz#1", "3.0", ""),
+        ("three#0", "nan", "P3"),
+        ("four#0", "3", "P4"),
+    ]
+    (tmp_path / "labels.csv").write_text(text_of([("Scan File", "Diagnosis", "Patient"), *rows]))
+    options = SourceOptions(columns="image=Scan File")
+    with closing(find_source("nifti").open(tmp_path, options=options)) as source:
+        assert [(r.key, r.code, r.group) for r in source.records()] == [
+            ("s/one.nii.gz#0000", "2", "P1"),
+            ("s/one.nii.gz#0001", "2", "P1"),
+            ("s/two.nii.gz#0000", "3", "s/two.nii.gz"),
+            ("s/two.nii.gz#0001", "3", "s/two.nii.gz"),
+        ]
+        reading = source.understood().table
+        assert dict(reading.skipped) == {
+            "without a file": 1,
+            "without a class": 1,
+            "listed twice": 1,
+            "contradicting each other": 1,
+        }
+        assert (reading.rows, reading.read, reading.loosely, reading.contradicting) == (7, 3, 2, 1)
+        assert [skip.file for skip in source.skipped()] == ["four#0", "s/two.nii.gz", "s/two.nii.gz#0002", "three#0"]
 
 
 @pytest.mark.parametrize("source", ["manifest", "matek19"])

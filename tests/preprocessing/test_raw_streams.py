@@ -255,14 +255,11 @@ def test_a_table_without_an_end_is_refused(tmp_path):
         (b"," * (MAX_ROW + 1), "too large: the limit is 1,048,576 characters in a row"),
         (b'"a\n",' * MAX_ROW, "too large: the limit is 1,048,576 characters in a row"),
         (b'"' + b"a" * 200_000 + b'",b\n', "expected CSV .field larger than field limit"),
-        (b"\0,\0\n", None),
+        (b"\0,\0\n", "holds zero bytes, which no text has"),
     ],
 )
 def test_a_row_without_an_end_is_refused(rest, message):
     data = b"file,class\n" + rest
-    if message is None:
-        assert len(read_rows(data, where="x.csv", limits=DEFAULTS).rows) == 1
-        return
     with pytest.raises(ValueError, match=message):
         read_rows(data, where="x.csv", limits=DEFAULTS)
 

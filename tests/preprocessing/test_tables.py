@@ -1,8 +1,10 @@
 """Tables of labels as spreadsheets, pandas and other projects write them: read right, or refused with the way out."""
 
 import codecs
+import io
 import sys
 import time
+import zipfile
 
 import pytest
 from fakes.tables import Names, codes, listed, text_of, workbook_of
@@ -119,6 +121,24 @@ def test_excel_of_old_and_damaged_excel_are_refused():
     for length in (10, 100, len(whole) // 2, len(whole) - 30):
         with pytest.raises(ValueError, match=r"not a readable \.xlsx"):
             codes(FOUR, whole[:length], where="manifest.xlsx")
+
+
+@pytest.mark.parametrize(
+    ("sheet", "message"),
+    [
+        (b'<row r="999999999"><c r="A999999999"><v>1</v></c></row>', "limit is 1,000,000 rows, got 1,000,001"),
+        (b"<row><c><v>" + b"1" * (129 << 20) + b"</v></c></row>", "limit is 134,217,728 bytes unpacked"),
+        (b'<row><c t="inlineStr"><is><t>' + b"a" * (2 << 20) + b"</t></is></c></row>", "characters in a row"),
+    ],
+    ids=["rows that are not there", "unpacked", "a cell"],
+)
+def test_excel_that_is_larger_than_it_looks_is_refused(sheet, message):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(EXCEL)) as whole, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as changed:
+        for name in whole.namelist():
+            changed.writestr(name, whole.read(name).replace(b"</sheetData>", sheet + b"</sheetData>"))
+    with pytest.raises(ValueError, match=message):
+        codes(FOUR, stream.getvalue(), where="manifest.xlsx")
 
 
 def test_excel_without_openpyxl_says_how_to_get_it(monkeypatch):
