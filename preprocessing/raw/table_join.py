@@ -26,16 +26,20 @@ LONGEST = 200  # characters of a name in a reason
 
 
 class FoundRow(NamedTuple):
-    """A row with its file; `place` is what stands behind "#" (a slice)."""
+    """A row with its file.
+
+    Attributes:
+        place: what stands behind "#" (a slice), without padding; None: there is no "#".
+    """
 
     path: str
-    place: str
+    place: str | None
     row: Row
 
     @property
     def name(self) -> str:
         """The picture's name in the table, without a slice."""
-        return self.row.image.partition("#")[0].strip() if self.place else self.row.image
+        return self.row.image if self.place is None else self.row.image.partition("#")[0].strip()
 
 
 @dataclass
@@ -143,13 +147,13 @@ def _find_file(row: Row, table: LabelTable, *, slices: bool) -> None:
     if not row.code:
         table.leave_out(row, reason=NO_CLASS, said="has no class")
         return
-    name, _, place = row.image.partition("#") if slices else (row.image, "", "")
+    name, mark, place = row.image.partition("#") if slices else (row.image, "", "")
     if not name.strip():
         table.leave_out(row, reason=NO_NAME, said="the row names no picture")
         return
     fits = table.names.find(name.strip())
     if len(fits) == 1:
-        table.found.append(FoundRow(fits[0], place.strip(), row))
+        table.found.append(FoundRow(fits[0], place.strip() if mark else None, row))
     elif fits:
         said = f"several files fit: {', '.join(fits[:NAMED])}"
         table.leave_out(row, reason=SEVERAL, said=said)

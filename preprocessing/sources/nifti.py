@@ -58,7 +58,7 @@ class OpenNifti:
 
         def keys(found: FoundRow) -> list[str]:
             nonlocal number
-            pictures = self._keys(found.path, found.place)
+            pictures = self._keys(found.path, found.place or "")
             number += len(pictures)
             check_number(number, unit="pictures", where=table.rows.where, limits=self.options.limits)
             return pictures
