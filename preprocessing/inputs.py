@@ -111,7 +111,7 @@ def _raw_input(
         images=_drawn_images(arguments),
         labels=None if public else arguments.labels,
         columns="split=" if public else arguments.columns,  # of a public table no part is used
-        fold=None if public else arguments.fold,
+        fold=None if public or arguments.fold is None else str(arguments.fold),  # a number, where YAML says it
         limits=arguments.limits(),
     )
     crop = crops.get(source, crops.get(""))

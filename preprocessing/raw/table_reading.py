@@ -82,19 +82,19 @@ class TableReading:
         Raises:
             ValueError: more rows are lost, or more than half are without a class, or of the pictures contradicted.
         """
-        way_out = "--bad-limit 1 goes on with the others"
+        names, way_out = dict(self.columns), "--bad-limit 1 goes on with the others"
         if self.lost > limit * self.rows:
             raise ValueError(
                 f"{origin}: {self.lost} of {self.rows} rows of {self.where} give no picture, more than the limit of "
-                f"{limit:.0%} ({'; '.join(self.examples)}). Is it the table of these files? {way_out}"
+                f"{limit:.0%} ({'; '.join(self.examples)}). Is it the table of these files, and does {names['image']} "
+                f"name the picture (else --columns image=NAME)? {way_out}"
             )
         unlabelled = dict(self.skipped).get(NO_CLASS, 0)
         most = max(limit, TOO_MANY)
         if self.lost + unlabelled > most * self.rows:
-            name = dict(self.columns).get("class", "")
             raise ValueError(
-                f"{origin}: {unlabelled} of {self.rows} rows of {self.where} have no class in {name}: too many; name "
-                f"another column with --columns class=NAME; {way_out}"
+                f"{origin}: {unlabelled} of {self.rows} rows of {self.where} have no class in {names['class']}: too "
+                f"many; name another column with --columns class=NAME; {way_out}"
             )
         if self.contradicting > most * self.pictures:
             raise ValueError(

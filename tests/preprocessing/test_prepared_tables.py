@@ -128,7 +128,7 @@ def test_too_many_rows_without_a_class_or_in_contradiction_are_an_error(tmp_path
 def test_a_fold_is_the_test_part_and_nothing_else_is(tmp_path):
     rows = [(f"img_{i:03}.png", "ab"[i % 2], i % 5) for i in range(100)]
     raw = pictures(tmp_path, text_of([("file", "class", "fold"), *rows]), count=100)
-    make(raw, tmp_path / "fed", source="manifest", fold="3", validation=0.2, public_count=10)
+    make(raw, tmp_path / "fed", source="manifest", fold=3, validation=0.2, public_count=10)
     fold = {digest_of(i) for i in range(3, 100, 5)}
     for site in ("site-1", "site-2"):
         for part in ("training", "validation", "test"):
