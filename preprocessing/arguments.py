@@ -9,6 +9,7 @@ from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.preprocessing.raw.levels import parse_levels
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.table_columns import parse_columns
 from mdhfl.preprocessing.sources import source_names
 
 HOLDOUT = "holdout"
@@ -25,7 +26,9 @@ class PrepareArguments:
         out: the federation folder to write.
         raw: the source's raw data, a folder or a file; None only for `synthetic`.
         also: more private data, each "name=path"; every one is an origin of its own.
-        labels: CSV of labels for `manifest` and `nifti`, where it does not lie beside the data.
+        labels: table of labels for `manifest` and `nifti`, where it does not lie beside the data.
+        columns: which column of the private data's tables is what, "image=image_id,class=dx"; the others are found.
+        fold: the fold, of a table's column of folds, whose pictures are the test part, and no others.
         levels: what each folder level means for `folder`, for example "split/class/group"; None: found in the names.
         label_space: a name, a JSON file, or "auto"; None: "auto", for `synthetic` "cytomorphology13".
         classes: keep only these classes of the label space; empty: all.
@@ -60,6 +63,8 @@ class PrepareArguments:
     also: tuple[str, ...] = ()
     labels: Path | None = None
     levels: str | None = None
+    columns: str = ""
+    fold: str | None = None
     label_space: str | None = None
     classes: tuple[str, ...] = ()
     public: str = HOLDOUT
@@ -120,6 +125,7 @@ class PrepareArguments:
         parse_crops(self.crop)
         if self.levels is not None:
             parse_levels(self.levels)
+        parse_columns(self.columns)
 
     def files(self) -> dict[str, Path]:
         """The files, beside the raw data, whose content decides what is prepared."""

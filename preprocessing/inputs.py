@@ -109,7 +109,9 @@ def _raw_input(
         classes=_drawable(source, space),
         origins=arguments.sites or 1,
         images=_drawn_images(arguments),
-        labels=arguments.labels if not public else None,
+        labels=None if public else arguments.labels,
+        columns="split=" if public else arguments.columns,  # of a public table no part is used
+        fold=None if public or arguments.fold is None else str(arguments.fold),  # a number, where YAML says it
         levels=arguments.levels or "",
         unlabelled=public,
         limits=arguments.limits(),

@@ -160,9 +160,10 @@ def _parts(pictures: Sequence[Picture], *, arguments: PrepareArguments, site: st
     free = [index for index, picture in enumerate(pictures) if not picture.record.part]
     fractions = (1 - arguments.validation - arguments.test, arguments.validation, arguments.test)
     open_ones = [pictures[index] for index in free]
+    fold = (1 - arguments.validation, arguments.validation, 0.0)  # the test part is the fold's, and no others'
     pieces = split_parts(
         _labels(open_ones),
-        fractions=fractions,
+        fractions=fractions if arguments.fold is None else fold,
         groups=_groups(open_ones),
         generator=stream(arguments.seed, "split", site),
     )

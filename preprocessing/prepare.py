@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +34,13 @@ from mdhfl.preprocessing.placing import PlacedSite, hold_out, place, sites_need,
 from mdhfl.preprocessing.pool.gather import (
     Pool,
     Reading,
+    check_tables,
     label_space_of,
     list_inputs,
     notes_of,
     private_pool,
     public_pool,
+    spellings_of,
 )
 from mdhfl.preprocessing.pool.read import Picture, Progress
 from mdhfl.preprocessing.raw.archive import fingerprint
@@ -66,13 +68,20 @@ class Prepared:
     seconds: float
 
 
-def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, workers: int | None = None) -> Prepared:
+def prepare(
+    arguments: PrepareArguments,
+    *,
+    progress: Progress | None = None,
+    workers: int | None = None,
+    tell: Callable[[str], object] = lambda note: None,
+) -> Prepared:
     """Make a federation folder from raw data: same arguments and same data give the same bytes.
 
     Args:
         arguments: what to make.
         progress: called with a stage's name, steps done, steps in all.
         workers: processes that read images; None: one per core.
+        tell: called with each sentence on what the raw data was taken to be, before a picture is read.
 
     Raises:
         ValueError: arguments that cannot be, raw data that cannot be read, or an `out` that must not be replaced.
@@ -96,6 +105,7 @@ def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, wo
             folder=folder,
             workers=workers,
             progress=progress,
+            tell=tell,
         )
         federation = _write(gathered, arguments=full, raw=raw, folder=folder, progress=progress)
     return Prepared(full.out, up_to_date=False, federation=federation, seconds=time.perf_counter() - started)
@@ -128,11 +138,19 @@ def _gather(
     folder: Path,
     workers: int | None,
     progress: Progress | None,
+    tell: Callable[[str], object],
 ) -> _Gathered:
     listed = list_inputs(inputs)
     listed_public = list_inputs([public])[0] if public is not None else None
+    every = [*listed, *([listed_public] if listed_public else [])]
+    notes = notes_of(every)
+    for note in notes:
+        tell(note)
+    check_tables(every, limit=arguments.bad_limit)
     found = label_space_of(listed, space=space, classes=arguments.classes)
-    notes = notes_of(listed, space=found)
+    for note in (spellings := spellings_of(listed, space=found)):
+        tell(note)
+    notes += spellings
     how = Reading(folder / POOL, bad_limit=arguments.bad_limit, workers=workers, progress=progress)
     pool = private_pool(listed, space=found, how=how)
     if listed_public is None:

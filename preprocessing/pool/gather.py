@@ -32,7 +32,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Listed:
-    """One raw input and what it says it holds."""
+    """One raw input and what it says it holds.
+
+    Attributes:
+        understood: what its source took it to be.
+    """
 
     raw_input: RawInput
     records: list[Record]
@@ -41,7 +45,7 @@ class Listed:
 
     @property
     def lost(self) -> list[Skip]:
-        """Files that look like data and are not used."""
+        """What looks like data and is not used."""
         return [skip for skip in self.skips if skip.lost]
 
 
@@ -79,6 +83,30 @@ def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
     return listed
 
 
+def notes_of(listed: Sequence[Listed]) -> list[str]:
+    """What the inputs were taken to be, in sentences."""
+    return [f"{one.raw_input.origin}: {note}" for one in listed for note in one.understood.notes]
+
+
+def check_tables(listed: Sequence[Listed], *, limit: float) -> None:
+    """Check what was understood of tables of labels, before a picture is read.
+
+    Args:
+        listed: the inputs; the first is private.
+        limit: share of a table's rows that may name no picture.
+
+    Raises:
+        ValueError: too many rows lost, or options for tables where none is read.
+    """
+    for one in listed:
+        if one.understood.table is not None:
+            one.understood.table.check(origin=one.raw_input.origin, limit=limit)
+    options = listed[0].raw_input.options
+    if (options.columns or options.fold is not None) and all(one.understood.table is None for one in listed):
+        sources = ", ".join(one.raw_input.source for one in listed)
+        raise ValueError(f"--columns and --fold are for tables of labels, but {sources} reads none; leave them out")
+
+
 def label_space_of(listed: Sequence[Listed], *, space: LabelSpace | None, classes: tuple[str, ...]) -> LabelSpace:
     """The label space given, or the one found (`auto`)."""
     if space is not None:
@@ -88,10 +116,9 @@ def label_space_of(listed: Sequence[Listed], *, space: LabelSpace | None, classe
     return reduced(found, classes=classes)
 
 
-def notes_of(listed: Sequence[Listed], *, space: LabelSpace) -> list[str]:
-    """What the inputs were taken to be, in sentences."""
-    notes = [f"{one.raw_input.origin}: {note}" for one in listed for note in one.understood.notes]
-    return notes + (spelling_notes(r.code for one in listed for r in one.records) if space.name == AUTO else [])
+def spellings_of(listed: Sequence[Listed], *, space: LabelSpace) -> list[str]:
+    """Which spellings were taken for one class, in sentences; nothing where a label space was given."""
+    return spelling_notes(r.code for one in listed for r in one.records) if space.name == AUTO else []
 
 
 def private_pool(

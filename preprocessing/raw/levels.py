@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from mdhfl.preprocessing.raw.label_spaces import natural, plain
-from mdhfl.preprocessing.raw.manifest_table import PART_NAMES
+from mdhfl.preprocessing.raw.table_values import PART_NAMES
 from mdhfl.showing.texts import one_line
 
 CLASS, GROUP, SPLIT, NOTHING = "class", "group", "split", "*"

@@ -1,101 +1,74 @@
-"""Manifests: a CSV with the columns file and class, optionally group and split."""
+"""Tables of labels, for every source that takes one: found among the files or given with --labels, read and joined."""
 
-import csv
-import io
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from mdhfl.files import open_regular
 from mdhfl.preprocessing.raw.archive import RawFiles
-from mdhfl.preprocessing.raw.limits import DEFAULTS, MAX_ROW, MAX_TABLE, Limits, too_large
-from mdhfl.preprocessing.raw.records import Record, Skip
-from mdhfl.preprocessing.raw.sizes import check_number
+from mdhfl.preprocessing.raw.limits import MAX_TABLE
+from mdhfl.preprocessing.raw.records import SourceOptions
 from mdhfl.preprocessing.raw.streams import read_whole
+from mdhfl.preprocessing.raw.table_join import LabelTable, join
+from mdhfl.preprocessing.raw.table_names import FileNames
+from mdhfl.preprocessing.raw.table_rows import read_rows
 from mdhfl.preprocessing.raw.zip_files import DAMAGES
 
-MANIFEST_NAME = "manifest.csv"
-ALIASES = {
-    "file": ("file", "filename", "file_name", "image", "image_path", "path"),
-    "class": ("class", "label", "class_name", "category"),
-    "group": ("group", "patient", "patient_id", "slide", "case"),
-    "part": ("split", "part", "fold"),
-}
-PART_NAMES = {
-    "train": "training",
-    "training": "training",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
+MANIFEST = "manifest"
+SUFFIXES = (".csv", ".tsv", ".xlsx")
+NAMED = 4  # tables in a message
 
 
 def find_manifest(files: RawFiles) -> str | None:
-    """The name of the manifest nearest to the top, if there is one."""
-    found = [name for name in files.names if PurePosixPath(name).name.lower() == MANIFEST_NAME]
-    return min(found, key=lambda name: (name.count("/"), name), default=None)
-
-
-def read_rows(data: bytes, *, where: str, limits: Limits = DEFAULTS) -> list[dict[str, str]]:
-    """The rows of a manifest, with the columns named file, class, group, part ("" where there is none).
+    """The name of the table called manifest (.csv, .tsv, .xlsx) that is nearest to the top, if there is one.
 
     Raises:
-        ValueError: not a CSV in UTF-8, a needed column is missing, or it is too large.
+        ValueError: several are equally near.
     """
-    if len(data) > MAX_TABLE:
-        raise ValueError(f"manifest {where}: {too_large(len(data), limit=MAX_TABLE, unit='bytes')}")
-    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8-sig", newline="")
-    try:
-        header = text.readline(MAX_ROW)
-        text.seek(0)
-        return _rows_of(_Lines(text, where=where), delimiter=max(",;\t", key=header.count), limits=limits)
-    except UnicodeDecodeError as error:
-        raise ValueError(f"manifest {where}: expected CSV in UTF-8 ({error})") from error
-    except csv.Error as error:
-        raise ValueError(f"manifest {where}: expected CSV ({error})") from error
+    tables = [PurePosixPath(name) for name in files.names if name.lower().endswith(SUFFIXES)]
+    found = [path for path in tables if path.stem.lower() == MANIFEST]
+    nearest = min((len(path.parts) for path in found), default=0)
+    return _only([str(path) for path in found if len(path.parts) == nearest])
 
 
-def manifest_records(
-    rows: list[Mapping[str, str]] | list[dict[str, str]], *, files: RawFiles, base: str, where: str
-) -> tuple[list[Record], list[Skip]]:
-    """Records of the rows whose files exist; a row without a file, without a class or named twice is skipped.
+def find_table(files: RawFiles) -> str | None:
+    """The name of the manifest, or of the only table among the files.
+
+    Raises:
+        ValueError: several may be meant.
+    """
+    return find_manifest(files) or _only([name for name in files.names if name.lower().endswith(SUFFIXES)])
+
+
+def label_table(
+    files: RawFiles,
+    options: SourceOptions,
+    *,
+    find: Callable[[RawFiles], str | None],
+    suffixes: Iterable[str],
+    slices: bool = False,
+) -> LabelTable | None:
+    """The table given with --labels, or else that among the files, joined with them; None: there is neither.
 
     Args:
-        base: folder that the manifest's file names are relative to.
+        find: which of the files it is: `find_manifest` or `find_table`.
+        suffixes: of pictures.
+        slices: a picture's name may end in "#" and a slice.
 
     Raises:
-        ValueError: a split that is not training, validation or test.
+        ValueError: it cannot be read, or may mean several things.
     """
-    known, records, skips = set(files.names), {}, []
-    for row in rows:
-        key = str(PurePosixPath(base) / row["file"].replace("\\", "/"))
-        if key not in known:
-            skips.append(Skip(key, f"listed in {where}, but there is no such file"))
-        elif not row["class"]:
-            skips.append(Skip(key, f"has no class in {where}"))
-        elif key in records:
-            skips.append(Skip(key, f"listed twice in {where}; the first line counts"))
-        else:
-            part = part_name(row["part"], where=where)
-            records[key] = Record(key=key, code=row["class"], group=row["group"] or None, part=part)
-    return list(records.values()), skips
-
-
-def part_name(text: str, *, where: str) -> str | None:
-    """ "training", "validation", "test", or None where the text is empty.
-
-    Raises:
-        ValueError: another text.
-    """
-    if text and text.lower() not in PART_NAMES:
-        raise ValueError(f"{where}: split {text!r}: expected train, validation or test, or nothing")
-    return PART_NAMES[text.lower()] if text else None
+    if options.labels is not None:
+        data, where, base = labels_file(options.labels), options.labels.name, ""
+    elif (name := find(files)) is not None:
+        data, where, base = table_in(files, name), name, str(PurePosixPath(name).parent)
+    else:
+        return None
+    rows = read_rows(data, where=where, limits=options.limits, columns=options.columns, fold=options.fold)
+    return join(rows, FileNames(files.names, suffixes=suffixes, base=base), slices=slices)
 
 
 def labels_file(path: Path) -> bytes:
-    """The bytes of a CSV given with --labels, at most one more than a table may have.
+    """The bytes of a table given with --labels, at most one more than a table may have.
 
     Raises:
         ValueError: there is no such file, or it cannot be read.
@@ -105,13 +78,11 @@ def labels_file(path: Path) -> bytes:
             return read_whole(file, limit=MAX_TABLE + 1)
     except OSError as error:
         reason = error.strerror or error
-        raise ValueError(
-            f"labels {path}: {reason}; --labels names a CSV (file, class, optional group, split)"
-        ) from error
+        raise ValueError(f"labels {path}: {reason}; --labels names a table of files and classes") from error
 
 
 def table_in(files: RawFiles, name: str) -> bytes:
-    """The bytes of a manifest among the raw data, at most one more than a table may have.
+    """The bytes of a table among the raw data, at most one more than a table may have.
 
     Raises:
         ValueError: it cannot be read.
@@ -120,52 +91,13 @@ def table_in(files: RawFiles, name: str) -> bytes:
         with files.open(name) as stream:
             return read_whole(stream, limit=MAX_TABLE + 1)
     except DAMAGES as error:
-        raise ValueError(f"manifest {name}: cannot be read ({error})") from error
+        raise ValueError(f"table {name}: cannot be read ({error})") from error
 
 
-def _rows_of(lines: "_Lines", *, delimiter: str, limits: Limits) -> list[dict[str, str]]:
-    reader, where = csv.reader(lines, delimiter=delimiter), lines.where
-    names = {name.strip().lower(): place for place, name in enumerate(next(reader, []))}
-    columns = {
-        wanted: next((names[alias] for alias in aliases if alias in names), None) for wanted, aliases in ALIASES.items()
-    }
-    if columns["file"] is None or columns["class"] is None:
+def _only(names: list[str]) -> str | None:
+    if len(names) > 1:
         raise ValueError(
-            f"manifest {where}: expected a header with at least the columns file and class (optional: group, split), "
-            f"got {', '.join(names)[:200] or 'nothing'}"
+            f"several tables may hold the labels: {', '.join(sorted(names)[:NAMED])}; name one with --labels, or "
+            "call it manifest.csv and lay it at the top"
         )
-    rows: list[dict[str, str]] = []
-    for cells in reader:
-        lines.row = 0
-        if cells:
-            rows.append(
-                {
-                    key: cells[place].strip() if place is not None and place < len(cells) else ""
-                    for key, place in columns.items()
-                }
-            )
-            check_number(len(rows), unit="rows", where=where, limits=limits)
-    return rows
-
-
-class _Lines:
-    """The lines of a table, for `csv`; a row without an end is refused.
-
-    Attributes:
-        row: characters of the row being read.
-    """
-
-    def __init__(self, text: io.TextIOWrapper, *, where: str) -> None:
-        self.text, self.where, self.row = text, where, 0
-
-    def __iter__(self) -> "_Lines":
-        return self
-
-    def __next__(self) -> str:
-        line = self.text.readline(MAX_ROW + 1)
-        if not line:
-            raise StopIteration
-        self.row += len(line)
-        if self.row > MAX_ROW:
-            raise ValueError(f"manifest {self.where}: {too_large(self.row, limit=MAX_ROW, unit='characters in a row')}")
-        return line
+    return names[0] if names else None

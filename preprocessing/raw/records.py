@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.table_reading import TableReading
 
 PARTS = ("training", "validation", "test")
 
@@ -54,11 +55,13 @@ class Understood:
         levels: what each folder level means, as `--levels` takes it; "": the source has none.
         classes: the order that the dataset gives its classes; empty: none.
         notes: one sentence each.
+        table: what was understood of a table of labels; None: none was read.
     """
 
     levels: str = ""
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    table: TableReading | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,9 @@ class SourceOptions:
         classes: the federation's classes, for a drawing source; empty: all it knows.
         origins: number of scanners (= sites, split by source) that a drawing source imitates.
         images: pictures that a drawing source makes for each origin, all parts together.
-        labels: CSV of labels (manifest, nifti) where it does not lie beside the data.
+        labels: table of labels (manifest, nifti) where it does not lie beside the data.
+        columns: which column of a table is what, as of `table_columns.parse_columns`.
+        fold: of a table: its pictures are the test part, and no others.
         levels: what each folder level means (folder), for example "split/class/group"; "": found in the data.
         unlabelled: pictures of the public set: no class, no level is looked for (folder).
         limits: how much the raw data may take.
@@ -103,6 +108,8 @@ class SourceOptions:
     labels: Path | None = None
     levels: str = ""
     unlabelled: bool = False
+    columns: str = ""
+    fold: str | None = None
     limits: Limits = DEFAULTS
 
 

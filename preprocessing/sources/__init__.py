@@ -47,6 +47,6 @@ def find_source(name: str) -> Source:
     if name not in source_names():
         raise ValueError(
             f"unknown source {name!r}: expected one of {', '.join(source_names())}; "
-            "for a dataset of your own use `folder` (one folder per class) or `manifest` (a CSV of files and classes)"
+            "for a dataset of your own use `folder` (one folder per class) or `manifest` (a table of files and classes)"
         )
     return cast(Source, importlib.import_module(f".{name}", __package__).SOURCE)

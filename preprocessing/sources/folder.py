@@ -8,10 +8,10 @@ from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import NO_CLASS, FileSource, Listing, image_paths
 from mdhfl.preprocessing.raw.label_spaces import plain
 from mdhfl.preprocessing.raw.levels import CLASS, GROUP, SPLIT, Roles, find_levels, level_notes, parse_levels, some
-from mdhfl.preprocessing.raw.manifest_table import PART_NAMES
 from mdhfl.preprocessing.raw.names import EMPTY_FOLDER
 from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES
 from mdhfl.preprocessing.raw.records import Record, Skip, SourceCard, SourceOptions, Understood
+from mdhfl.preprocessing.raw.table_values import PART_NAMES
 
 UNLABELLED = "unlabelled"
 TABLES = frozenset({".csv", ".ods", ".tsv", ".xls", ".xlsx"})

@@ -1,10 +1,11 @@
 """Matek_19: 18,365 cells of 100 AML patients and 100 controls, 15 codes, TIFF; also as tiles with a manifest."""
 
-from pathlib import PurePosixPath
+from dataclasses import replace
 
 from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import FileSource, Listing, image_paths, in_class_folders
-from mdhfl.preprocessing.raw.manifest_table import find_manifest, manifest_records, read_rows, table_in
+from mdhfl.preprocessing.raw.manifest_table import find_manifest, label_table
+from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES
 from mdhfl.preprocessing.raw.records import Record, SourceCard, SourceOptions
 
 CODES = (
@@ -27,10 +28,9 @@ CARD = SourceCard(
 
 def list_records(files: RawFiles, options: SourceOptions) -> Listing:
     """One record a file, in its class's folder; where there is a manifest, its rows (they know the groups)."""
-    manifest = find_manifest(files)
-    if manifest is not None:
-        rows = read_rows(table_in(files, manifest), where=manifest, limits=options.limits)
-        return Listing(*manifest_records(rows, files=files, base=str(PurePosixPath(manifest).parent), where=manifest))
+    table = label_table(files, replace(options, labels=None), find=find_manifest, suffixes=IMAGE_SUFFIXES)
+    if table is not None:
+        return Listing(*table.listing())
     paths, skips = image_paths(files)
     records = [Record(key=str(path), code=path.parent.name.upper()) for path in in_class_folders(paths, skips)]
     return Listing(records, skips)

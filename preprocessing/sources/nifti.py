@@ -1,12 +1,13 @@
-"""NIfTI images (2-D, or volumes taken slice by slice) with a CSV of labels."""
+"""NIfTI images (2-D, or volumes taken slice by slice) with a table of labels."""
 
 import re
-from pathlib import Path, PurePosixPath
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from mdhfl.preprocessing.raw.archive import RawFiles, open_files
-from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, part_name, read_rows, table_in
+from mdhfl.preprocessing.raw.manifest_table import find_table, label_table
 from mdhfl.preprocessing.raw.nifti_volume import Volume
 from mdhfl.preprocessing.raw.reading import array_rgb
 from mdhfl.preprocessing.raw.records import (
@@ -19,17 +20,18 @@ from mdhfl.preprocessing.raw.records import (
     UnreadableImageError,
 )
 from mdhfl.preprocessing.raw.sizes import check_number, out_of_memory
+from mdhfl.preprocessing.raw.table_join import FoundRow
 
 SUFFIXES = (".nii", ".nii.gz")
 DAMAGED = -1  # slices of a file that cannot be read
 
 CARD = SourceCard(
     name="nifti",
-    title="NIfTI images with a CSV of labels",
+    title="NIfTI images with a table of labels",
     licence="not stated",
     citation="not stated",
     url="",
-    raw="a folder or a zip of .nii or .nii.gz with manifest.csv or --labels (file, class, optional group and split)",
+    raw="a folder or a zip of .nii or .nii.gz with a table of files and classes (CSV or Excel), or --labels",
 )
 
 
@@ -41,34 +43,39 @@ class OpenNifti:
         self.last: tuple[str, Volume] | None = None
         self.slices: dict[str, int | None] = {}  # by path; None: a picture
         self.skips: list[Skip] = []
+        self.told = Understood()
 
     def records(self) -> list[Record]:
         """One record a row: "scan.nii.gz" (2-D), or "scan.nii.gz#12" (slice 12 along the third axis).
 
         A volume named without a slice gives all of its slices. Unless the row has a group, a volume is a group of its
-        own, so that it is never in two parts.
+        own, so that it is never in two parts; slices of one volume without a group have that of its other rows.
         """
-        rows, base, where = self._rows()
-        known, records, self.skips = set(self.files.names), {}, []
-        for row in rows:
-            name, _, place = row["file"].partition("#")
-            path = str(PurePosixPath(base) / name)
-            if path not in known or not path.lower().endswith(SUFFIXES):
-                self.skips.append(Skip(path, f"listed in {where}, but there is no such .nii or .nii.gz"))
-                continue
-            part, group = part_name(row["part"], where=where), row["group"] or path
-            for key in self._keys(path, place):
-                records[key] = Record(key=key, code=row["class"], group=group, part=part)
-            check_number(len(records), unit="pictures", where=where, limits=self.options.limits)
-        return sorted(records.values())
+        table = label_table(self.files, self.options, find=find_table, suffixes=SUFFIXES, slices=True)
+        if table is None:
+            raise ValueError("source nifti: no table (manifest.csv, .tsv or .xlsx) in the raw data; or give --labels")
+        number = 0
+
+        def keys(found: FoundRow) -> list[str]:
+            nonlocal number
+            pictures = self._keys(found.path, found.place or "")
+            number += len(pictures)
+            check_number(number, unit="pictures", where=table.rows.where, limits=self.options.limits)
+            return pictures
+
+        records, self.skips, self.told = table.listing(keys)
+        groups: dict[str, set[str]] = {}
+        for record in records:
+            groups.setdefault(record.key.partition("#")[0], set()).update({record.group or ""} - {""})
+        return sorted(record if record.group else replace(record, group=_group(record, groups)) for record in records)
 
     def skipped(self) -> list[Skip]:
         """Rows without a file, links."""
         return sorted([*self.skips, *self.files.skipped])
 
     def understood(self) -> Understood:
-        """How the names in a zip were read."""
-        return Understood(notes=self.files.notes)
+        """What was understood of the table, once the records are listed, and how the names in a zip were read."""
+        return replace(self.told, notes=(*self.told.notes, *self.files.notes))
 
     def read(self, record: Record) -> Pixels:
         """One 2-D image, scaled from its own range to 0..255."""
@@ -92,16 +99,6 @@ class OpenNifti:
         """Close the archive."""
         self._forget()
         self.files.close()
-
-    def _rows(self) -> tuple[list[dict[str, str]], str, str]:
-        if self.options.labels is not None:
-            labels, limits = self.options.labels, self.options.limits
-            return read_rows(labels_file(labels), where=str(labels), limits=limits), "", "the labels"
-        name = find_manifest(self.files)
-        if name is None:
-            raise ValueError("source nifti: no manifest.csv (columns file, class) in the raw data; or give --labels")
-        rows = read_rows(table_in(self.files, name), where=name, limits=self.options.limits)
-        return rows, str(PurePosixPath(name).parent), name
 
     def _keys(self, path: str, place: str) -> list[str]:
         if path not in self.slices:
@@ -136,6 +133,11 @@ class OpenNifti:
         if self.last is not None:
             self.last[1].close()
         self.last = None
+
+
+def _group(record: Record, groups: dict[str, set[str]]) -> str:
+    path = record.key.partition("#")[0]
+    return next(iter(groups[path])) if len(groups[path]) == 1 else path
 
 
 class Nifti:

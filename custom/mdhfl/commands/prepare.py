@@ -1,6 +1,6 @@
 """`mdhfl prepare`: raw images to a federation folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +31,9 @@ SOURCE is a known dataset or a general format:
   matek19     15 blood cell codes
   int20       the folders of INT_20
   folder      one folder per class
-  manifest    a CSV with file, class, optional group and split
+  manifest    a table (CSV, Excel) of files and classes, optional groups and split
   medmnist    an .npz of the MedMNIST family
-  nifti       NIfTI with a CSV of labels
+  nifti       NIfTI with a table of labels
 
 The same arguments give identical files. A rerun with the same arguments does nothing.
 
@@ -67,7 +67,15 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--out", type=NEW, required=True, help="The federation folder to write.")
 @click.option("--raw", type=EXISTING, help="The raw data: a folder, a zip or an .npz.")
 @click.option("--also", multiple=True, metavar="NAME=PATH", help="More private data from another source; repeatable.")
-@click.option("--labels", type=EXISTING, help="CSV of labels for manifest and nifti, if not beside the data.")
+@click.option("--labels", type=EXISTING, help="Table of labels for manifest and nifti, if not beside the data.")
+@click.option(
+    "--columns",
+    default="",
+    metavar="WHAT=NAME,...",
+    help="Which column of a table is what: image=image_id,class=dx,group=lesion_id; group= or split= for none.  "
+    "[default: found by their usual names]",
+)
+@click.option("--fold", metavar="FOLD", help="Of a table with folds: make this one the test part, and nothing else.")
 @click.option(
     "--levels",
     metavar="A/B/...",
@@ -149,12 +157,18 @@ def prepare_command(workers: int | None, **options: Any) -> None:
         TimeElapsedColumn(),
         console=console,
     ) as bars:
-        prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers)
-    print_summary(prepared, console=console)
+        told: list[str] = []
+
+        def tell(note: str) -> None:
+            told.append(note)
+            console.print(f"note: {one_line(note)}")
+
+        prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers, tell=tell)
+    print_summary(prepared, console=console, told=told)
 
 
-def print_summary(prepared: Prepared, *, console: InertConsole) -> None:
-    """Print a class-by-site table, label noise as realised, and what was left out."""
+def print_summary(prepared: Prepared, *, console: InertConsole, told: Collection[str] = ()) -> None:
+    """Print a class-by-site table, label noise as realised, what was left out, and the notes that were not yet told."""
     federation = prepared.federation
     cards = {site: read_json(prepared.folder / "sites" / site / "card.json") for site in federation["sites"]}
     table = Table(title=f"{federation['name']}: images per site (training / validation / test)")
@@ -176,7 +190,8 @@ def print_summary(prepared: Prepared, *, console: InertConsole) -> None:
         f"{dropped} outside the label space, {federation.get('unused', 0)} not needed"
     )
     for note in federation.get("notes", []):
-        console.print(f"note: {one_line(note)}")
+        if note not in told:
+            console.print(f"note: {one_line(note)}")
     done = "up to date" if prepared.up_to_date else f"written in {prepared.seconds:.1f} s"
     console.print(f"{done}: {one_line(prepared.folder)}; see its overview folder")
 
