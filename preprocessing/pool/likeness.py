@@ -6,6 +6,7 @@ pairs can be searched; the 16 x 16 lowest give 256, which tell look-alikes from 
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,6 @@ from mdhfl.preprocessing.raw.records import Pixels
 COARSE, FINE = 8, 16  # frequencies along an axis
 FINE_BITS = 8  # of the fine hash may differ for each bit of the coarse one
 WORDS = (COARSE**2 + FINE**2) // 64
-MOST_BITS = 16  # beyond, hardly any pair can be ruled out by a band
 SIDE = 32
 DIGITS = 6  # what is beyond is rounding, and may differ between machines
 BLOCK = 1 << 22  # pairs compared at once
@@ -53,7 +53,7 @@ def near_pairs(hashes: Hashes, *, within: int) -> Pairs:
 
     Args:
         hashes: of n pictures.
-        within: bits, from 0 to MOST_BITS.
+        within: bits; the more, the fewer pairs a band rules out.
 
     Returns:
         (m, 2) indices, the smaller one first, ascending.
@@ -72,13 +72,14 @@ def near_pairs(hashes: Hashes, *, within: int) -> Pairs:
 def _above_the_middle(waves: NDArray[np.float64]) -> NDArray[np.bool_]:
     half = len(waves) // 2
     middle = np.partition(waves, (half - 1, half))[half - 1 : half + 1].mean()
-    return waves > middle
+    above: NDArray[np.bool_] = waves > middle
+    return above
 
 
 def _bands(within: int) -> list[np.uint64]:
     """Masks that cut 64 bits into `within` + 1 bands."""
     edges = np.linspace(0, 64, within + 2).round().astype(int).tolist()
-    return [np.uint64((1 << high) - (1 << low)) for low, high in zip(edges[:-1], edges[1:], strict=True)]
+    return [np.uint64((1 << high) - (1 << low)) for low, high in pairwise(edges)]
 
 
 def _sharing(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:

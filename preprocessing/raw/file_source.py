@@ -1,12 +1,14 @@
 """Sources whose pictures are image files in a folder or a zip: all that differs is how they are listed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mdhfl.preprocessing.raw.archive import RawFiles, open_files
 from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES, decode_rgb
 from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions
+from mdhfl.preprocessing.raw.traits import file_traits
+from mdhfl.preprocessing.raw.twins import same_files
 
 Listing = tuple[list[Record], list[Skip]]
 Lister = Callable[[RawFiles, SourceOptions], Listing]
@@ -41,6 +43,7 @@ class OpenFileSource:
     def __init__(self, files: RawFiles, *, lister: Lister, options: SourceOptions) -> None:
         self.files, self.lister, self.options = files, lister, options
         self.listing: Listing | None = None
+        self.traits: Mapping[str, str] = {}
 
     def records(self) -> list[Record]:
         """All pictures, sorted by key."""
@@ -51,8 +54,15 @@ class OpenFileSource:
         return sorted([*self._listed()[1], *self.files.skipped])
 
     def read(self, record: Record) -> Pixels:
-        """Decode one file."""
-        return decode_rgb(self.files.read(record.key), limits=self.options.limits)
+        """Decode one file; `traits` then says what its header says."""
+        data = self.files.read(record.key)
+        pixels = decode_rgb(data, limits=self.options.limits)
+        self.traits = file_traits(data)
+        return pixels
+
+    def twins(self, records: Iterable[Record]) -> dict[str, str]:
+        """Key to a digest of its bytes, for the records that share theirs with another one."""
+        return same_files(self.files, [record.key for record in records])
 
     def close(self) -> None:
         """Close the archive."""
