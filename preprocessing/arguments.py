@@ -11,7 +11,7 @@ from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
 from mdhfl.preprocessing.sources import find_source, source_names
 
 HOLDOUT = "holdout"
-NEAR = 6  # see docs/data.md for how it was chosen
+NEAR = 8  # see docs/data.md for how it was chosen
 MOST_NEAR = 16
 LIMITS = tuple(field.name for field in fields(Limits))
 NOT_RECORDED = ("out", "overwrite")  # do not change what is prepared

@@ -15,7 +15,7 @@ from mdhfl.preprocessing.partition.kinship import Kinship, Pairs
 from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER, Place, plan, public_count, sites_need
 from mdhfl.preprocessing.pool.candidates import Candidate, Candidates
 from mdhfl.preprocessing.pool.duplicates import duplicate_reasons
-from mdhfl.preprocessing.pool.likeness import near_pairs, stacked
+from mdhfl.preprocessing.pool.likeness import near_pairs
 from mdhfl.preprocessing.pool.read import Picture
 from mdhfl.preprocessing.pool.reader import Reader
 from mdhfl.preprocessing.raw.records import PARTS
@@ -126,8 +126,8 @@ class _Drawing:
     def _join_alike(self) -> None:
         pictures = self.reader.pictures
         mine = np.array([index for index in sorted(pictures) if index not in self.found.left_out], dtype=np.int64)
-        hashes = stacked([pictures[index].likeness for index in mine.tolist()])
-        pairs: Pairs = mine[near_pairs(hashes, within=self.arguments.near)]
+        likenesses = [pictures[index].likeness for index in mine.tolist()]
+        pairs: Pairs = mine[near_pairs(likenesses, within=self.arguments.near)]
         self.kinship.join(pairs)
         alike = np.unique(pairs)
         self.found.alike = len(alike)

@@ -89,14 +89,11 @@ def plan(candidates: Candidates, *, left_out: frozenset[int], units: Indices, ar
     labels = np.array([-1 if one.label is None else one.label for one in listed], dtype=np.int64)
     found = Plan(labels)
     private = np.array([i for i in range(candidates.private) if i not in left_out], dtype=np.int64)
+    if not len(private):
+        raise ValueError(f"no images left of {candidates.private}: all are duplicates, or cannot be read")
     if arguments.public == HOLDOUT:
+        wanted: int | None = public_count(arguments, pool=len(private))
         shown, private = _held_out(private, units=units, arguments=arguments)
-        found._add(
-            PUBLIC,
-            shown.tolist(),
-            turns=range(len(shown)),
-            count=public_count(arguments, pool=len(private) + len(shown)),
-        )
     else:
         wanted = arguments.public_count
         others = np.array([i for i in range(candidates.private, len(listed)) if i not in left_out], dtype=np.int64)

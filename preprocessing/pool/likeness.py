@@ -1,11 +1,12 @@
-"""Nearly identical pictures: a perceptual hash of each finished image, and the pairs whose hashes differ in few bits.
+"""Nearly identical pictures: a perceptual hash and a small grey copy of each finished image, and the pairs they join.
 
 The hash is pHash (C. Zauner: Implementation and Benchmarking of Perceptual Image Hash Functions, 2010): which of the
-lowest frequencies of the grey image's cosine transform lie above their median. The 8 x 8 lowest give 64 bits, in which
-pairs can be searched; the 16 x 16 lowest give 256, which tell look-alikes from copies.
+8 x 8 lowest frequencies of the grey image's cosine transform lie above their median, 64 bits. Cells that lie alike
+share many of them, so a pair must also agree in its small grey copies.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -14,66 +15,94 @@ from PIL import Image
 
 from mdhfl.preprocessing.raw.records import Pixels
 
-COARSE, FINE = 8, 16  # frequencies along an axis
-FINE_BITS = 8  # of the fine hash may differ for each bit of the coarse one
-WORDS = (COARSE**2 + FINE**2) // 64
-SIDE = 32
+LOW = 8  # frequencies along an axis
+SIDE, SMALL = 32, 16  # of the grey image that is transformed, and of the copy that is kept
+CORRELATION = 0.97  # of two small copies, at least
 DIGITS = 6  # what is beyond is rounding, and may differ between machines
-BLOCK = 1 << 22  # pairs compared at once
+HASH_BYTES, BYTES = 8, 8 + SMALL * SMALL
+BLOCK = 1 << 22  # hashes compared at once
+ROWS = 1 << 14  # small copies compared at once
 
-Hashes = NDArray[np.uint64]  # (n, WORDS)
 Pairs = NDArray[np.int64]  # (m, 2)
 
-_TURNS = np.pi * np.arange(FINE)[:, None] * (2 * np.arange(SIDE)[None, :] + 1) / (2 * SIDE)
-_COSINES = np.cos(_TURNS) * np.where(np.arange(FINE) == 0, 1 / SIDE, 2 / SIDE)[:, None] ** 0.5
+_TURNS = np.pi * np.arange(LOW)[:, None] * (2 * np.arange(SIDE)[None, :] + 1) / (2 * SIDE)
+_COSINES = np.cos(_TURNS) * np.where(np.arange(LOW) == 0, 1 / SIDE, 2 / SIDE)[:, None] ** 0.5
 
 
-def likeness_hash(pixels: Pixels) -> bytes:
-    """The bits of a picture's coarse and fine hash, 8 * WORDS bytes: equal for equal pictures on every machine.
+def likeness_of(pixels: Pixels) -> bytes:
+    """A picture's hash and small grey copy, BYTES long: equal for equal pictures on every machine.
 
     Args:
         pixels: (height, width, 3) uint8.
     """
     grey = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
-    waves = np.round(_COSINES @ np.asarray(grey, dtype=np.float64) @ _COSINES.T, DIGITS)
-    bits = [_above_the_middle(waves[:low, :low].ravel()) for low in (COARSE, FINE)]
-    return np.packbits(np.concatenate(bits)).tobytes()
+    waves = np.round(_COSINES @ np.asarray(grey, dtype=np.float64) @ _COSINES.T, DIGITS).ravel()
+    half = len(waves) // 2
+    middle = np.partition(waves, (half - 1, half))[half - 1 : half + 1].mean()
+    return np.packbits(waves > middle).tobytes() + grey.resize((SMALL, SMALL), Image.Resampling.BOX).tobytes()
 
 
-def stacked(hashes: list[bytes]) -> Hashes:
-    """The hashes of n pictures as an (n, WORDS) array."""
-    return np.frombuffer(b"".join(hashes), dtype=np.uint64).reshape(len(hashes), WORDS)
+def near_pairs(likenesses: Sequence[bytes], *, within: int) -> Pairs:
+    """The pairs whose hashes differ in at most `within` bits and whose small copies correlate by CORRELATION or more.
 
-
-def near_pairs(hashes: Hashes, *, within: int) -> Pairs:
-    """The pairs whose coarse hashes differ in at most `within` bits and whose fine ones in at most 8 times as many.
-
-    Every such pair is found: of `within` + 1 bands of the coarse hash, at least one is equal in both, so only pictures
-    that share a band are compared. Of several pictures with one and the same hash, each is paired with the first.
+    Every such pair is found: of `within` + 1 bands of the hash, at least one is equal in both, so only pictures that
+    share a band are compared. Of several pictures with one and the same likeness, each is paired with the first.
 
     Args:
-        hashes: of n pictures.
+        likenesses: of n pictures.
         within: bits; the more, the fewer pairs a band rules out.
 
     Returns:
         (m, 2) indices, the smaller one first, ascending.
     """
-    distinct, first, place = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
-    place = place.reshape(-1)
-    later = np.flatnonzero(first[place] != np.arange(len(hashes)))
-    found = [np.stack([first[place[later]], later], axis=1)]
+    first, later = _distinct(likenesses)
+    found = [later]
+    rows = np.frombuffer(b"".join(likenesses[index] for index in first.tolist()), dtype=np.uint8).reshape(-1, BYTES)
+    hashes = np.ascontiguousarray(rows[:, :HASH_BYTES]).view(np.uint64).ravel()
+    copies = _Copies.of(rows[:, HASH_BYTES:])
     for band in _bands(within):
-        for members in _sharing(distinct[:, 0] & band):
-            found.extend(first[pairs] for pairs in _close(distinct, members, within=within))
-    pairs = np.sort(np.concatenate(found), axis=1)
-    return np.unique(pairs, axis=0).astype(np.int64)
+        for members in _sharing(hashes & band):
+            for pairs in _close(hashes, members, within=within):
+                found.extend(first[block[copies.agree(block)]] for block in _blocks(pairs))
+    return np.unique(np.sort(np.concatenate(found), axis=1), axis=0)
 
 
-def _above_the_middle(waves: NDArray[np.float64]) -> NDArray[np.bool_]:
-    half = len(waves) // 2
-    middle = np.partition(waves, (half - 1, half))[half - 1 : half + 1].mean()
-    above: NDArray[np.bool_] = waves > middle
-    return above
+@dataclass(frozen=True)
+class _Copies:
+    """Small grey copies of n pictures; sums are of whole numbers, so that they are exact.
+
+    Attributes:
+        values: (n, pixels).
+        sums: (n,) of the values.
+        spreads: (n,) their variance, times the number of pixels squared.
+    """
+
+    values: NDArray[np.uint8]
+    sums: NDArray[np.int64]
+    spreads: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, values: NDArray[np.uint8]) -> "_Copies":
+        whole = values.astype(np.int32)
+        sums, squares = whole.sum(axis=1, dtype=np.int64), (whole * whole).sum(axis=1, dtype=np.int64)
+        return cls(values, sums=sums, spreads=squares * values.shape[1] - sums * sums)
+
+    def agree(self, pairs: Pairs) -> NDArray[np.bool_]:
+        """Which pairs correlate enough; a picture of one grey correlates with none."""
+        left, right = pairs.T
+        products = np.einsum("ij,ij->i", self.values[left].astype(np.int32), self.values[right].astype(np.int32))
+        shared = products.astype(np.float64) * self.values.shape[1] - self.sums[left] * self.sums[right]
+        enough = CORRELATION * np.sqrt(self.spreads[left].astype(np.float64) * self.spreads[right])
+        agreed: NDArray[np.bool_] = (shared > 0) & (shared >= enough)
+        return agreed
+
+
+def _distinct(likenesses: Sequence[bytes]) -> tuple[NDArray[np.int64], Pairs]:
+    """The first picture of each likeness, and each later one paired with its first."""
+    first: dict[bytes, int] = {}
+    pairs = [(first.setdefault(likeness, index), index) for index, likeness in enumerate(likenesses)]
+    later = np.array([pair for pair in pairs if pair[0] != pair[1]], dtype=np.int64).reshape(-1, 2)
+    return np.array(list(first.values()), dtype=np.int64), later
 
 
 def _bands(within: int) -> list[np.uint64]:
@@ -85,18 +114,20 @@ def _bands(within: int) -> list[np.uint64]:
 def _sharing(keys: NDArray[np.uint64]) -> Iterator[NDArray[np.int64]]:
     """The places of each key that occurs more than once."""
     order = np.argsort(keys, kind="stable")
-    starts = np.flatnonzero(np.r_[True, keys[order][1:] != keys[order][:-1]]) if len(keys) else np.empty(0, np.int64)
+    starts = np.flatnonzero(np.r_[True, keys[order][1:] != keys[order][:-1]][: len(keys)])
     sizes = np.diff(np.r_[starts, len(keys)])
     for start, size in zip(starts[sizes > 1].tolist(), sizes[sizes > 1].tolist(), strict=True):
         yield order[start : start + size]
 
 
-def _close(hashes: Hashes, members: NDArray[np.int64], *, within: int) -> Iterator[Pairs]:
-    rows = max(1, BLOCK // len(members))
-    coarse = hashes[members, 0]
+def _close(hashes: NDArray[np.uint64], members: NDArray[np.int64], *, within: int) -> Iterator[Pairs]:
+    mine, rows = hashes[members], max(1, BLOCK // len(members))
     for start in range(0, len(members), rows):
-        left, right = np.nonzero(np.bitwise_count(coarse[start : start + rows, None] ^ coarse[None, :]) <= within)
-        left += start
-        pairs = np.stack([members[left], members[right]], axis=1)[left < right]
-        fine = np.bitwise_count(hashes[pairs[:, 0], 1:] ^ hashes[pairs[:, 1], 1:]).sum(axis=1)
-        yield pairs[fine <= FINE_BITS * within]
+        left, right = np.nonzero(np.bitwise_count(mine[start : start + rows, None] ^ mine[None, :]) <= within)
+        later = left + start < right
+        yield np.stack([members[left[later] + start], members[right[later]]], axis=1)
+
+
+def _blocks(pairs: Pairs) -> Iterator[Pairs]:
+    for start in range(0, len(pairs), ROWS):
+        yield pairs[start : start + ROWS]

@@ -16,7 +16,7 @@ from PIL import Image
 from mdhfl.digests import image_digest
 from mdhfl.preprocessing.inputs import RawInput
 from mdhfl.preprocessing.pool.candidates import Candidate
-from mdhfl.preprocessing.pool.likeness import likeness_hash
+from mdhfl.preprocessing.pool.likeness import likeness_of
 from mdhfl.preprocessing.pool.memory import limit_memory
 from mdhfl.preprocessing.raw.cropping import square
 from mdhfl.preprocessing.raw.records import OpenSource, Pixels, Record, UnreadableImageError
@@ -192,7 +192,7 @@ def _finish(task: _Task) -> _Done:
             traits.update({"pixels": f"{whole.shape[1]} x {whole.shape[0]}", **traits_of(source)}.items())
             start, data = packed.tell(), _png(pixels)
             packed.write(data)
-            likeness = likeness_hash(pixels) if task.likeness else b""
+            likeness = likeness_of(pixels) if task.likeness else b""
             outcomes.append(_Packed(image_digest(pixels), likeness=likeness, start=start, length=len(data)))
     return task.packed, outcomes, traits
 
