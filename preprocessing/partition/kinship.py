@@ -4,8 +4,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from mdhfl.preprocessing.partition.groups import units_of
 
@@ -26,6 +24,9 @@ class Kinship:
 
     def join(self, pairs: Pairs) -> None:
         """Make the units of both images of each pair one."""
+        from scipy.sparse import coo_array  # takes a while, and `--help` needs none of it
+        from scipy.sparse.csgraph import connected_components
+
         rows, columns = self.unit[pairs].T
         count = int(self.unit.max(initial=-1)) + 1
         graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))

@@ -33,7 +33,7 @@ def summary(
     for one in listed:
         lines.append(Understood("source", f"{one.raw_input.origin}: {len(one.records):,} pictures"))
         lines.extend(one.understood)
-    lines += [Understood(f"class {name}", _class(label, private)) for label, name in enumerate(space.classes)]
+    lines += [Understood(f"class {name}", _class(name, label, private)) for label, name in enumerate(space.classes)]
     if candidates.dropped:
         lines.append(Understood("outside the label space", _named(Counter(candidates.dropped))))
     lines.append(Understood("groups", _groups(private)))
@@ -46,9 +46,9 @@ def summary(
     return lines
 
 
-def _class(label: int, private: Sequence[Candidate]) -> str:
+def _class(name: str, label: int, private: Sequence[Candidate]) -> str:
     codes = Counter(one.record.code for one in private if one.label == label)
-    return f"{codes.total():,} pictures" + (f" of {_named(codes)}" if codes else "")
+    return f"{codes.total():,} pictures" + (f": {_named(codes)}" if set(codes) - {name} else "")
 
 
 def _groups(private: Sequence[Candidate]) -> str:
@@ -82,7 +82,7 @@ def _left_out(skips: Iterable[Skip]) -> str:
 
 
 def _named(values: Counter[str | None] | Counter[str]) -> str:
-    return ", ".join(f"{value} {count:,}" for value, count in _ranked(values)[:MOST]) + _more(values)
+    return ", ".join(f"{value} ({count:,})" for value, count in _ranked(values)[:MOST]) + _more(values)
 
 
 def _ranked(values: Counter[str | None] | Counter[str]) -> list[tuple[str, int]]:

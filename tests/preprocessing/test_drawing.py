@@ -275,5 +275,5 @@ def test_a_copied_image_is_found_by_check(tmp_path: Path) -> None:
     Image.open(home / datalist["training"][0]["image"]).save(home / datalist["test"][0]["image"])
     (home / "datalist.json").write_text(json.dumps(datalist))
     problems = "\n".join(verify_federation(tmp_path / "fed", pixels=True))
-    assert "(test): expected to lie on one side only" in problems
-    assert "has the same pixels" in problems
+    assert "(training): expected to lie on one side only" in problems
+    assert "(test) has the same pixels" in problems
