@@ -10,9 +10,11 @@ from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.preprocessing.raw.levels import parse_levels
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
 from mdhfl.preprocessing.raw.table_columns import parse_columns
-from mdhfl.preprocessing.sources import source_names
+from mdhfl.preprocessing.sources import find_source, source_names
 
 HOLDOUT = "holdout"
+NEAR = 8  # see docs/data.md for how it was chosen
+MOST_NEAR = 16
 LIMITS = tuple(field.name for field in fields(Limits))
 NOT_RECORDED = ("out", "overwrite")  # do not change what is prepared
 
@@ -34,7 +36,8 @@ class PrepareArguments:
         classes: keep only these classes of the label space; empty: all.
         public: "holdout" (a part of the private data, taken away first) or the name of another source.
         public_raw: raw data of that source.
-        public_count: images in the public set; None: a fifth of the pool (holdout), or all available.
+        public_count: images in the public set; None: for a holdout as many as a site trains on (`per_site`), at most
+            a fifth of the pool; else all available.
         server_validation: labelled images for the server, taken away before the sites' split; required by FedDF.
         sites: number of sites; None: 4, split by source: one per origin.
         split: "iid", "dirichlet", "by_source" or "quantity"; None: "by_source" with several origins, else "iid".
@@ -50,6 +53,10 @@ class PrepareArguments:
         crop: "0.8" (fraction), "200" (pixels), or "matek19=0.5" for one source; several may be given.
         seed: random seed.
         name: name of the federation; None: the folder's.
+        near: bits of 64 of a perceptual hash in which nearly identical pictures differ at most; 0: only the same
+            pixels are looked for.
+        licence: of own data, whose source states none.
+        citation: of own data, whose source states none.
         bad_limit: share of unreadable images of a source above which prepare stops.
         max_pixels: most pixels of one picture; larger ones are left out.
         max_unpacked: most GiB that an archive, or a packed volume, may take unpacked.
@@ -85,6 +92,9 @@ class PrepareArguments:
     crop: tuple[str, ...] = ()
     seed: int = 0
     name: str | None = None
+    near: int = NEAR
+    licence: str | None = None
+    citation: str | None = None
     bad_limit: float = 0.1
     max_pixels: int = DEFAULTS.max_pixels
     max_unpacked: int = DEFAULTS.max_unpacked
@@ -106,6 +116,7 @@ class PrepareArguments:
         _check_range("seed", self.seed, low=0, high=2**63 - 1)
         _check_range("bad_limit", self.bad_limit, low=0, high=1)
         _check_range("minimum", self.minimum, low=1, high=10**9)
+        _check_range("near", self.near, low=0, high=MOST_NEAR)
         _check_range("server_validation", self.server_validation, low=0, high=10**9)
         for name in LIMITS:
             _check_range(name, getattr(self, name), low=1, high=10**12)
@@ -126,6 +137,7 @@ class PrepareArguments:
         if self.levels is not None:
             parse_levels(self.levels)
         parse_columns(self.columns)
+        self._check_provenance()
 
     def files(self) -> dict[str, Path]:
         """The files, beside the raw data, whose content decides what is prepared."""
@@ -143,6 +155,18 @@ class PrepareArguments:
     def limits(self) -> Limits:
         """How much raw data may take."""
         return Limits(**{name: getattr(self, name) for name in LIMITS})
+
+    def _check_provenance(self) -> None:
+        cards = [find_source(name).card for name in (self.source, *(parse_also(text)[0] for text in self.also))]
+        if (self.licence is not None or self.citation is not None) and all(card.is_stated for card in cards):
+            raise ValueError(
+                f"licence or citation given, but {', '.join(card.name for card in cards)} has its own "
+                f"({cards[0].licence}): leave --licence and --citation out; they are for own data"
+            )
+        for name in ("licence", "citation"):
+            value = getattr(self, name)
+            if value is not None and not value.strip():
+                raise ValueError(f"{name}={value!r}: expected some words, or leave --{name} out")
 
 
 def parse_also(text: str) -> tuple[str, Path]:

@@ -42,13 +42,15 @@ def with_defaults(arguments: PrepareArguments) -> PrepareArguments:
     inputs = 1 + len(arguments.also)
     split = arguments.split or ("by_source" if inputs > 1 or drawing else "iid")
     sites = arguments.sites or (inputs if split == "by_source" and not drawing else 4)
+    per_site = arguments.per_site or (DRAWN_PER_SITE if drawing else None)
+    draws_public = drawing or arguments.public == DRAWING
     return replace(
         arguments,
         label_space=arguments.label_space or ("cytomorphology13" if arguments.source == DRAWING else AUTO),
         split=split,
         sites=sites,
-        per_site=arguments.per_site or (DRAWN_PER_SITE if drawing else None),
-        public_count=arguments.public_count or (DRAWN_PUBLIC if drawing or arguments.public == DRAWING else None),
+        per_site=per_site,
+        public_count=arguments.public_count or ((per_site or DRAWN_PUBLIC) if draws_public else None),
         name=arguments.name or arguments.out.resolve().name,
     )
 

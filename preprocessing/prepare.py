@@ -14,11 +14,13 @@ from mdhfl.preprocessing.folder.cards import (
     program_version,
     public_digest,
     server_digest,
+    set_notes,
     site_card,
     site_digest,
     site_notes,
 )
 from mdhfl.preprocessing.folder.overview import draw_overview
+from mdhfl.preprocessing.folder.provenance import Provenance
 from mdhfl.preprocessing.folder.verify import verify_federation
 from mdhfl.preprocessing.folder.writing import (
     FEDERATION_FILE,
@@ -30,25 +32,28 @@ from mdhfl.preprocessing.folder.writing import (
     write_site,
 )
 from mdhfl.preprocessing.inputs import RawInput, fixed_label_space, private_inputs, public_input, with_defaults
-from mdhfl.preprocessing.placing import PlacedSite, hold_out, place, sites_need, take_for_server
+from mdhfl.preprocessing.placing.draw import Drawn, draw
+from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER, Place
+from mdhfl.preprocessing.placing.sites import PlacedSite, place_sites
+from mdhfl.preprocessing.pool.candidates import Candidates, candidates_of
 from mdhfl.preprocessing.pool.gather import (
-    Pool,
-    Reading,
+    Listed,
+    check_lost,
     check_tables,
     label_space_of,
     list_inputs,
     notes_of,
-    private_pool,
-    public_pool,
     spellings_of,
 )
 from mdhfl.preprocessing.pool.read import Picture, Progress
+from mdhfl.preprocessing.pool.reader import Reader, Reading
+from mdhfl.preprocessing.pool.summary import summary
+from mdhfl.preprocessing.pool.twins import twins_among
 from mdhfl.preprocessing.raw.archive import fingerprint
 from mdhfl.preprocessing.raw.label_spaces import LabelSpace
-from mdhfl.preprocessing.raw.records import PARTS
-from mdhfl.seeds import stream
+from mdhfl.preprocessing.raw.records import PARTS, Skip
 
-POOL = "pool"  # below the unfinished folder: every picture that could be read
+POOL = "pool"  # below the unfinished folder: the pictures that were read
 
 
 @dataclass(frozen=True)
@@ -113,20 +118,31 @@ def prepare(
 
 @dataclass(frozen=True)
 class _Gathered:
-    """All pictures, read and divided in public and private.
+    """What was listed, and what of it was drawn and read.
 
     Attributes:
-        public_pool: where the public set has data of its own.
+        inputs: the private ones, and the public one if it has data of its own.
         notes: what the raw data was taken to be.
     """
 
+    inputs: list[Listed]
+    candidates: Candidates
     space: LabelSpace
-    private: list[Picture]
-    public: list[Picture]
-    server: list[Picture]
-    pool: Pool
-    public_pool: Pool | None
+    reader: Reader
+    drawn: Drawn
     notes: list[str]
+
+    def skips(self) -> dict[str, list[Skip]]:
+        """Input -> files and pictures left out, with reasons."""
+        skips = {one.raw_input.origin: list(one.skips) for one in self.inputs}
+        for index, reason in self.drawn.left_out.items():
+            candidate = self.candidates.listed[index]
+            skips[candidate.input].append(Skip(candidate.record.key, reason))
+        return skips
+
+    def pictures(self, place: Place) -> list[Picture]:
+        """What a place takes; nothing where there is no such place."""
+        return self.drawn.pictures.get(place, [])
 
 
 def _gather(
@@ -140,33 +156,35 @@ def _gather(
     progress: Progress | None,
     tell: Callable[[str], object],
 ) -> _Gathered:
-    listed = list_inputs(inputs)
-    listed_public = list_inputs([public])[0] if public is not None else None
-    every = [*listed, *([listed_public] if listed_public else [])]
-    notes = notes_of(every)
+    private = list_inputs(inputs)
+    shown = list_inputs([public]) if public is not None else []
+    everything = [*private, *shown]
+    notes = notes_of(everything)
     for note in notes:
         tell(note)
-    check_tables(every, limit=arguments.bad_limit)
-    found = label_space_of(listed, space=space, classes=arguments.classes)
-    for note in (spellings := spellings_of(listed, space=found)):
+    check_tables(everything, limit=arguments.bad_limit)
+    check_lost(everything, limit=arguments.bad_limit)
+    found = label_space_of(private, space=space, classes=arguments.classes)
+    for note in (spellings := spellings_of(private, space=found)):
         tell(note)
-    notes += spellings
-    how = Reading(folder / POOL, bad_limit=arguments.bad_limit, workers=workers, progress=progress)
-    pool = private_pool(listed, space=found, how=how)
-    if listed_public is None:
-        held_out, rest = hold_out(pool.pictures, count=arguments.public_count, seed=arguments.seed)
-        server, rest = _for_server(rest, arguments)
-        return _Gathered(found, private=rest, public=held_out, server=server, pool=pool, public_pool=None, notes=notes)
-    other = public_pool(listed_public, private=pool.pictures, how=how)
-    chosen = stream(arguments.seed, "public").permutation(len(other.pictures))[: arguments.public_count]
-    shared = [other.pictures[index] for index in chosen]
-    server, rest = _for_server(pool.pictures, arguments)
-    return _Gathered(found, private=rest, public=shared, server=server, pool=pool, public_pool=other, notes=notes)
-
-
-def _for_server(pictures: list[Picture], arguments: PrepareArguments) -> tuple[list[Picture], list[Picture]]:
-    count, keep = arguments.server_validation, sites_need(arguments)
-    return take_for_server(pictures, count=count, seed=arguments.seed, keep=keep)
+    candidates = candidates_of(private, public=shown[0] if shown else None, space=found)
+    how = Reading(
+        folder / POOL,
+        likeness=arguments.near > 0,
+        bad_limit=arguments.bad_limit,
+        workers=workers,
+        progress=progress,
+    )
+    reader = Reader(everything, candidates.listed, how=how)
+    drawn = draw(
+        candidates,
+        twins=lambda: twins_among(candidates.listed, inputs=everything),
+        reader=reader,
+        arguments=arguments,
+    )
+    return _Gathered(
+        everything, candidates=candidates, space=found, reader=reader, drawn=drawn, notes=[*notes, *spellings]
+    )
 
 
 def _write(
@@ -178,7 +196,7 @@ def _write(
     progress: Progress | None,
 ) -> Json:
     classes = gathered.space.classes
-    sites = place(gathered.private, arguments=arguments, classes=classes)
+    sites = place_sites(gathered.drawn.pictures, arguments=arguments, classes=classes)
     facts: dict[str, Json] = {}
     for site in sites:
         facts[site.name] = _write_one_site(site, arguments=arguments, gathered=gathered, folder=folder)
@@ -188,20 +206,34 @@ def _write(
     shutil.rmtree(folder / POOL)
     draw_overview(folder, classes=classes)
     report(progress, "drawing the overview", 1, 1)
-    pools = [gathered.pool, *([gathered.public_pool] if gathered.public_pool else [])]
+    candidates, drawn, skips = gathered.candidates, gathered.drawn, gathered.skips()
+    left_out = [skip for one in skips.values() for skip in one]
+    used = [picture for mine in drawn.pictures.values() for picture in mine]
+    own = Provenance(arguments.licence, citation=arguments.citation)
     federation = federation_card(
         arguments=arguments,
         space=gathered.space,
         sites=facts,
         public=public,
         server=server,
-        pools=pools,
-        used=len(gathered.public)
-        + len(gathered.server)
-        + sum(len(site.parts[part]) for site in sites for part in PARTS),
+        sources=[own.facts(name) for name in sorted({picture.candidate.source for picture in used})],
+        drawn=drawn,
+        skipped=len(left_out),
+        dropped=candidates.dropped,
+        unused=len(candidates.listed) - len(used) - len(drawn.left_out),
         raw=raw,
-        notes=gathered.notes
-        + [note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)],
+        understood=summary(
+            gathered.inputs,
+            candidates=candidates,
+            space=gathered.space,
+            traits=gathered.reader.traits,
+            skips=left_out,
+        ),
+        notes=[
+            *gathered.notes,
+            *set_notes(drawn, arguments=arguments),
+            *(note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)),
+        ],
     )
     write_compact(folder / FEDERATION_FILE, federation)
     return federation
@@ -210,41 +242,49 @@ def _write(
 def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: _Gathered, folder: Path) -> Json:
     home = folder / "sites" / site.name
     datalist = write_site(site, folder=home, seed=arguments.seed)
-    origins = {item.picture.input for part in PARTS for item in site.parts[part]}
-    skips = {origin: skips for origin, skips in gathered.pool.skips.items() if origin in origins}
-    card = site_card(site, classes=gathered.space.classes, image_size=arguments.image_size, skips=skips)
+    origins = {item.picture.candidate.input for part in PARTS for item in site.parts[part]}
+    card = site_card(
+        site,
+        classes=gathered.space.classes,
+        image_size=arguments.image_size,
+        skips={origin: skips for origin, skips in gathered.skips().items() if origin in origins},
+        provenance=Provenance(arguments.licence, citation=arguments.citation),
+    )
     write_compact(home / "card.json", card)
     return {**{part: len(datalist[part]) for part in PARTS}, "digest": site_digest(datalist)}
 
 
 def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
-    home = folder / "public"
-    digest = public_digest(write_public(gathered.public, folder=home, seed=arguments.seed))
-    pool = gathered.public_pool or gathered.pool
-    _write_set_card(home, gathered.public, digest=digest, pool=pool, gathered=gathered, arguments=arguments)
-    return {"count": len(gathered.public), "digest": digest}
+    home, pictures = folder / "public", gathered.pictures(PUBLIC)
+    if not pictures:
+        raise ValueError("public set: no images left: does --public-raw repeat --raw?")
+    digest = public_digest(write_public(pictures, folder=home, seed=arguments.seed))
+    _write_set_card(home, pictures, digest=digest, gathered=gathered, arguments=arguments)
+    return {"count": len(pictures), "digest": digest}
 
 
 def _write_server_part(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json | None:
-    if not gathered.server:
+    home, pictures = folder / "server", gathered.pictures(SERVER)
+    if not pictures:
         return None
-    home = folder / "server"
-    digest = server_digest(write_server(gathered.server, folder=home, seed=arguments.seed))
-    _write_set_card(home, gathered.server, digest=digest, pool=gathered.pool, gathered=gathered, arguments=arguments)
-    return {"validation": len(gathered.server), "digest": digest}
+    digest = server_digest(write_server(pictures, folder=home, seed=arguments.seed))
+    _write_set_card(home, pictures, digest=digest, gathered=gathered, arguments=arguments)
+    return {"validation": len(pictures), "digest": digest}
 
 
 def _write_set_card(
-    home: Path,
-    pictures: list[Picture],
-    *,
-    digest: str,
-    pool: Pool,
-    gathered: _Gathered,
-    arguments: PrepareArguments,
+    home: Path, pictures: list[Picture], *, digest: str, gathered: _Gathered, arguments: PrepareArguments
 ) -> None:
-    classes, size = gathered.space.classes, arguments.image_size
-    card = image_set_card(pictures, digest=digest, classes=classes, image_size=size, skips=pool.skips)
+    inputs = {one.candidate.input for one in pictures}
+    private = any(one.candidate.label is not None for one in pictures)
+    card = image_set_card(
+        pictures,
+        digest=digest,
+        classes=gathered.space.classes,
+        image_size=arguments.image_size,
+        skips={origin: skips for origin, skips in gathered.skips().items() if origin in inputs},
+        provenance=Provenance(arguments.licence, citation=arguments.citation) if private else Provenance(),
+    )
     write_compact(home / "card.json", card)
 
 

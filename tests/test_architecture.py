@@ -32,7 +32,7 @@ PREPROCESSING = [
     "pool",
     "placing",
     "folder",
-    "prepare",
+    "look prepare",
 ]
 OUTSIDE = {"digests", "files", "seeds", "showing"}  # what preprocessing may know of the package around it
 

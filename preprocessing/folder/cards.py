@@ -7,12 +7,16 @@ from typing import Any
 from mdhfl.digests import list_digest
 from mdhfl.files import FEDERATION_FORMAT
 from mdhfl.preprocessing.arguments import PrepareArguments
-from mdhfl.preprocessing.placing import Item, PlacedSite
-from mdhfl.preprocessing.pool.gather import Pool
+from mdhfl.preprocessing.folder.provenance import Provenance
+from mdhfl.preprocessing.placing.draw import Drawn
+from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER
+from mdhfl.preprocessing.placing.sites import Item, PlacedSite
 from mdhfl.preprocessing.pool.read import Picture
 from mdhfl.preprocessing.raw.label_spaces import LabelSpace
 from mdhfl.preprocessing.raw.records import PARTS, Skip
-from mdhfl.preprocessing.sources import find_source
+from mdhfl.preprocessing.raw.understood import Finding
+
+MANY = 20  # images that hang together: more are worth a note
 
 VERSION = FEDERATION_FORMAT
 
@@ -30,17 +34,22 @@ def public_digest(datalist: Mapping[str, Any]) -> str:
 
 
 def site_card(
-    site: PlacedSite, *, classes: Sequence[str], image_size: int, skips: Mapping[str, Sequence[Skip]]
+    site: PlacedSite,
+    *,
+    classes: Sequence[str],
+    image_size: int,
+    skips: Mapping[str, Sequence[Skip]],
+    provenance: Provenance,
 ) -> Json:
     """A site's card. Counts are of true classes; `noise.matrix` says what the training labels became."""
     pictures = [item.picture for part in PARTS for item in site.parts[part]]
-    sources = sorted({picture.source for picture in pictures})
+    sources = sorted({picture.candidate.source for picture in pictures})
     counts = {part: _class_counts(site.parts[part], classes=classes) for part in PARTS}
     return {
         "version": VERSION,
         "site": site.name,
         "source": sources,
-        "origin": sorted({picture.origin for picture in pictures}),
+        "origin": sorted({picture.candidate.origin for picture in pictures}),
         "classes": list(classes),
         "image_size": image_size,
         "counts": counts,
@@ -52,7 +61,7 @@ def site_card(
             "matrix": site.confusion,
         },
         "skipped": _skip_list(skips),
-        **_provenance(sources),
+        **provenance.of(sources),
     }
 
 
@@ -63,9 +72,10 @@ def image_set_card(
     classes: Sequence[str],
     image_size: int,
     skips: Mapping[str, Sequence[Skip]],
+    provenance: Provenance,
 ) -> Json:
     """The card of the public set, or of the server's part: no labels, no file names of its images."""
-    sources = sorted({picture.source for picture in pictures})
+    sources = sorted({picture.candidate.source for picture in pictures})
     return {
         "version": VERSION,
         "source": sources,
@@ -74,7 +84,7 @@ def image_set_card(
         "classes": list(classes),
         "image_size": image_size,
         "skipped": _skip_list(skips),
-        **_provenance(sources),
+        **provenance.of(sources),
     }
 
 
@@ -90,9 +100,13 @@ def federation_card(
     sites: Mapping[str, Json],
     public: Json,
     server: Json | None,
-    pools: Sequence[Pool],
-    used: int,
+    sources: Sequence[Json],
+    drawn: Drawn,
+    skipped: int,
+    dropped: Mapping[str, int],
+    unused: int,
     raw: Mapping[str, str],
+    understood: Sequence[Finding],
     notes: Sequence[str],
 ) -> Json:
     """The card of the whole federation, `federation.json`.
@@ -102,12 +116,15 @@ def federation_card(
         sites: site -> its counts and digest.
         public: its count and digest.
         server: count and digest of its labelled images, None if it has none.
-        pools: private, and public where it has data of its own.
-        used: pictures that went to a site or to the public set.
+        sources: facts about each source.
+        drawn: what was drawn, and what was found on the way.
+        skipped: files and images that were left out.
+        dropped: code -> images that the label space drops on purpose.
+        unused: images beyond what was asked for.
         raw: origin -> fingerprint of its raw data.
+        understood: how the raw data was read.
         notes: what a reader should know, one sentence each.
     """
-    pictures = [picture for pool in pools for picture in pool.pictures]
     return {
         "version": VERSION,
         "name": arguments.name or arguments.out.resolve().name,
@@ -117,13 +134,15 @@ def federation_card(
         "public": public,
         **({"server": server} if server else {}),
         "sites": dict(sites),
-        "sources": [_source_facts(name) for name in sorted({picture.source for picture in pictures})],
+        "sources": list(sources),
         "arguments": arguments.recorded(),
         "raw": dict(raw),
-        "skipped": sum(len(skips) for pool in pools for skips in pool.skips.values()),
-        "duplicates": sum(pool.duplicates for pool in pools),
-        "dropped": {code: count for pool in pools for code, count in pool.dropped.items()},
-        "unused": len(pictures) - used,
+        "understood": [{"what": one.what, "found": one.found} for one in understood],
+        "skipped": skipped,
+        "duplicates": drawn.duplicates,
+        "alike": {"within": arguments.near, "images": drawn.alike, "moved": drawn.moved, "left_out": drawn.parted},
+        "dropped": dict(dropped),
+        "unused": unused,
         "notes": list(notes),
         "prepared_with": {"mdhfl": program_version()},
     }
@@ -132,6 +151,29 @@ def federation_card(
 def program_version() -> str:
     """The version of mdhfl that is installed."""
     return metadata.version("mdhfl")
+
+
+def set_notes(drawn: Drawn, *, arguments: PrepareArguments) -> list[str]:
+    """What a reader should know about the whole: sets smaller than asked for, pictures that hang together."""
+    notes = []
+    for place, name, wanted in (
+        (PUBLIC, "public set", arguments.public_count),
+        (SERVER, "server", arguments.server_validation),
+    ):
+        got = len(drawn.pictures.get(place, []))
+        if wanted and got < wanted:
+            notes.append(f"{name}: {got} images instead of {wanted}")
+    if drawn.largest > MANY:
+        notes.append(
+            f"{drawn.largest} images hang together as nearly identical and lie on one side: copies, or data whose "
+            "images look alike; if so, look at fewer bits with --near, or at none with --near 0"
+        )
+    if drawn.parted:
+        notes.append(
+            f"{drawn.parted} images left out, since the raw data or the split by source puts them on another side than "
+            "what is nearly identical, or of their group"
+        )
+    return notes
 
 
 def site_notes(site: PlacedSite, *, classes: Sequence[str], per_site: int | None) -> list[str]:
@@ -162,16 +204,3 @@ def _class_counts(items: Iterable[Item], *, classes: Sequence[str]) -> dict[str,
 
 def _skip_list(skips: Mapping[str, Sequence[Skip]]) -> list[Json]:
     return [{"file": skip.file, "reason": skip.reason} for one in skips.values() for skip in sorted(one)]
-
-
-def _provenance(sources: Sequence[str]) -> Json:
-    cards = [find_source(name).card for name in sources]
-    return {
-        "licence": "; ".join(sorted({card.licence for card in cards})),
-        "citation": "; ".join(sorted({card.citation for card in cards})),
-    }
-
-
-def _source_facts(name: str) -> Json:
-    card = find_source(name).card
-    return {"name": name, "title": card.title, "licence": card.licence, "citation": card.citation, "url": card.url}

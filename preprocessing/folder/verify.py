@@ -9,8 +9,10 @@ from PIL import Image
 
 from mdhfl.digests import image_digest
 from mdhfl.files import check_prepared_image, read_checked
+from mdhfl.preprocessing.folder.apart import Side, not_apart, sides_of
 from mdhfl.preprocessing.folder.cards import Json, public_digest, server_digest, site_digest
 from mdhfl.preprocessing.folder.writing import FEDERATION_FILE
+from mdhfl.preprocessing.pool.likeness import likeness_of
 from mdhfl.preprocessing.raw.records import PARTS
 
 AGAIN = "copy the folder again, or recreate it with `mdhfl prepare`"
@@ -23,24 +25,32 @@ def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
         folder: holds federation.json.
         pixels: also decode every image and compare its digest.
     """
-    problems: list[str] = []
+    problems = _Problems(with_likeness=pixels)
     federation = _load(folder / FEDERATION_FILE, schema="federation", problems=problems)
     if federation is None:
         return problems
     if federation.get("joined"):  # a card is all that it is
         return problems
     classes, size = federation["classes"], federation["image_size"]
+    sides: dict[Side, Sequence[Mapping[str, Any]]] = {}
     for site, facts in federation["sites"].items():
         home = folder / "sites" / site
         datalist = _verify_site(home, classes=classes, size=size, pixels=pixels, problems=problems)
         if datalist is not None:
+            sides.update(sides_of(f"sites/{site}", datalist))
             counts = {part: len(datalist[part]) for part in PARTS}
             _compare(home, "images per part", {part: facts[part] for part in PARTS}, counts, problems=problems)
             _compare(home, "digest", facts["digest"], site_digest(datalist), problems=problems)
-    _verify_public(folder / "public", facts=federation["public"], size=size, pixels=pixels, problems=problems)
+    shown = _verify_public(folder / "public", facts=federation["public"], size=size, pixels=pixels, problems=problems)
+    sides.update(sides_of("public", shown or {}))
     if "server" in federation:
         home, facts = folder / "server", federation["server"]
-        _verify_server(home, facts=facts, classes=classes, size=size, pixels=pixels, problems=problems)
+        labelled = _verify_server(home, facts=facts, classes=classes, size=size, pixels=pixels, problems=problems)
+        sides.update(sides_of("server", labelled or {}))
+    if "alike" in federation:  # earlier versions promised less
+        within = federation["alike"]["within"]
+        found = not_apart(sides, likeness=problems.likeness, folder=folder, within=within)
+        problems.extend(f"{problem}; {AGAIN}" for problem in found)
     return problems
 
 
@@ -52,7 +62,7 @@ def verify_site_data(site_folder: Path, *, public_folder: Path, pixels: bool = T
         public_folder: the same of the public set.
         pixels: also decode every image and compare its digest.
     """
-    problems: list[str] = []
+    problems = _Problems()
     card = _load(site_folder / "card.json", schema="card", problems=problems)
     public = _load(public_folder / "card.json", schema="card", problems=problems)
     if card is None or public is None:
@@ -65,13 +75,27 @@ def verify_site_data(site_folder: Path, *, public_folder: Path, pixels: bool = T
     return problems
 
 
+class _Problems(list[str]):
+    """What is wrong, and what was seen on the way.
+
+    Attributes:
+        with_likeness: make perceptual hashes.
+        likeness: that of each image that was read, by its path.
+    """
+
+    def __init__(self, *, with_likeness: bool = False) -> None:
+        super().__init__()
+        self.with_likeness = with_likeness
+        self.likeness: dict[Path, bytes] = {}
+
+
 def _verify_site(
     home: Path,
     *,
     classes: Sequence[str],
     size: int,
     pixels: bool,
-    problems: list[str],
+    problems: _Problems,
     card: Json | None = None,
 ) -> Json | None:
     card = card or _load(home / "card.json", schema="card", problems=problems)
@@ -100,17 +124,20 @@ def _verify_site(
     return datalist
 
 
-def _verify_public(home: Path, *, facts: Mapping[str, Any], size: int, pixels: bool, problems: list[str]) -> None:
+def _verify_public(
+    home: Path, *, facts: Mapping[str, Any], size: int, pixels: bool, problems: _Problems
+) -> Json | None:
     _load(home / "card.json", schema="card", problems=problems)
     datalist = _load(home / "datalist.json", schema="datalist", problems=problems)
     if datalist is None:
-        return
+        return None
     if "public" not in datalist:
         problems.append(f"{home / 'datalist.json'}: expected a list `public`, but it is missing; {AGAIN}")
-        return
+        return None
     _compare(home / "datalist.json", "count", facts["count"], len(datalist["public"]), problems=problems)
     _compare(home / "datalist.json", "public digest", facts["digest"], public_digest(datalist), problems=problems)
     _verify_images(home, datalist["public"], size=size, pixels=pixels, problems=problems)
+    return datalist
 
 
 def _verify_server(
@@ -120,21 +147,22 @@ def _verify_server(
     classes: Sequence[str],
     size: int,
     pixels: bool,
-    problems: list[str],
-) -> None:
+    problems: _Problems,
+) -> Json | None:
     card = _load(home / "card.json", schema="card", problems=problems)
     if card is not None:
         _compare(home / "card.json", "classes", list(classes), card["classes"], problems=problems)
     datalist = _load(home / "datalist.json", schema="datalist", problems=problems)
     if datalist is None:
-        return
+        return None
     items = datalist.get("validation", [])
     _compare(home / "datalist.json", "count", facts["validation"], len(items), problems=problems)
     _compare(home / "datalist.json", "digest", facts["digest"], server_digest({"validation": items}), problems=problems)
     _verify_images(home, items, size=size, pixels=pixels, problems=problems)
+    return datalist
 
 
-def _verify_images(home: Path, items: Sequence[Json], *, size: int, pixels: bool, problems: list[str]) -> None:
+def _verify_images(home: Path, items: Sequence[Json], *, size: int, pixels: bool, problems: _Problems) -> None:
     for item in items:
         path = home / item["image"]
         if not path.exists():
@@ -145,22 +173,24 @@ def _verify_images(home: Path, items: Sequence[Json], *, size: int, pixels: bool
             _verify_pixels(path, item["digest"], size=size, problems=problems)
 
 
-def _verify_pixels(path: Path, digest: str, *, size: int, problems: list[str]) -> None:
+def _verify_pixels(path: Path, digest: str, *, size: int, problems: _Problems) -> None:
     try:
         check_prepared_image(path)
         with Image.open(path, formats=("PNG",)) as image:
             mode, shape = image.mode, image.size
-            got = image_digest(np.asarray(image.convert("RGB"), dtype=np.uint8))
+            found = np.asarray(image.convert("RGB"), dtype=np.uint8)
     except Exception as error:  # decoders raise whatever they like on damaged files
         problems.append(f"{path}: expected an image, cannot be read ({error}); {AGAIN}")
         return
     if mode != "RGB" or shape != (size, size):
         problems.append(f"{path}: expected RGB of {size}x{size}, got {mode} of {shape[0]}x{shape[1]}; {AGAIN}")
-    elif got != digest:
+    elif (got := image_digest(found)) != digest:
         problems.append(f"{path}: expected pixels with digest {digest}, got {got}: the image was changed; {AGAIN}")
+    elif problems.with_likeness:
+        problems.likeness[path] = likeness_of(found)
 
 
-def _load(path: Path, *, schema: str, problems: list[str]) -> Json | None:
+def _load(path: Path, *, schema: str, problems: _Problems) -> Json | None:
     """A JSON file that follows its schema; else a problem and None."""
     try:
         return read_checked(path, schema=schema, missing=f"{path}: expected this file, but it does not exist")
@@ -169,6 +199,6 @@ def _load(path: Path, *, schema: str, problems: list[str]) -> Json | None:
         return None
 
 
-def _compare(path: Path, what: str, expected: Any, got: Any, *, problems: list[str]) -> None:
+def _compare(path: Path, what: str, expected: Any, got: Any, *, problems: _Problems) -> None:
     if expected != got:
         problems.append(f"{path}: {what}: expected {expected}, got {got}; {AGAIN}")

@@ -9,7 +9,7 @@ from typing import Any
 
 from mdhfl.files import read_json
 from mdhfl.preprocessing.folder.cards import VERSION, Json
-from mdhfl.preprocessing.placing import Item, PlacedSite
+from mdhfl.preprocessing.placing.sites import Item, PlacedSite
 from mdhfl.preprocessing.pool.read import Picture
 from mdhfl.preprocessing.raw.records import PARTS
 from mdhfl.seeds import stream
@@ -72,7 +72,7 @@ def write_server(pictures: Sequence[Picture], *, folder: Path, seed: int) -> Jso
     for number, index in enumerate(stream(seed, "numbers", "server").permutation(len(pictures))):
         image, picture = _image_name(number), pictures[index]
         picture.write(folder / image)
-        items.append({"image": image, "label": int(picture.label or 0), "digest": picture.digest})
+        items.append({"image": image, "label": int(picture.candidate.label or 0), "digest": picture.digest})
     datalist: Json = {"version": VERSION, "validation": items}
     write_compact(folder / "datalist.json", datalist)
     return datalist
@@ -141,8 +141,8 @@ def _layout(value: Any, *, indent: int) -> str:
 
 def _site_item(item: Item, *, image: str, noisy: bool) -> Json:
     entry: Json = {"image": image, "label": item.label, "digest": item.picture.digest}
-    if item.picture.record.group is not None:
-        entry["group"] = item.picture.record.group
+    if item.picture.candidate.group is not None:
+        entry["group"] = item.picture.candidate.group
     if noisy:
         entry["clean_label"] = item.clean
     return entry

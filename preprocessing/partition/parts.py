@@ -72,10 +72,42 @@ def stratified_subset(labels: Labels, *, count: int, generator: np.random.Genera
     """
     if count >= len(labels):
         return np.arange(len(labels))
+    return first_of_each(labels, turns=drawing_turns(labels, generator=generator), count=count)
+
+
+def drawing_turns(labels: Labels, *, generator: np.random.Generator) -> Indices:
+    """(n,) each image's turn among those of its class, in a random order."""
+    turns = np.empty(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        turns[members] = np.arange(len(members))
+    return turns
+
+
+def first_of_each(labels: Labels, *, turns: Indices, count: int) -> Indices:
+    """The images of each class whose turn comes first, as many of a class as its share of the whole.
+
+    Args:
+        labels: (n,) class of each image.
+        turns: (n,) the lower, the earlier an image is taken; different within a class.
+        count: images to take, at most n.
+
+    Returns:
+        Ascending indices.
+    """
     classes, sizes = np.unique(labels, return_counts=True)
-    exact = count * sizes / len(labels)
-    quotas = np.floor(exact).astype(np.int64)
-    if count >= len(classes):
+    quotas = _quotas(sizes, count=count)
+    chosen = []
+    for label, quota in zip(classes, quotas, strict=True):
+        members = np.flatnonzero(labels == label)
+        chosen.append(members[np.argsort(turns[members], kind="stable")][:quota])
+    return np.sort(np.concatenate(chosen)) if chosen else np.empty(0, dtype=np.int64)
+
+
+def _quotas(sizes: Indices, *, count: int) -> Indices:
+    exact = count * sizes / max(1, sizes.sum())
+    quotas: Indices = np.floor(exact).astype(np.int64)
+    if count >= len(sizes):
         quotas = np.maximum(quotas, 1)
     order = np.argsort(quotas - exact, kind="stable")  # those that lost most by rounding first
     for step in range(abs(count - int(quotas.sum()))):
@@ -83,11 +115,7 @@ def stratified_subset(labels: Labels, *, count: int, generator: np.random.Genera
             quotas[order[step % len(order)]] += 1
         else:
             quotas[int(np.argmax(np.where(quotas > 1, quotas - exact, -np.inf)))] -= 1
-    chosen = [
-        generator.permutation(np.flatnonzero(labels == label))[:quota]
-        for label, quota in zip(classes, quotas, strict=True)
-    ]
-    return np.sort(np.concatenate(chosen))
+    return quotas
 
 
 def _class_counts(units: Sequence[Indices], labels: Labels) -> Counts:

@@ -1,51 +1,42 @@
-"""Exact duplicates: images with the same pixels."""
+"""Exact duplicates: pictures with the same pixels, or files with the same bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from mdhfl.preprocessing.pool.read import Picture
-from mdhfl.preprocessing.raw.records import Skip
+from mdhfl.preprocessing.pool.candidates import Candidate
 
 NAMED = 4  # pictures in a reason
 
 
-def remove_duplicates(pictures: Sequence[Picture]) -> tuple[list[Picture], list[Skip]]:
-    """Keep one of several images with the same pixels, the first; none where their classes contradict each other.
+def duplicate_reasons(candidates: Sequence[Candidate], digests: Mapping[int, str]) -> dict[int, str]:
+    """Why some of the candidates are left out: of those with one digest the first is kept.
+
+    Where their classes contradict each other, none is kept.
+
+    Args:
+        candidates: in the order that decides which is the first.
+        digests: by the candidate's place; those without are not looked at.
 
     Returns:
-        What is kept, in order, and what is not with reasons.
+        Reason by the candidate's place, ascending.
     """
-    twins: dict[str, list[Picture]] = {}
-    for picture in pictures:
-        twins.setdefault(picture.digest, []).append(picture)
-    reasons = {digest: _contradiction(same) for digest, same in twins.items()}
-    kept, skips = [], []
-    for picture in pictures:
-        first, reason = twins[picture.digest][0], reasons[picture.digest]
-        if reason is not None:
-            skips.append(Skip(picture.record.key, reason))
-        elif picture is first:
-            kept.append(picture)
-        else:
-            skips.append(Skip(picture.record.key, f"duplicate: same pixels as {first.record.key}"))
-    return kept, skips
+    twins: dict[str, list[int]] = {}
+    for index in sorted(digests):
+        twins.setdefault(digests[index], []).append(index)
+    reasons = {}
+    for same in twins.values():
+        if len(same) > 1:
+            contradiction = _contradiction([candidates[index] for index in same])
+            double = f"duplicate: same pixels as {candidates[same[0]].record.key}"
+            left_out = same if contradiction else same[1:]
+            reasons.update(dict.fromkeys(left_out, contradiction or double))
+    return dict(sorted(reasons.items()))
 
 
-def _contradiction(same: Sequence[Picture]) -> str | None:
-    """What is said of pictures with the same pixels whose classes differ; a few of many are named."""
-    if len({picture.label for picture in same}) == 1:
+def _contradiction(same: Sequence[Candidate]) -> str | None:
+    """What is said of the same pictures whose classes differ; a few of many are named. Public ones have no class."""
+    labelled = [candidate for candidate in same if candidate.label is not None]
+    if len({candidate.label for candidate in labelled}) < 2:
         return None
-    named = ", ".join(f"{picture.record.key} ({picture.record.code})" for picture in same[:NAMED])
-    more = f" and {len(same) - NAMED} more" if len(same) > NAMED else ""
+    named = ", ".join(f"{one.record.key} ({one.record.code})" for one in labelled[:NAMED])
+    more = f" and {len(labelled) - NAMED} more" if len(labelled) > NAMED else ""
     return f"the same pixels in several classes, which is right is unknown: {named}{more}"
-
-
-def without(pictures: Sequence[Picture], *, seen: Sequence[Picture]) -> tuple[list[Picture], list[Skip]]:
-    """The pictures whose pixels are not among those seen, and the others with the reason."""
-    owners = {picture.digest: picture.record.key for picture in seen}
-    kept = [picture for picture in pictures if picture.digest not in owners]
-    skips = [
-        Skip(picture.record.key, f"duplicate: same pixels as {owners[picture.digest]}")
-        for picture in pictures
-        if picture.digest in owners
-    ]
-    return kept, skips

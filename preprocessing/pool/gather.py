@@ -1,33 +1,13 @@
-"""From raw inputs to a pool of finished, labelled, distinct pictures, and a list of what was left out."""
+"""What the raw inputs say they hold: their pictures, what they leave out, and how they were understood."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mdhfl.preprocessing.inputs import RawInput
-from mdhfl.preprocessing.pool.duplicates import remove_duplicates, without
-from mdhfl.preprocessing.pool.read import Picture, Progress, read_pictures
-from mdhfl.preprocessing.raw.label_spaces import AUTO, LabelSpace, found_label_space, map_codes, reduced, spelling_notes
+from mdhfl.preprocessing.raw.label_spaces import AUTO, LabelSpace, found_label_space, reduced, spelling_notes
 from mdhfl.preprocessing.raw.limits import MAX_CLASS_NAME, MAX_CLASSES, too_large
 from mdhfl.preprocessing.raw.records import Record, Skip, Understood
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How pictures are read.
-
-    Attributes:
-        folder: where their PNGs go.
-        bad_limit: share of unreadable images of an input above which it stops.
-        workers: processes; None: one per core.
-    """
-
-    folder: Path
-    bad_limit: float = 0.1
-    workers: int | None = None
-    progress: Progress | None = None
 
 
 @dataclass(frozen=True)
@@ -47,22 +27,6 @@ class Listed:
     def lost(self) -> list[Skip]:
         """What looks like data and is not used."""
         return [skip for skip in self.skips if skip.lost]
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Finished pictures.
-
-    Attributes:
-        skips: origin -> files left out, with reasons; duplicates among them.
-        duplicates: how many of these were duplicates.
-        dropped: code -> images whose class the label space drops on purpose.
-    """
-
-    pictures: list[Picture]
-    skips: Mapping[str, list[Skip]]
-    duplicates: int
-    dropped: Mapping[str, int] = field(default_factory=dict)
 
 
 def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
@@ -121,76 +85,10 @@ def spellings_of(listed: Sequence[Listed], *, space: LabelSpace) -> list[str]:
     return spelling_notes(r.code for one in listed for r in one.records) if space.name == AUTO else []
 
 
-def private_pool(
-    listed: Sequence[Listed],
-    *,
-    space: LabelSpace,
-    how: Reading,
-) -> Pool:
-    """Read the private data: labels mapped, unreadable files and duplicates left out.
-
-    Raises:
-        ValueError: unknown codes, too many unreadable files, or nothing left.
-    """
-    labels = [map_codes((r.code for r in one.records), source=one.raw_input.source, space=space) for one in listed]
-    pictures: list[Picture] = []
-    skips: dict[str, list[Skip]] = {}
-    dropped: Counter[str] = Counter()
-    for number, (one, codes) in enumerate(zip(listed, labels, strict=True)):
-        kept = [record for record in one.records if codes[record.code] is not None]
-        _check_bad(one.lost, total=len(kept) + len(one.lost), origin=one.raw_input.origin, limit=how.bad_limit)
-        dropped.update(record.code for record in one.records if codes[record.code] is None)
-        read, bad = read_pictures(
-            one.raw_input,
-            kept,
-            labels=[codes[record.code] for record in kept],
-            folder=how.folder / str(number),
-            workers=how.workers,
-            progress=how.progress,
-            stage=f"reading {one.raw_input.origin}",
-        )
-        everything = len(kept) + len(one.lost)
-        _check_bad([*bad, *one.lost], total=everything, origin=one.raw_input.origin, limit=how.bad_limit)
-        pictures.extend(read)
-        skips[one.raw_input.origin] = [*one.skips, *bad]
-    distinct, doubles = remove_duplicates(pictures)
-    _sort_in(doubles, skips=skips, pictures=pictures, listed=listed)
-    if not distinct:
-        count = sum(len(one.records) for one in listed)
-        raise ValueError(f"no images left of {count}: label space {space.name!r} drops them, or all are duplicates")
-    return Pool(distinct, skips=skips, duplicates=len(doubles), dropped=dict(sorted(dropped.items())))
-
-
-def public_pool(
-    listed: Listed,
-    *,
-    private: Sequence[Picture],
-    how: Reading,
-) -> Pool:
-    """Read the public data: unlabelled, so every code counts; what a site holds too is left out.
-
-    Raises:
-        ValueError: too many unreadable files, or nothing left.
-    """
-    unlabelled: list[int | None] = [None] * len(listed.records)
-    stage = f"reading {listed.raw_input.origin}"
-    read, bad = read_pictures(
-        listed.raw_input,
-        listed.records,
-        labels=unlabelled,
-        folder=how.folder / "public",
-        workers=how.workers,
-        progress=how.progress,
-        stage=stage,
-    )
-    everything = len(listed.records) + len(listed.lost)
-    _check_bad([*bad, *listed.lost], total=everything, origin=listed.raw_input.origin, limit=how.bad_limit)
-    distinct, doubles = remove_duplicates(read)
-    distinct, shared = without(distinct, seen=private)
-    if not distinct:
-        raise ValueError(f"public set: no images left of {len(listed.records)}: does --public-raw repeat --raw?")
-    skips = {listed.raw_input.origin: [*listed.skips, *bad, *doubles, *shared]}
-    return Pool(distinct, skips=skips, duplicates=len(doubles) + len(shared))
+def check_lost(listed: Sequence[Listed], *, limit: float) -> None:
+    """Stop where too much of an input looks like data and is not used. Raises ValueError."""
+    for one in listed:
+        check_bad(one.lost, total=len(one.records) + len(one.lost), origin=one.raw_input.origin, limit=limit)
 
 
 def _check_codes(records: Sequence[Record], *, origin: str) -> None:
@@ -204,7 +102,18 @@ def _check_codes(records: Sequence[Record], *, origin: str) -> None:
         raise ValueError(f"{origin}: class {longest[:40]!r}...: {text}")
 
 
-def _check_bad(bad: Sequence[Skip], *, total: int, origin: str, limit: float) -> None:
+def check_bad(bad: Sequence[Skip], *, total: int, origin: str, limit: float) -> None:
+    """Stop where more than the limit's share of an input's images cannot be read.
+
+    Args:
+        bad: those that could not be.
+        total: those that were tried.
+        origin: name of the input.
+        limit: share of the total.
+
+    Raises:
+        ValueError: with some of the reasons.
+    """
     if bad and len(bad) > limit * total:
         examples = "; ".join(f"{skip.file}: {skip.reason}" for skip in bad[:5])
         what = "files cannot be read or used" if any(skip.lost for skip in bad) else "images cannot be read"
@@ -212,17 +121,3 @@ def _check_bad(bad: Sequence[Skip], *, total: int, origin: str, limit: float) ->
             f"{origin}: {len(bad)} of {total} {what}, more than the limit of {limit:.0%} "
             f"({examples}). Is the download complete? Use --bad-limit 1 to continue with the readable images"
         )
-
-
-def _sort_in(
-    doubles: Sequence[Skip], *, skips: dict[str, list[Skip]], pictures: Sequence[Picture], listed: Sequence[Listed]
-) -> None:
-    """Put each duplicate to the raw input it came from."""
-    if len(listed) == 1:
-        skips[listed[0].raw_input.origin].extend(doubles)
-        return
-    homes: dict[str, str] = {}
-    for one in listed:
-        homes.update({record.key: one.raw_input.origin for record in one.records})
-    for skip in doubles:
-        skips[homes[skip.file]].append(skip)

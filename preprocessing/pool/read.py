@@ -1,9 +1,10 @@
-"""Read, crop and resize every picture of a source in parallel; what cannot be read is listed with its reason."""
+"""Read, crop and resize pictures of a source in parallel; what cannot be read is told with its reason."""
 
 import io
 import multiprocessing
 import os
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -14,10 +15,13 @@ from PIL import Image
 
 from mdhfl.digests import image_digest
 from mdhfl.preprocessing.inputs import RawInput
+from mdhfl.preprocessing.pool.candidates import Candidate
+from mdhfl.preprocessing.pool.likeness import likeness_of
 from mdhfl.preprocessing.pool.memory import limit_memory
 from mdhfl.preprocessing.raw.cropping import square
-from mdhfl.preprocessing.raw.records import OpenSource, Pixels, Record, Skip, UnreadableImageError
+from mdhfl.preprocessing.raw.records import OpenSource, Pixels, Record, UnreadableImageError
 from mdhfl.preprocessing.raw.sizes import out_of_memory
+from mdhfl.preprocessing.raw.understood import traits_of
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 CHUNK = 64  # pictures per task: small enough for a smooth bar, large enough to hide the hand-over
@@ -28,30 +32,30 @@ class Picture:
     """One finished image, not yet placed.
 
     Attributes:
-        input: name of the raw input that it came from.
-        origin: the same, or the record's own finer origin.
-        label: index of its class; None: unlabelled (public).
+        candidate: what it was listed as.
         digest: of its pixels.
+        likeness: its perceptual hash; empty where none was asked for.
         packed: the file that holds its PNG for now, among others.
         start: first byte of its PNG.
         length: bytes of its PNG.
     """
 
-    record: Record
-    source: str
-    input: str
-    origin: str
-    label: int | None
+    candidate: Candidate
     digest: str
+    likeness: bytes
     packed: Path
     start: int
     length: int
 
     def write(self, path: Path) -> None:
         """Write its PNG to a file of its own."""
+        path.write_bytes(self.png())
+
+    def png(self) -> bytes:
+        """Its PNG."""
         with self.packed.open("rb") as packed:
             packed.seek(self.start)
-            path.write_bytes(packed.read(self.length))
+            return packed.read(self.length)
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class _Task:
     raw_input: RawInput
     records: tuple[Record, ...]
     packed: Path
+    likeness: bool
 
 
 @dataclass(frozen=True)
@@ -66,62 +71,74 @@ class _Packed:
     """A finished image in a task's file."""
 
     digest: str
+    likeness: bytes
     start: int
     length: int
 
 
 _Outcomes = list[_Packed | str]  # of a task's records, in their order; a text says why one is unreadable
+_Done = tuple[Path, _Outcomes, Counter[tuple[str, str]]]
 
 COMPRESSION = 1  # of zlib: a third of the default's time, a few per cent more bytes
 
 _opened: dict[RawInput, OpenSource] = {}  # of this process: an archive is opened once in each worker
 
 
+@dataclass(frozen=True)
+class ReadPictures:
+    """What came of some candidates.
+
+    Attributes:
+        outcomes: in the candidates' order; a text says why one is unreadable.
+        traits: (kind of trait, value) -> pictures, for example ("pixels", "64 x 64") -> 12.
+    """
+
+    outcomes: list[Picture | str]
+    traits: Counter[tuple[str, str]]
+
+
 def read_pictures(
     raw_input: RawInput,
-    records: Sequence[Record],
+    candidates: Sequence[Candidate],
     *,
-    labels: Sequence[int | None],
     folder: Path,
+    likeness: bool,
     workers: int | None,
-    progress: Progress | None,
-    stage: str,
-) -> tuple[list[Picture], list[Skip]]:
-    """Make each readable record a square PNG.
+    done: Callable[[int], None],
+) -> ReadPictures:
+    """Make each readable candidate a square PNG.
 
     The PNGs of a task lie in one file until it is known which are wanted: making a file costs more than an image.
 
     Args:
-        records: of this input.
-        labels: class of each record.
+        candidates: of this input.
         folder: where the packed PNGs go.
+        likeness: also make each picture's perceptual hash.
         workers: processes; None: one per core.
-        progress: called with the stage, images done, images in all.
-
-    Returns:
-        The pictures in the records' order, and the unreadable ones with reasons.
+        done: called with the number of candidates that were done since the last call.
     """
     tasks = [
-        _Task(raw_input, tuple(records[start : start + CHUNK]), folder / f"{start:08}.pngs")
-        for start in range(0, len(records), CHUNK)
+        _Task(
+            raw_input,
+            tuple(one.record for one in candidates[start : start + CHUNK]),
+            folder / f"{start:08}.pngs",
+            likeness,
+        )
+        for start in range(0, len(candidates), CHUNK)
     ]
     folder.mkdir(parents=True, exist_ok=True)
     results: dict[Path, _Outcomes] = {}
-    done = 0
-    for packed, outcomes in _run(tasks, workers=workers):
+    traits: Counter[tuple[str, str]] = Counter()
+    for packed, outcomes, seen in _run(tasks, workers=workers):
         results[packed] = outcomes
-        done += len(outcomes)
-        if progress is not None:
-            progress(stage, done, len(records))
-    pictures, skips = [], []
-    for index, (record, label) in enumerate(zip(records, labels, strict=True)):
+        traits.update(seen)
+        done(len(outcomes))
+    found: list[Picture | str] = []
+    for index, candidate in enumerate(candidates):
         packed = tasks[index // CHUNK].packed
         one = results[packed][index % CHUNK]
-        if isinstance(one, str):
-            skips.append(Skip(record.key, one))
-        else:
-            pictures.append(_picture(raw_input, record, label=label, packed=packed, place=one))
-    return pictures, skips
+        found.append(one if isinstance(one, str) else _picture(candidate, packed=packed, place=one))
+    return ReadPictures(found, traits)
 
 
 def worker_count(workers: int | None, *, tasks: int) -> int:
@@ -130,7 +147,7 @@ def worker_count(workers: int | None, *, tasks: int) -> int:
     return max(1, min(cores if workers is None else workers, tasks))
 
 
-def _run(tasks: list[_Task], *, workers: int | None) -> Iterator[tuple[Path, _Outcomes]]:
+def _run(tasks: list[_Task], *, workers: int | None) -> Iterator[_Done]:
     """Do the tasks in processes of their own, also where it is one: what they may take is bounded."""
     if not tasks:
         return
@@ -155,25 +172,29 @@ def _run(tasks: list[_Task], *, workers: int | None) -> Iterator[tuple[Path, _Ou
         executor.shutdown(wait=True, cancel_futures=True)
 
 
-def _finish(task: _Task) -> tuple[Path, _Outcomes]:
+def _finish(task: _Task) -> _Done:
     if task.raw_input not in _opened:
         _opened[task.raw_input] = task.raw_input.open()
     source = _opened[task.raw_input]
     outcomes: _Outcomes = []
+    traits: Counter[tuple[str, str]] = Counter()
     with task.packed.open("wb") as packed:
         for record in task.records:
             try:
-                pixels = square(source.read(record), crop=task.raw_input.crop, size=task.raw_input.size)
+                whole = source.read(record)
+                pixels = square(whole, crop=task.raw_input.crop, size=task.raw_input.size)
             except UnreadableImageError as error:
                 outcomes.append(str(error))  # the error itself would keep the file's bytes
                 continue
             except MemoryError:
                 outcomes.append(str(out_of_memory()))
                 continue
+            traits.update({"pixels": f"{whole.shape[1]} x {whole.shape[0]}", **traits_of(source)}.items())
             start, data = packed.tell(), _png(pixels)
             packed.write(data)
-            outcomes.append(_Packed(image_digest(pixels), start=start, length=len(data)))
-    return task.packed, outcomes
+            likeness = likeness_of(pixels) if task.likeness else b""
+            outcomes.append(_Packed(image_digest(pixels), likeness=likeness, start=start, length=len(data)))
+    return task.packed, outcomes, traits
 
 
 def _png(pixels: Pixels) -> bytes:
@@ -182,17 +203,9 @@ def _png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def _picture(raw_input: RawInput, record: Record, *, label: int | None, packed: Path, place: _Packed) -> Picture:
+def _picture(candidate: Candidate, *, packed: Path, place: _Packed) -> Picture:
     return Picture(
-        record=record,
-        source=raw_input.source,
-        input=raw_input.origin,
-        origin=record.origin or raw_input.origin,
-        label=label,
-        digest=place.digest,
-        packed=packed,
-        start=place.start,
-        length=place.length,
+        candidate, place.digest, likeness=place.likeness, packed=packed, start=place.start, length=place.length
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import zipfile
+from collections.abc import Hashable
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -32,6 +33,9 @@ class RawFiles(Protocol):
         Raises:
             UnreadableImageError: it cannot be read, or is larger than `Limits.file`.
         """
+
+    def glance(self, name: str) -> Hashable:
+        """What files with the same bytes have in common, without reading them whole."""
 
     def close(self) -> None:
         """Release the archive."""

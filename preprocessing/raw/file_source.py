@@ -1,6 +1,6 @@
 """Sources whose pictures are image files in a folder or a zip: all that differs is how they are listed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -9,7 +9,11 @@ from mdhfl.preprocessing.raw.archive import RawFiles, open_files
 from mdhfl.preprocessing.raw.kinds import START, is_document, is_picture, unused
 from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES, decode_rgb
 from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, Understood
+from mdhfl.preprocessing.raw.traits import file_traits
+from mdhfl.preprocessing.raw.twins import same_files
 from mdhfl.preprocessing.raw.zip_files import DAMAGES
+
+NO_CLASS = "lies in no class folder"
 
 
 class Listing(NamedTuple):
@@ -19,8 +23,6 @@ class Listing(NamedTuple):
     skips: list[Skip]
     understood: Understood = Understood()
 
-
-NO_CLASS = "lies in no class folder"
 
 Lister = Callable[[RawFiles, SourceOptions], Listing]
 
@@ -54,6 +56,7 @@ class OpenFileSource:
     def __init__(self, files: RawFiles, *, lister: Lister, options: SourceOptions) -> None:
         self.files, self.lister, self.options = files, lister, options
         self.listing: Listing | None = None
+        self.traits: Mapping[str, str] = {}
 
     def records(self) -> list[Record]:
         """All pictures, sorted by key."""
@@ -69,8 +72,15 @@ class OpenFileSource:
         return replace(found, notes=(*found.notes, *self.files.notes))
 
     def read(self, record: Record) -> Pixels:
-        """Decode one file."""
-        return decode_rgb(self.files.read(record.key), limits=self.options.limits)
+        """Decode one file; `traits` then says what its header says."""
+        data = self.files.read(record.key)
+        pixels = decode_rgb(data, limits=self.options.limits)
+        self.traits = file_traits(data)
+        return pixels
+
+    def twins(self, records: Iterable[Record]) -> dict[str, str]:
+        """Key to a digest of its bytes, for the records that share theirs with another one."""
+        return same_files(self.files, [record.key for record in records])
 
     def close(self) -> None:
         """Close the archive."""

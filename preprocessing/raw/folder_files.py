@@ -14,6 +14,8 @@ from mdhfl.preprocessing.raw.records import Skip, UnreadableImageError
 from mdhfl.preprocessing.raw.sizes import check_number
 from mdhfl.preprocessing.raw.streams import read_whole
 
+END = 256  # bytes
+
 
 @dataclass(frozen=True)
 class _Place:
@@ -86,6 +88,17 @@ class FolderFiles:
                 return read_whole(file, limit=self.limits.file)
             except OSError as error:
                 raise UnreadableImageError(f"cannot be read: {error.strerror or error}") from error
+
+    def glance(self, name: str) -> tuple[int, bytes]:
+        """Size and ends of a file: what files with the same bytes have in common."""
+        try:
+            with self.open(name) as file:
+                size = os.fstat(file.fileno()).st_size
+                start = file.read(END)
+                file.seek(max(0, size - END))
+                return size, start + file.read(END)
+        except (UnreadableImageError, OSError):
+            return -1, name.encode(errors="backslashreplace")
 
     def close(self) -> None:
         """Nothing to release."""

@@ -12,6 +12,8 @@ from mdhfl.preprocessing.raw.table_reading import TableReading
 
 PARTS = ("training", "validation", "test")
 
+NOT_STATED = "not stated"  # licence or citation of data in a general format
+
 Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
@@ -80,6 +82,11 @@ class SourceCard:
     url: str
     codes: tuple[str, ...] = ()
     raw: str = "a folder or a zip"
+
+    @property
+    def is_stated(self) -> bool:
+        """Whether licence and citation are known: those of a format are the user's to say."""
+        return self.licence != NOT_STATED
 
 
 @dataclass(frozen=True)

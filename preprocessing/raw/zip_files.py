@@ -64,6 +64,11 @@ class ZipFiles:
             except DAMAGES as error:
                 raise UnreadableImageError(f"cannot be unpacked: {error}") from error
 
+    def glance(self, name: str) -> tuple[int, int]:
+        """Size and checksum of a member: what members with the same bytes have in common."""
+        member = self.archive.getinfo(name)
+        return member.file_size, member.CRC
+
     def close(self) -> None:
         """Close the zip."""
         self.archive.close()

@@ -48,3 +48,16 @@ def class_folders(counts: dict[str, int], *, top: str = "cells", start: int = 0)
     return {
         f"{top}/{name}/{index:04}.png": png(next(seeds)) for name, count in counts.items() for index in range(count)
     }
+
+
+def soft_picture(seed: int, *, side: int = 48) -> Image.Image:
+    """A smooth random picture, as photographs are: no two seeds are alike."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC)
+
+
+def copied(image: Image.Image, *, quality: int = 60) -> Image.Image:
+    """Nearly the same picture: a little brighter, and once through a JPEG."""
+    buffer = io.BytesIO()
+    image.point(lambda value: min(255, value + 6)).save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer).convert("RGB")

@@ -13,10 +13,8 @@ from mdhfl.commands.prepare import prepare_command
 from mdhfl.digests import image_digest
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.folder.verify import verify_federation
-from mdhfl.preprocessing.placing import take_for_server
-from mdhfl.preprocessing.pool.read import Picture
+from mdhfl.preprocessing.placing.plan import take_for_server
 from mdhfl.preprocessing.prepare import prepare
-from mdhfl.preprocessing.raw.records import Record
 
 
 @pytest.fixture
@@ -212,9 +210,10 @@ def test_a_server_part_that_the_pool_cannot_give_is_refused(tmp_path, cells):
         make(cells, tmp_path / "out", server_validation=95)
 
 
-def test_a_group_is_at_the_server_or_at_sites_but_never_at_both(tmp_path):
-    records = [Record(key=str(i), code="x", group=str(i // 4)) for i in range(120)]
-    pictures = [Picture(r, "folder", "folder", "folder", i % 3, str(i), tmp_path, 0, 0) for i, r in enumerate(records)]
-    server, rest = take_for_server(pictures, count=30, seed=0, keep=60)
+def test_a_group_is_at_the_server_or_at_sites_but_never_at_both():
+    units, labels = np.arange(120) // 4, np.arange(120) % 3
+    server, rest = take_for_server(
+        np.arange(120), labels=labels, units=units, grouped=np.ones(120, int), count=30, seed=0, keep=60
+    )
     assert len(server) == 30
-    assert not {one.record.group for one in server} & {one.record.group for one in rest}
+    assert not set(units[server]) & set(units[rest])

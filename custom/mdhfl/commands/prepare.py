@@ -1,21 +1,21 @@
 """`mdhfl prepare`: raw images to a federation folder."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
-from mdhfl.files import read_json
-from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments
+from mdhfl.commands.prepared import print_look, print_summary
+from mdhfl.preprocessing.arguments import HOLDOUT, MOST_NEAR, NEAR, PrepareArguments
+from mdhfl.preprocessing.look import look
 from mdhfl.preprocessing.partition.noise import NOISE_KINDS
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
-from mdhfl.preprocessing.prepare import Prepared, prepare
+from mdhfl.preprocessing.prepare import prepare
 from mdhfl.preprocessing.raw.limits import DEFAULTS
 from mdhfl.preprocessing.sources import source_names
-from mdhfl.showing.console import InertConsole, open_console
+from mdhfl.showing.console import open_console
 from mdhfl.showing.texts import one_line
 
 EXISTING = click.Path(exists=True, path_type=Path)
@@ -40,6 +40,7 @@ The same arguments give identical files. A rerun with the same arguments does no
 \b
 Examples:
   mdhfl prepare synthetic --out fed/
+  mdhfl prepare folder --raw cells.zip --out fed/ --dry-run
   mdhfl prepare folder --raw cells.zip --label-space auto --sites 2 --public holdout --out fed/
   mdhfl prepare acevedo20 --raw PBC.zip --label-space cytomorphology13 \\
         --public matek19 --public-raw AML.zip --sites 4 --split dirichlet --alpha 0.5 \\
@@ -93,7 +94,8 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option(
     "--public-count",
     type=int,
-    help="Images in the public set.  [default: a fifth of the pool for holdout, else all available]",
+    help="Images in the public set.  [default: for holdout as many as --per-site, at most a fifth of the pool; "
+    "else all available]",
 )
 @click.option("--server-validation", default=0, metavar="N", help="Labelled images for the server (required by FedDF).")
 @click.option("--sites", type=int, help="Number of sites.  [default: 4; by_source: one per source]")
@@ -126,6 +128,16 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--name", help="Name of the federation.  [default: the folder's name]")
 @click.option(
+    "--near",
+    type=click.IntRange(0, MOST_NEAR),
+    default=NEAR,
+    show_default=True,
+    metavar="BITS",
+    help="Keep pictures on one side whose perceptual hashes differ in at most so many of 64 bits; 0: only equal ones.",
+)
+@click.option("--licence", help="Licence of your own data, for the cards.")
+@click.option("--citation", help="How your own data is to be cited, for the cards.")
+@click.option(
     "--bad-limit", default=0.1, show_default=True, help="Stop if more than this share of images is unreadable."
 )
 @click.option(
@@ -146,7 +158,12 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Processes that read images.  [default: one per core]")
 @click.option("--overwrite", is_flag=True, help="Replace a federation prepared with other arguments.")
-def prepare_command(workers: int | None, **options: Any) -> None:
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Only say what was understood, and write one contact sheet beside the folder: OUT-look.png.",
+)
+def prepare_command(workers: int | None, dry_run: bool, **options: Any) -> None:
     """Run `prepare` with a progress bar and print what came out."""
     arguments = PrepareArguments(**options)
     console = open_console()
@@ -163,37 +180,14 @@ def prepare_command(workers: int | None, **options: Any) -> None:
             told.append(note)
             console.print(f"note: {one_line(note)}")
 
-        prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers, tell=tell)
-    print_summary(prepared, console=console, told=told)
-
-
-def print_summary(prepared: Prepared, *, console: InertConsole, told: Collection[str] = ()) -> None:
-    """Print a class-by-site table, label noise as realised, what was left out, and the notes that were not yet told."""
-    federation = prepared.federation
-    cards = {site: read_json(prepared.folder / "sites" / site / "card.json") for site in federation["sites"]}
-    table = Table(title=f"{federation['name']}: images per site (training / validation / test)")
-    table.add_column("class")
-    for site in cards:
-        table.add_column(site, justify="right")
-    for name in federation["classes"]:
-        counts = [card["counts"] for card in cards.values()]
-        table.add_row(name, *(" / ".join(str(one[part].get(name, 0)) for part in one) for one in counts))
-    table.add_section()
-    sums = federation["sites"].values()
-    table.add_row("all", *(" / ".join(str(one[part]) for part in ("training", "validation", "test")) for one in sums))
-    table.add_row("label noise", *(_noise_text(card["noise"]) for card in cards.values()))
-    console.print(table)
-    console.print(f"public set: {federation['public']['count']} images, digest {federation['public']['digest'][:16]}")
-    dropped = sum(federation.get("dropped", {}).values())
-    console.print(
-        f"left out: {federation['skipped']} files ({federation['duplicates']} of them duplicates), "
-        f"{dropped} outside the label space, {federation.get('unused', 0)} not needed"
-    )
-    for note in federation.get("notes", []):
-        if note not in told:
-            console.print(f"note: {one_line(note)}")
-    done = "up to date" if prepared.up_to_date else f"written in {prepared.seconds:.1f} s"
-    console.print(f"{done}: {one_line(prepared.folder)}; see its overview folder")
+        if dry_run:
+            seen = look(arguments, progress=_bar_updater(bars), workers=workers)
+        else:
+            prepared = prepare(arguments, progress=_bar_updater(bars), workers=workers, tell=tell)
+    if dry_run:
+        print_look(seen, console=console)
+    else:
+        print_summary(prepared, console=console, told=told)
 
 
 def _bar_updater(bars: Progress) -> Callable[[str, int, int], None]:
@@ -205,7 +199,3 @@ def _bar_updater(bars: Progress) -> Callable[[str, int, int], None]:
         bars.update(tasks[stage], completed=done, total=total)
 
     return update
-
-
-def _noise_text(noise: dict[str, Any]) -> str:
-    return "none" if noise["kind"] == "none" else f"{noise['kind']} {noise['realised_rate']:.3f}"
