@@ -200,8 +200,9 @@ def _check_codes(records: Sequence[Record], *, origin: str) -> None:
 def _check_bad(bad: Sequence[Skip], *, total: int, origin: str, limit: float) -> None:
     if bad and len(bad) > limit * total:
         examples = "; ".join(f"{skip.file}: {skip.reason}" for skip in bad[:5])
+        what = "files cannot be read or used" if any(skip.lost for skip in bad) else "images cannot be read"
         raise ValueError(
-            f"{origin}: {len(bad)} of {total} images cannot be read or found, more than the limit of {limit:.0%} "
+            f"{origin}: {len(bad)} of {total} {what}, more than the limit of {limit:.0%} "
             f"({examples}). Is the download complete? Use --bad-limit 1 to continue with the readable images"
         )
 
