@@ -22,7 +22,8 @@ MARKS = (
 BEGINNING = 1024  # bytes in which UTF-16 without a mark shows
 # Bytes beyond ASCII that Western European texts have in Windows-1252; others are more likely of another encoding.
 WESTERN = bytes([0x8C, 0x92, 0x96, 0x9C, 0xB0, 0xB2, 0xB3, 0xB5, *(set(range(0xC0, 0x100)) - {0xD7, 0xF7})])
-FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3}")  # hardly ever Western, almost always in Cyrillic, Chinese, Greek, ...
+# Hardly ever Western: three in a row (Cyrillic, Chinese, Greek, ...), and letters in UTF-8 beside others.
+FOREIGN_RUN = re.compile(rb"[\x80-\xff]{3}|[\xc2\xc3][\x80-\xbf]")
 ASCII = bytes(range(128))
 
 

@@ -28,8 +28,8 @@ PART_NAMES = {
 
 
 def cell_text(cell: str) -> str:
-    """A cell without padding, in Unicode's composed form; "" where it is `MISSING`."""
-    text = unicodedata.normalize("NFC", cell.strip())
+    """A cell without padding, any space within once, in Unicode's composed form; "" where it is `MISSING`."""
+    text = unicodedata.normalize("NFC", " ".join(cell.split()))
     return "" if text in MISSING else text
 
 

@@ -106,7 +106,7 @@ def test_rows_without_a_file_and_unreadable_files_count_together(tmp_path):
     make(raw, tmp_path / "fed", source="manifest", public_count=4)
     for i in range(3):
         (raw / f"img_{i:03}.png").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="6 of 43 images cannot be read or found"):
+    with pytest.raises(ValueError, match="6 of 43 files cannot be read or used"):
         make(raw, tmp_path / "fed2", source="manifest", public_count=4)
 
 

@@ -84,6 +84,12 @@ def test_another_encoding_is_refused_and_can_be_named(encoding, name):
     assert codes(FOUR, table, columns=f"encoding={encoding}") == {"1.png": "x", "2.png": name}
 
 
+def test_two_encodings_in_one_file_are_refused():
+    table = text_of([("file", "class"), ("1.png", "ulcera crónica")]).encode() + "2.png,weiß\n".encode("cp1252")
+    with pytest.raises(ValueError, match="line 3: expected UTF-8"):
+        codes(FOUR, table)
+
+
 def test_excel():
     rows = [
         ("file", "class", "patient"),
@@ -287,6 +293,12 @@ def test_one_number_is_one_class_and_one_patient_where_the_whole_column_is_numbe
     found = listed(FOUR, text_of([("file", "class", "patient"), *rows]))[0]
     assert [found[name].code if name in found else None for name in FOUR] == names
     assert [found[name].group if name in found else None for name in FOUR] == names
+
+
+def test_spaces_and_unicode_forms_make_no_second_class():
+    names = ["Zelle \u00e4", "Zelle\u00a0\u00e4", "Zelle  a\u0308", " Zelle \u00e4 "]
+    table = text_of([("file", "class"), *zip(FOUR, names, strict=True)])
+    assert set(codes(FOUR, table).values()) == {"Zelle \u00e4"}
 
 
 def test_a_patient_written_in_another_case_is_the_same_patient():
