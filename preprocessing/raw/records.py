@@ -4,14 +4,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.pixels import Pixels, UnreadableImageError
+from mdhfl.preprocessing.raw.scaling import BY_RULE, Scaling
+
+__all__ = [
+    "PARTS",
+    "OpenSource",
+    "Pixels",
+    "Record",
+    "Skip",
+    "Source",
+    "SourceCard",
+    "SourceOptions",
+    "UnreadableImageError",
+]
 
 PARTS = ("training", "validation", "test")
-
-Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
 @dataclass(frozen=True, order=True)
@@ -71,6 +80,7 @@ class SourceOptions:
         images: pictures that a drawing source makes for each origin, all parts together.
         labels: CSV of labels (manifest, nifti) where it does not lie beside the data.
         limits: how much the raw data may take.
+        scaling: how samples of more than 8 bits become 0..255.
     """
 
     seed: int = 0
@@ -80,6 +90,7 @@ class SourceOptions:
     images: int = 400
     labels: Path | None = None
     limits: Limits = DEFAULTS
+    scaling: Scaling = BY_RULE
 
 
 class OpenSource(Protocol):
@@ -115,7 +126,3 @@ class Source(Protocol):
         Raises:
             ValueError: the raw data is missing or not in this dataset's layout.
         """
-
-
-class UnreadableImageError(ValueError):
-    """One picture cannot be read; the others can."""
