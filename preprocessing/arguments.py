@@ -8,6 +8,8 @@ from mdhfl.preprocessing.partition.noise import NOISE_KINDS, find_matrix
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.scaling import NAN, REFUSE, Scaling
+from mdhfl.preprocessing.raw.window import parse_window
 from mdhfl.preprocessing.sources import source_names
 
 HOLDOUT = "holdout"
@@ -43,6 +45,10 @@ class PrepareArguments:
         noise_matrix: CSV or JSON file for "matrix", or the name of one in `meta/noise`.
         image_size: side of the square images in pixels.
         crop: "0.8" (fraction), "200" (pixels), or "matek19=0.5" for one source; several may be given.
+        window: values that become black and white in pictures of more than 8 bits: "-160,240", in the files' own units;
+            for volumes also percentiles of the data set, "1%,99%"; None: by the picture's depth, for volumes from the
+            smallest to the largest value of the data set.
+        nan: values that are not finite (a masked background): "refuse" the picture, or take them as "black".
         seed: random seed.
         name: name of the federation; None: the folder's.
         bad_limit: share of unreadable images of a source above which prepare stops.
@@ -75,6 +81,8 @@ class PrepareArguments:
     noise_matrix: Path | None = None
     image_size: int = 32
     crop: tuple[str, ...] = ()
+    window: str | None = None
+    nan: str = REFUSE
     seed: int = 0
     name: str | None = None
     bad_limit: float = 0.1
@@ -115,6 +123,8 @@ class PrepareArguments:
         if self.noise == "matrix" and self.noise_matrix is None:
             raise ValueError("noise matrix: give a CSV or JSON file, or a name, with --noise-matrix")
         parse_crops(self.crop)
+        _check_choice("nan", self.nan, NAN)
+        self.scaling()
 
     def files(self) -> dict[str, Path]:
         """The files, beside the raw data, whose content decides what is prepared."""
@@ -132,6 +142,13 @@ class PrepareArguments:
     def limits(self) -> Limits:
         """How much raw data may take."""
         return Limits(**{name: getattr(self, name) for name in LIMITS})
+
+    def scaling(self) -> Scaling:
+        """How samples of more than 8 bits become 0..255."""
+        if self.window is None:
+            return Scaling(nan=self.nan)
+        low, high, percent = parse_window(self.window)
+        return Scaling(percentiles=(low, high), nan=self.nan) if percent else Scaling((low, high), nan=self.nan)
 
 
 def parse_also(text: str) -> tuple[str, Path]:

@@ -1,5 +1,6 @@
 """Cards: what each site, the public set and the whole federation say about themselves, as JSON."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
@@ -11,6 +12,7 @@ from mdhfl.preprocessing.pool.gather import Pool
 from mdhfl.preprocessing.pool.read import Picture
 from mdhfl.preprocessing.raw.label_spaces import LabelSpace
 from mdhfl.preprocessing.raw.records import PARTS, Skip
+from mdhfl.preprocessing.raw.scaling import DEPTH, OWN_RANGE, RULE
 from mdhfl.preprocessing.sources import find_source
 
 VERSION = 1  # of all files in a federation folder
@@ -50,6 +52,7 @@ def site_card(
             "realised_rate": round(site.realised_rate, 6),
             "matrix": site.confusion,
         },
+        "read_as": _read_as(pictures),
         "skipped": _skip_list(skips),
         **_provenance(sources),
     }
@@ -72,6 +75,7 @@ def image_set_card(
         "digest": digest,
         "classes": list(classes),
         "image_size": image_size,
+        "read_as": _read_as(pictures),
         "skipped": _skip_list(skips),
         **_provenance(sources),
     }
@@ -123,7 +127,8 @@ def federation_card(
         "duplicates": sum(pool.duplicates for pool in pools),
         "dropped": {code: count for pool in pools for code, count in pool.dropped.items()},
         "unused": len(pictures) - used,
-        "notes": list(notes),
+        "reading": {origin: facts for pool in pools for origin, facts in _reading(pool).items()},
+        "notes": [*notes, *(note for pool in pools for note in _reading_notes(pool))],
         "prepared_with": {"mdhfl": program_version()},
     }
 
@@ -150,6 +155,39 @@ def site_notes(site: PlacedSite, *, classes: Sequence[str], per_site: int | None
     if missing:
         notes.append(f"{site.name}: no training images of {', '.join(missing)}")
     return notes
+
+
+def _reading(pool: Pool) -> dict[str, Json]:
+    """How each origin's samples became 0..255, and what else reading did, with the number of pictures."""
+    return {
+        origin: {
+            "rule": RULE,
+            "window": None if scaling.window is None else list(scaling.window),
+            "nan": scaling.nan,
+            "read_as": _read_as([picture for picture in pool.pictures if picture.input == origin]),
+        }
+        for origin, scaling in sorted(pool.scalings.items())
+    }
+
+
+def _reading_notes(pool: Pool) -> list[str]:
+    """What a reader should know about an origin's depths: several, or none that its files tell."""
+    notes = []
+    for origin, facts in _reading(pool).items():
+        depths = {said: count for said, count in facts["read_as"].items() if said.startswith(DEPTH)}
+        if len(depths) > 1:
+            listed = ", ".join(f"{said.removeprefix(DEPTH)} {count}" for said, count in depths.items())
+            notes.append(
+                f"{origin}: pictures of different depths, each scaled by its own ({listed}); if one device took them "
+                "all, give its range with --window, for example 0,4095"
+            )
+        if OWN_RANGE in facts["read_as"]:
+            notes.append(f"{origin}: {facts['read_as'][OWN_RANGE]} pictures of {OWN_RANGE}; give one with --window")
+    return notes
+
+
+def _read_as(pictures: Iterable[Picture]) -> dict[str, int]:
+    return dict(sorted(Counter(note for picture in pictures for note in picture.notes).items()))
 
 
 def _class_counts(items: Iterable[Item], *, classes: Sequence[str]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from mdhfl.preprocessing.inputs import RawInput
@@ -12,6 +12,7 @@ from mdhfl.preprocessing.pool.read import Picture, Progress, read_pictures
 from mdhfl.preprocessing.raw.label_spaces import LabelSpace, found_label_space, map_codes, reduced
 from mdhfl.preprocessing.raw.limits import MAX_CLASS_NAME, MAX_CLASSES, too_large
 from mdhfl.preprocessing.raw.records import Record, Skip
+from mdhfl.preprocessing.raw.scaling import Scaling
 
 
 @dataclass(frozen=True)
@@ -47,16 +48,18 @@ class Pool:
         skips: origin -> files left out, with reasons; duplicates among them.
         duplicates: how many of these were duplicates.
         dropped: code -> images whose class the label space drops on purpose.
+        scalings: origin -> how its deep samples became 0..255.
     """
 
     pictures: list[Picture]
     skips: Mapping[str, list[Skip]]
     duplicates: int
     dropped: Mapping[str, int] = field(default_factory=dict)
+    scalings: Mapping[str, Scaling] = field(default_factory=dict)
 
 
 def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
-    """List every input; reads no pixels.
+    """List every input; reads no pixels, but of volumes, whose window the whole data set decides.
 
     Raises:
         ValueError: an input without a single picture.
@@ -65,11 +68,12 @@ def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
     for raw_input in inputs:
         with closing(raw_input.open()) as source:
             records, skips = source.records(), source.skipped()
+            settled = replace(raw_input, options=source.options)
         if not records:
             seen = f"; left out {len(skips)} file(s), first {skips[0].file}: {skips[0].reason}" if skips else ""
             raise ValueError(f"source {raw_input.source}: no pictures found in {raw_input.raw}{seen}")
         _check_codes(records, origin=raw_input.origin)
-        listed.append(Listed(raw_input, records, skips))
+        listed.append(Listed(settled, records, skips))
     return listed
 
 
@@ -116,7 +120,13 @@ def private_pool(
     if not distinct:
         count = sum(len(one.records) for one in listed)
         raise ValueError(f"no images left of {count}: label space {space.name!r} drops them, or all are duplicates")
-    return Pool(distinct, skips=skips, duplicates=len(doubles), dropped=dict(sorted(dropped.items())))
+    return Pool(
+        distinct,
+        skips=skips,
+        duplicates=len(doubles),
+        dropped=dict(sorted(dropped.items())),
+        scalings={one.raw_input.origin: one.raw_input.options.scaling for one in listed},
+    )
 
 
 def public_pool(
@@ -146,8 +156,9 @@ def public_pool(
     distinct, shared = without(distinct, seen=private)
     if not distinct:
         raise ValueError(f"public set: no images left of {len(listed.records)}: does --public-raw repeat --raw?")
-    skips = {listed.raw_input.origin: [*listed.skips, *bad, *doubles, *shared]}
-    return Pool(distinct, skips=skips, duplicates=len(doubles) + len(shared))
+    origin, scaling = listed.raw_input.origin, listed.raw_input.options.scaling
+    skips = {origin: [*listed.skips, *bad, *doubles, *shared]}
+    return Pool(distinct, skips=skips, duplicates=len(doubles) + len(shared), scalings={origin: scaling})
 
 
 def _check_codes(records: Sequence[Record], *, origin: str) -> None:

@@ -16,6 +16,7 @@ from mdhfl.digests import image_digest
 from mdhfl.preprocessing.inputs import RawInput
 from mdhfl.preprocessing.pool.memory import limit_memory
 from mdhfl.preprocessing.raw.cropping import square
+from mdhfl.preprocessing.raw.notes import listening
 from mdhfl.preprocessing.raw.records import OpenSource, Pixels, Record, Skip, UnreadableImageError
 from mdhfl.preprocessing.raw.sizes import out_of_memory
 
@@ -35,6 +36,7 @@ class Picture:
         packed: the file that holds its PNG for now, among others.
         start: first byte of its PNG.
         length: bytes of its PNG.
+        notes: what reading did to it beyond unpacking, for example to its depth or orientation.
     """
 
     record: Record
@@ -46,6 +48,7 @@ class Picture:
     packed: Path
     start: int
     length: int
+    notes: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write its PNG to a file of its own."""
@@ -68,6 +71,7 @@ class _Packed:
     digest: str
     start: int
     length: int
+    notes: tuple[str, ...]
 
 
 _Outcomes = list[_Packed | str]  # of a task's records, in their order; a text says why one is unreadable
@@ -163,7 +167,8 @@ def _finish(task: _Task) -> tuple[Path, _Outcomes]:
     with task.packed.open("wb") as packed:
         for record in task.records:
             try:
-                pixels = square(source.read(record), crop=task.raw_input.crop, size=task.raw_input.size)
+                with listening() as notes:
+                    pixels = square(source.read(record), crop=task.raw_input.crop, size=task.raw_input.size)
             except UnreadableImageError as error:
                 outcomes.append(str(error))  # the error itself would keep the file's bytes
                 continue
@@ -172,7 +177,7 @@ def _finish(task: _Task) -> tuple[Path, _Outcomes]:
                 continue
             start, data = packed.tell(), _png(pixels)
             packed.write(data)
-            outcomes.append(_Packed(image_digest(pixels), start=start, length=len(data)))
+            outcomes.append(_Packed(image_digest(pixels), start=start, length=len(data), notes=tuple(notes)))
     return task.packed, outcomes
 
 
@@ -193,6 +198,7 @@ def _picture(raw_input: RawInput, record: Record, *, label: int | None, packed: 
         packed=packed,
         start=place.start,
         length=place.length,
+        notes=place.notes,
     )
 
 

@@ -161,7 +161,7 @@ def _grey(dataset: "Dataset", samples: Samples, *, scaling: Scaling) -> Pixels:
     window = scaling.window or _own_window(dataset)
     if window is not None:  # in stored values: so nothing has to be rescaled
         low, high = ((end - intercept) / slope for end in window)
-        return to_bytes(samples, scaling=Scaling((low, high), nan=scaling.nan))
+        return to_bytes(samples, scaling=Scaling(window=(low, high), nan=scaling.nan))
     if "VOILUTSequence" in dataset:
         note("windowed by the file's own table")
         shown = apply_voi(samples if slope == 1 and intercept == 0 else samples * slope + intercept, dataset)
@@ -196,4 +196,8 @@ def _found(dataset: "Dataset", name: str, *, group: str) -> Any:
         for functional in dataset.get(groups) or []:
             places.extend(functional.get(group) or [])
     value = next((place.get(name) for place in places if place.get(name) not in (None, "")), None)
-    return value[0] if isinstance(value, (list, tuple)) or hasattr(value, "__getitem__") and not isinstance(value, str) else value
+    return (
+        value[0]
+        if isinstance(value, (list, tuple)) or hasattr(value, "__getitem__") and not isinstance(value, str)
+        else value
+    )

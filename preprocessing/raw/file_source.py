@@ -52,7 +52,7 @@ class OpenFileSource:
 
     def read(self, record: Record) -> Pixels:
         """Decode one file."""
-        return decode_rgb(self.files.read(record.key), limits=self.options.limits)
+        return decode_rgb(self.files.read(record.key), limits=self.options.limits, scaling=self.options.scaling)
 
     def close(self) -> None:
         """Close the archive."""

@@ -32,7 +32,6 @@ CLEAR_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 JPEG_MAGIC, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 MOST_SCANS = 500  # of a JPEG: each goes over the whole picture, however short it is; programs write some ten
 JPEG2000_SIZE, DEPTHS_AT = b"\xff\x4f\xff\x51", 42  # where its header begins; bytes from there to its channels' depths
-TILE_WIDTH, TILE_LENGTH = 322, 323  # tags of a TIFF
 
 
 def decode_rgb(data: bytes, *, limits: Limits = DEFAULTS, scaling: Scaling = BY_RULE) -> Pixels:
@@ -112,7 +111,7 @@ def _decoded(data: bytes, *, limits: Limits, scaling: Scaling) -> Pixels:
 
 
 def _tiff_rgb(data: bytes, *, limits: Limits, scaling: Scaling) -> Pixels:
-    pages = tiff.pages_of(data)
+    pages = tiff.pages_of(data, limits=limits)
     page = pages[0]
     if not tiff.is_plain(pages):
         return tiff.rgb_of(data, pages, limits=limits, scaling=scaling)
@@ -122,10 +121,7 @@ def _tiff_rgb(data: bytes, *, limits: Limits, scaling: Scaling) -> Pixels:
         return tiff.rgb_of(data, pages, limits=limits, scaling=scaling)
     with image:
         image.seek(page.number)
-        sizes = getattr(image, "tag_v2", {})
         check_pixels(image.width * image.height, limits=limits)
-        if TILE_WIDTH in sizes and TILE_LENGTH in sizes:  # a tile is unpacked whole, however small the image
-            check_pixels(int(sizes[TILE_WIDTH]) * int(sizes[TILE_LENGTH]), limits=limits)
         if page.first(ORIENTATION, 1) > 1:
             note(TURNED)  # by Pillow
         if image.mode in CLEAR_MODES and not tiff.has_opacity(page):

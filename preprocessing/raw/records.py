@@ -94,7 +94,13 @@ class SourceOptions:
 
 
 class OpenSource(Protocol):
-    """A source opened on its raw data. Opened once in each worker process; never pickled."""
+    """A source opened on its raw data. Opened once in each worker process; never pickled.
+
+    Attributes:
+        options: as given; once its records are listed, with what only the data can say (the window of volumes).
+    """
+
+    options: SourceOptions
 
     def records(self) -> list[Record]:
         """All pictures in a stable order (sorted by key); reads no pixels."""

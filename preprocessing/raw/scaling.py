@@ -16,7 +16,8 @@ DEPTHS = (8, 10, 12, 14, 16, 32)  # bits
 ROUNDING = 1.001  # real numbers may exceed the end of their range by so much
 REFUSE, BLACK = "refuse", "black"
 NAN = (REFUSE, BLACK)
-OWN_RANGE = "real numbers scaled from the picture's own range"
+DEPTH = "read as "  # how a note of a depth begins
+OWN_RANGE = "real numbers, each scaled from its own range"
 BLOCK = 1 << 20  # samples that are scaled at once: all would take many times the picture's own memory
 
 
@@ -26,10 +27,12 @@ class Scaling:
 
     Attributes:
         window: the values that become 0 and 255; None: by `RULE`.
+        percentiles: of a data set of volumes, that give its window once it is listed; None: its smallest and largest.
         nan: "refuse" a picture with values that are not finite, or take them as "black" (a masked background).
     """
 
     window: tuple[float, float] | None = None
+    percentiles: tuple[float, float] | None = None
     nan: str = REFUSE
 
 
@@ -111,18 +114,18 @@ def _range(low: float, high: float, *, dtype: np.dtype[np.generic], bits: int | 
     if low < 0:
         depths = [depth for depth in DEPTHS if depth < container] if bits is None else [bits]
         depth = next((depth for depth in depths if -(2 ** (depth - 1)) <= low and high < 2 ** (depth - 1)), container)
-        note(f"read as {depth} bits with sign")
+        note(f"{DEPTH}{depth} bits with sign")
         return -(2 ** (depth - 1)), 2 ** (depth - 1) - 1
     depths = [depth for depth in DEPTHS if depth < most] if bits is None else [bits]
     depth = next((depth for depth in depths if high <= _end(depth)), most)
-    note(f"read as {depth} bits")
+    note(f"{DEPTH}{depth} bits")
     return 0, _end(depth)
 
 
 def _real_range(low: float, high: float) -> tuple[float, float]:
     for name, end in (("0 to 1", 1), *((f"{depth} bits", _end(depth)) for depth in DEPTHS[:-1])):
         if low >= 0 and high <= end * ROUNDING:
-            note(f"real numbers read as {name}")
+            note(f"{DEPTH}real numbers, {name}")
             return 0, end
     if not np.isfinite(high - low):
         raise UnreadableImageError(f"values from {low:.3g} to {high:.3g}: too far apart; give --window LOW,HIGH")

@@ -27,14 +27,17 @@ SLACK = 1 << 16  # bytes that some programs write beyond a segment's end
 TWO_BYTES = {("RGB", 16), ("RGBA", 16), ("RGBX", 16), ("CMYK", 16)}  # modes of which Pillow keeps the higher byte
 
 
-def pages_of(data: bytes) -> list[Page]:
+def pages_of(data: bytes, *, limits: Limits) -> list[Page]:
     """The pages that make the picture: one, or one a channel.
 
     Raises:
-        UnreadableImageError: several pictures, or pages that nobody declares to be channels.
+        UnreadableImageError: too large, several pictures, or pages that nobody declares to be channels.
         struct.error: the first header is cut.
     """
     pages = tags.read_pages(data)
+    check_pixels(pages[0].first(tags.WIDTH, 0) * pages[0].first(tags.LENGTH, 0), limits=limits)
+    # A tile is unpacked whole, however small the image.
+    check_pixels(pages[0].first(tags.TILE_WIDTH, 0) * pages[0].first(tags.TILE_LENGTH, 0), limits=limits)
     channels = tags.declared_channels(pages[0], pages=len(pages))
     if channels not in (1, 3) or any(page.channels > 1 for page in pages[: channels if channels > 1 else 0]):
         raise UnreadableImageError(f"{channels} pages that are channels: expected 3 grey ones; save it as RGB")
@@ -128,7 +131,12 @@ def _samples(data: bytes, page: Page, *, limits: Limits) -> Samples:
         if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
             grey = np.asarray(image)
             return (grey.view(np.uint32) if _is_unsigned(page) and grey.dtype == np.int32 else grey)[:, :, None]
-    if (image.mode, page.depth) in TWO_BYTES and page.first(tags.PLANAR, 1) == 1 and _is_unsigned(page):
+    if (
+        packing in LZW
+        and (image.mode, page.depth) in TWO_BYTES
+        and page.first(tags.PLANAR, 1) == 1
+        and _is_unsigned(page)
+    ):
         higher, lower = (_bytes_of(data, page, rawmode=f"{image.mode};16{end}") for end in "LB")
         return higher.astype(np.uint16) << 8 | lower
     raise UnreadableImageError(f"a TIFF packed with method {packing}: save it with deflate, or as PNG")

@@ -17,8 +17,11 @@ MOST_PAGES = 1000  # that are counted
 MOST_TEXT = 1 << 20  # bytes of a description that are looked at
 
 SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, DESCRIPTION = 254, 256, 257, 258, 259, 262, 270
-ORIENTATION, SAMPLES, PLANAR, EXTRA, FORMAT = 274, 277, 284, 338, 339
-LOOKED_AT = {SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, EXTRA, FORMAT}
+ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, TILE_LENGTH, EXTRA, FORMAT = 274, 277, 284, 322, 323, 338, 339
+LOOKED_AT = {
+    SUBFILE, WIDTH, LENGTH, BITS, COMPRESSION, PHOTOMETRIC, ORIENTATION, SAMPLES, PLANAR, TILE_WIDTH, TILE_LENGTH,
+    EXTRA, FORMAT,
+}  # fmt: skip
 SMALLER, MASK = 1, 4  # bits of SUBFILE: a smaller copy of another page, a mask
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, SEPARATED = 0, 1, 2, 3, 5  # PHOTOMETRIC
 UNSPECIFIED, MULTIPLIED, OPACITY = 0, 1, 2  # EXTRA
@@ -103,12 +106,12 @@ def _pages(data: bytes) -> Iterator[Page]:
             start = place + count.size
             stop = start + min(number, 1 << 16) * entry.size
             page = _page(len(seen) - 1, data, start=start, stop=stop, entry=entry, order=order)
-        except struct.error:
+        except (struct.error, UnreadableImageError):
             if len(seen) == 1:
                 raise
-            return
-        if page.number and not {WIDTH, LENGTH} <= set(page.tags):
             return  # behind the last page some programs leave what is none
+        if page.number and not {WIDTH, LENGTH} <= set(page.tags):
+            return
         yield page
         (place,) = place_of.unpack_from(data, stop) if stop + place_of.size <= len(data) else (0,)
 
@@ -118,7 +121,9 @@ def _page(number: int, data: bytes, *, start: int, stop: int, entry: struct.Stru
     description = ""
     inline = 8 if entry.size == 20 else 4
     entries = data[start:stop]
-    for index, (tag, kind, values, _) in enumerate(entry.iter_unpack(entries[: len(entries) // entry.size * entry.size])):
+    for index, (tag, kind, values, _) in enumerate(
+        entry.iter_unpack(entries[: len(entries) // entry.size * entry.size])
+    ):
         if kind not in BYTES and values > MOST_VALUES:
             raise UnreadableImageError(too_large(values, limit=MOST_VALUES, unit="numbers in a field of a TIFF"))
         wanted = tag in LOOKED_AT and kind in FORMATS

@@ -14,6 +14,7 @@ from mdhfl.preprocessing.partition.noise import NOISE_KINDS
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.prepare import Prepared, prepare
 from mdhfl.preprocessing.raw.limits import DEFAULTS
+from mdhfl.preprocessing.raw.scaling import NAN, REFUSE
 from mdhfl.preprocessing.sources import source_names
 from mdhfl.showing.console import InertConsole, open_console
 from mdhfl.showing.texts import one_line
@@ -110,6 +111,19 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option(
     "--crop", multiple=True, metavar="CROP", help="Centre crop: 0.8 (share), 200 (pixels) or matek19=200 (one source)."
 )
+@click.option(
+    "--window",
+    metavar="LOW,HIGH",
+    help="Values that become black and white where pictures have more than 8 bits: -160,240 in their own units; for "
+    "volumes also percentiles of the data set: 1%,99%.  [default: by depth; volumes: the data set's range]",
+)
+@click.option(
+    "--nan",
+    type=click.Choice(NAN),
+    default=REFUSE,
+    show_default=True,
+    help="Values that are not finite, such as a masked background: leave the picture out, or take them as black.",
+)
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--name", help="Name of the federation.  [default: the folder's name]")
 @click.option(
@@ -170,6 +184,10 @@ def print_summary(prepared: Prepared, *, console: InertConsole) -> None:
         f"left out: {federation['skipped']} files ({federation['duplicates']} of them duplicates), "
         f"{dropped} outside the label space, {federation.get('unused', 0)} not needed"
     )
+    for origin, facts in federation.get("reading", {}).items():
+        if facts["read_as"]:
+            counts = ", ".join(f"{said}: {count}" for said, count in facts["read_as"].items())
+            console.print(f"pictures of {one_line(origin)}: {one_line(counts)}")
     for note in federation.get("notes", []):
         console.print(f"note: {one_line(note)}")
     done = "up to date" if prepared.up_to_date else f"written in {prepared.seconds:.1f} s"
