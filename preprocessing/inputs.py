@@ -122,8 +122,8 @@ def _scaling(arguments: PrepareArguments, *, source: str) -> Scaling:
     scaling = arguments.scaling()
     if scaling.percentiles is not None and source not in (VOLUMES, DRAWING):
         raise ValueError(
-            f"window {arguments.window!r}: percentiles are of a data set of volumes, source {VOLUMES}; for {source} give "
-            "LOW,HIGH in the files' own units"
+            f"window {arguments.window!r}: percentiles are of a data set of volumes, source {VOLUMES}; for {source} "
+            "give LOW,HIGH in the files' own units"
         )
     return scaling
 

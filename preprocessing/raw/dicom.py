@@ -81,7 +81,7 @@ def _check_packing(data: bytes) -> None:
 
 
 def _check(head: "Dataset", *, limits: Limits) -> None:
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders import get_decoder
 
     if "Rows" not in head or "Columns" not in head or "PhotometricInterpretation" not in head:
         raise UnreadableImageError("a DICOM file without a picture")
@@ -127,7 +127,8 @@ def _check_rle(frame: bytes, *, most: int) -> None:
 
 def _unpacked(dataset: "Dataset") -> Samples:
     """The samples as stored, colours as RGB."""
-    from pydicom.pixels import apply_color_lut, pixel_array
+    from pydicom.pixels.processing import apply_color_lut
+    from pydicom.pixels.utils import pixel_array
 
     kind = str(dataset.PhotometricInterpretation)
     samples = pixel_array(dataset)
@@ -150,7 +151,7 @@ def _rgb(dataset: "Dataset", samples: Samples, *, scaling: Scaling) -> Pixels:
 
 def _grey(dataset: "Dataset", samples: Samples, *, scaling: Scaling) -> Pixels:
     """Windowed, 0 for the lowest value that the window shows."""
-    from pydicom.pixels import apply_modality_lut, apply_voi
+    from pydicom.pixels.processing import apply_modality_lut, apply_voi
 
     slope, intercept = 1.0, 0.0
     if "ModalityLUTSequence" in dataset:
@@ -191,13 +192,11 @@ def _own_window(dataset: "Dataset") -> tuple[float, float] | None:
 
 def _found(dataset: "Dataset", name: str, *, group: str) -> Any:
     """A tag's first value, from the file or from what it says of its only frame; None if it is nowhere."""
+    from pydicom.multival import MultiValue
+
     places = [dataset]
     for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for functional in dataset.get(groups) or []:
             places.extend(functional.get(group) or [])
-    value = next((place.get(name) for place in places if place.get(name) not in (None, "")), None)
-    return (
-        value[0]
-        if isinstance(value, (list, tuple)) or hasattr(value, "__getitem__") and not isinstance(value, str)
-        else value
-    )
+    value: Any = next((place.get(name) for place in places if place.get(name) not in (None, "")), None)
+    return value[0] if isinstance(value, MultiValue) else value

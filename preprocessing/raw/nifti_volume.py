@@ -113,5 +113,6 @@ def _turning(header: Any) -> NDArray[np.float64] | None:
 
     if int(header["sform_code"]) == int(header["qform_code"]) == 0:
         return None
-    turning = np.asarray(nibabel.orientations.io_orientation(header.get_best_affine()))
+    closest = nibabel.orientations.io_orientation(header.get_best_affine())  # type: ignore[no-untyped-call]
+    turning = np.asarray(closest)
     return turning if np.isfinite(turning).all() else None

@@ -60,7 +60,7 @@ def deep_rgb(data: bytes, *, limits: Limits, scaling: Scaling) -> Pixels:
 def _two_bytes(data: bytes, *, mode: str) -> NDArray[np.uint16]:
     """The 16-bit channels; ";16L" takes the second byte of each, which is the lower in a PNG."""
     higher, lower = (_unpacked(data, mode=mode, rawmode=f"{mode};16{end}") for end in "BL")
-    return higher.astype(np.uint16) << 8 | lower
+    return (higher.astype(np.uint16) << np.uint16(8)) | lower
 
 
 def _unpacked(data: bytes, *, mode: str, rawmode: str) -> Pixels:

@@ -134,4 +134,4 @@ def _real_range(low: float, high: float) -> tuple[float, float]:
 
 
 def _end(depth: int) -> int:
-    return 2**depth - 1
+    return (1 << depth) - 1

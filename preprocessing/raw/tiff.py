@@ -3,7 +3,7 @@
 import io
 import zlib
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from PIL import Image
@@ -98,7 +98,7 @@ def _colours(samples: Samples, page: Page, *, scaling: Scaling) -> Pixels:
     opaque = not has_opacity(page)
     if kind == tags.RGB and channels in (3, 4):
         own = 3
-    elif grey and (channels in (1, 3) and opaque or channels in (2, 4) and not opaque):
+    elif grey and channels in ((1, 3) if opaque else (2, 4)):
         own = channels if opaque else channels - 1
     else:
         raise UnreadableImageError(
@@ -114,7 +114,7 @@ def _colours(samples: Samples, page: Page, *, scaling: Scaling) -> Pixels:
 
 def _shallow(samples: Samples, *, scaling: Scaling, bits: int | None, inverted: bool = False) -> Pixels:
     if samples.dtype == np.uint8 and bits is None:
-        return 255 - samples if inverted else samples
+        return np.invert(samples) if inverted else samples
     return to_bytes(samples, scaling=scaling, bits=bits, inverted=inverted)
 
 
@@ -131,12 +131,8 @@ def _samples(data: bytes, page: Page, *, limits: Limits) -> Samples:
         if image.mode in ("I;16", "I;16B", "I;16L", "I", "F"):
             grey = np.asarray(image)
             return (grey.view(np.uint32) if _is_unsigned(page) and grey.dtype == np.int32 else grey)[:, :, None]
-    if (
-        packing in LZW
-        and (image.mode, page.depth) in TWO_BYTES
-        and page.first(tags.PLANAR, 1) == 1
-        and _is_unsigned(page)
-    ):
+    side_by_side = page.first(tags.PLANAR, 1) == 1
+    if packing in LZW and (image.mode, page.depth) in TWO_BYTES and side_by_side and _is_unsigned(page):
         higher, lower = (_bytes_of(data, page, rawmode=f"{image.mode};16{end}") for end in "LB")
         return higher.astype(np.uint16) << 8 | lower
     raise UnreadableImageError(f"a TIFF packed with method {packing}: save it with deflate, or as PNG")
@@ -150,8 +146,7 @@ def _bytes_of(data: bytes, page: Page, *, rawmode: str) -> Pixels:
     """The higher or the lower bytes of 16-bit channels, as Pillow unpacks them in a machine's own order."""
     with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
         image.seek(page.number)
-        (tile,) = image.tile
-        image.tile = [tile._replace(args=(rawmode, *tile.args[1:]))]
+        image.tile = [tile._replace(args=(rawmode, *cast(tuple[Any, ...], tile.args)[1:])) for tile in image.tile]
         return np.asarray(image)
 
 

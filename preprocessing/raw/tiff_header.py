@@ -120,10 +120,8 @@ def _page(number: int, data: bytes, *, start: int, stop: int, entry: struct.Stru
     tags: dict[int, tuple[int, ...]] = {}
     description = ""
     inline = 8 if entry.size == 20 else 4
-    entries = data[start:stop]
-    for index, (tag, kind, values, _) in enumerate(
-        entry.iter_unpack(entries[: len(entries) // entry.size * entry.size])
-    ):
+    stop = min(stop, start + (len(data) - start) // entry.size * entry.size)
+    for index, (tag, kind, values, _) in enumerate(entry.iter_unpack(data[start:stop])):
         if kind not in BYTES and values > MOST_VALUES:
             raise UnreadableImageError(too_large(values, limit=MOST_VALUES, unit="numbers in a field of a TIFF"))
         wanted = tag in LOOKED_AT and kind in FORMATS

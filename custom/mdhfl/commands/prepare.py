@@ -186,8 +186,8 @@ def print_summary(prepared: Prepared, *, console: InertConsole) -> None:
     )
     for origin, facts in federation.get("reading", {}).items():
         if facts["read_as"]:
-            counts = ", ".join(f"{said}: {count}" for said, count in facts["read_as"].items())
-            console.print(f"pictures of {one_line(origin)}: {one_line(counts)}")
+            read_as = ", ".join(f"{said}: {count}" for said, count in facts["read_as"].items())
+            console.print(f"pictures of {one_line(origin)}: {one_line(read_as)}")
     for note in federation.get("notes", []):
         console.print(f"note: {one_line(note)}")
     done = "up to date" if prepared.up_to_date else f"written in {prepared.seconds:.1f} s"
