@@ -81,7 +81,7 @@ def _check_packing(data: bytes) -> None:
 
 
 def _check(head: "Dataset", *, limits: Limits) -> None:
-    from pydicom.pixels.decoders import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     if "Rows" not in head or "Columns" not in head or "PhotometricInterpretation" not in head:
         raise UnreadableImageError("a DICOM file without a picture")
