@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 
 from mdhfl.preprocessing.raw.limits import Limits, too_large
 from mdhfl.preprocessing.raw.notes import note
-from mdhfl.preprocessing.raw.pixels import UnreadableImageError
+from mdhfl.preprocessing.raw.pixels import Pixels, UnreadableImageError
+from mdhfl.preprocessing.raw.reading import array_rgb
+from mdhfl.preprocessing.raw.scaling import Scaling, to_bytes
 from mdhfl.preprocessing.raw.sizes import check_pixels, check_samples
 
 HEADER = 348  # bytes, of NIfTI-1
@@ -79,6 +81,17 @@ class Volume:
             note("turned to RAS+")
         array = array[:: int(turn), :: int(other)]
         return np.swapaxes(array, 0, 1) if first < second else array
+
+    def rgb(self, place: int, *, scaling: Scaling) -> Pixels:
+        """One slice as RGB; bytes as they are, unless there is a window.
+
+        Raises:
+            UnreadableImageError: there is no such slice, or it has values that are not finite.
+        """
+        if place >= (self.slices or 1):
+            raise UnreadableImageError(f"has no slice {place}, got {self.slices or 1} slice(s)")
+        array = self.read(place)
+        return array_rgb(array if scaling.window is None else to_bytes(array, scaling=scaling), scaling=scaling)
 
     def check(self) -> None:
         """Read to the end, where the checksum of a packed file is compared.

@@ -7,9 +7,7 @@ from pathlib import Path, PurePosixPath
 from mdhfl.preprocessing.raw.archive import RawFiles, open_files
 from mdhfl.preprocessing.raw.manifest_table import find_manifest, labels_file, part_name, read_rows, table_in
 from mdhfl.preprocessing.raw.nifti_volume import Volume
-from mdhfl.preprocessing.raw.reading import array_rgb
 from mdhfl.preprocessing.raw.records import Pixels, Record, Skip, SourceCard, SourceOptions, UnreadableImageError
-from mdhfl.preprocessing.raw.scaling import to_bytes
 from mdhfl.preprocessing.raw.sizes import check_number, out_of_memory
 from mdhfl.preprocessing.raw.window import Spread
 
@@ -74,18 +72,13 @@ class OpenNifti:
             volume = self._volume(path)
             if not place:
                 volume.check()
-            elif int(place) >= (volume.slices or 0):
-                raise UnreadableImageError(f"has no slice {int(place)}, got {volume.slices or 0} slice(s)")
-            array = volume.read(int(place or 0))
+            return volume.rgb(int(place or 0), scaling=self.options.scaling)
         except UnreadableImageError:
             raise
         except MemoryError as error:
             raise out_of_memory() from error
         except Exception as error:  # decoders raise whatever they like on damaged files
             raise UnreadableImageError(f"damaged or unknown NIfTI ({error})") from error
-        if self.options.scaling.window is not None:
-            array = to_bytes(array, scaling=self.options.scaling)
-        return array_rgb(array)
 
     def close(self) -> None:
         """Close the archive."""

@@ -90,7 +90,7 @@ def test_a_window_in_the_groups_of_an_enhanced_file():
 def test_colours_palettes_and_their_transfer_syntaxes():
     assert difference(dicom_file(picture(0), kind="RGB"), picture(0)) == 0
     yellow_blue = np.array(Image.fromarray(picture(0)).convert("YCbCr"))
-    back = np.array(Image.fromarray(yellow_blue, "YCbCr").convert("RGB"))
+    back = np.array(Image.frombytes("YCbCr", (24, 20), yellow_blue.tobytes()).convert("RGB"))
     assert difference(dicom_file(yellow_blue, kind="YBR_FULL"), back) <= 1
     table = (np.arange(256)[::-1] * 257).astype("<u2")
     names = {f"{name}PaletteColorLookupTable{end}": table.tobytes() if end == "Data" else [256, 0, 16]
