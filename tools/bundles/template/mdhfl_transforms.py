@@ -85,7 +85,7 @@ class ReadPictured(MapTransform):
         name, _, place = path.partition("#") if not Path(path).exists() else (path, "", "0")
         try:
             if name.lower().endswith(VOLUMES):
-                with closing(Volume(open(name, "rb"), limits=self.limits)) as volume:  # noqa: PTH123, SIM115
+                with closing(Volume(Path(name).open("rb"), limits=self.limits)) as volume:
                     pixels = volume.rgb(int(place), scaling=self.scaling)
             else:
                 pixels = decode_rgb(self._bytes_of(Path(path)), limits=self.limits, scaling=self.scaling)
