@@ -27,14 +27,6 @@ from mdhfl.preprocessing.sources import find_source
 BUNDLE = shipped_folder("bundles") / "resnet10"
 OWN = {"mdhfl_decoding"}
 OTHERS = {"PIL", "monai", "nibabel", "numpy", "pydicom", "tifffile", "torch"}
-    "PIL",
-    "monai",
-    "nibabel",
-    "numpy",
-    "pydicom",
-    "tifffile",
-    "torch",
-}  # tifffile, nibabel, pydicom: where needed
 
 
 @pytest.fixture(scope="module")

@@ -30,6 +30,7 @@ FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # wh
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits, one channel
 CLEAR_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 JPEG_MAGIC, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
+DEEPEST_PPM = 65535  # its largest sample, where nothing says how many bits are used
 MOST_SCANS = 500  # of a JPEG: each goes over the whole picture, however short it is; programs write some ten
 JPEG2000_SIZE, DEPTHS_AT = b"\xff\x4f\xff\x51", 42  # where its header begins; bytes from there to its channels' depths
 
@@ -107,6 +108,8 @@ def _decoded(data: bytes, *, limits: Limits, scaling: Scaling) -> Pixels:
             _of_several(image)
         if image.format == "JPEG2000":
             _check_depths(data)
+        if image.format == "PPM" and image.mode == "RGB":
+            return _ppm_rgb(image, data, scaling=scaling)
         return turned(_image_rgb(image, scaling=scaling), orientation_of(image))
 
 
@@ -127,6 +130,15 @@ def _tiff_rgb(data: bytes, *, limits: Limits, scaling: Scaling) -> Pixels:
         if image.mode in CLEAR_MODES and not tiff.has_opacity(page):
             return np.array(image.convert("RGB"), dtype=np.uint8)
         return _image_rgb(image, scaling=scaling)
+
+
+def _ppm_rgb(image: Image.Image, data: bytes, *, scaling: Scaling) -> Pixels:
+    """A PPM, of which Pillow keeps the higher 8 of 16 bits."""
+    (tile,) = getattr(image, "tile", [])
+    if tile.codec_name != "ppm" or tile.args[1] != DEEPEST_PPM:
+        return _image_rgb(image, scaling=scaling)
+    samples = np.frombuffer(data, ">u2", count=3 * image.width * image.height, offset=tile.offset)
+    return array_rgb(samples.reshape(image.height, image.width, 3), scaling=scaling)
 
 
 def _of_several(image: Image.Image) -> None:
