@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 SECRETS = ("SECRETIVE^PATIENT", "ID-4711-SECRET", "19010203", "Hidden Hospital", "accession-0815")
@@ -32,7 +32,8 @@ def dicom_file(
     meta.TransferSyntaxUID = syntax
     meta.MediaStorageSOPClassUID = "1.2.840.10008.5.1.4.1.1.7"
     meta.MediaStorageSOPInstanceUID = generate_uid()
-    dataset = FileDataset("", Dataset(), file_meta=meta, preamble=bytes(128))
+    dataset = Dataset()
+    dataset.file_meta = meta
     dataset.PatientName, dataset.PatientID, dataset.PatientBirthDate = SECRETS[:3]
     dataset.InstitutionName, dataset.AccessionNumber = SECRETS[3:]
     dataset.SOPClassUID, dataset.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
