@@ -38,6 +38,8 @@ def pages_of(data: bytes, *, limits: Limits) -> list[Page]:
     check_pixels(pages[0].first(tags.WIDTH, 0) * pages[0].first(tags.LENGTH, 0), limits=limits)
     # A tile is unpacked whole, however small the image.
     check_pixels(pages[0].first(tags.TILE_WIDTH, 0) * pages[0].first(tags.TILE_LENGTH, 0), limits=limits)
+    if (slices := pages[0].first(tags.SLICES, 1)) > 1:
+        raise UnreadableImageError(f"a volume of {slices} slices: save the one that is meant as a file of its own")
     channels = tags.declared_channels(pages[0], pages=len(pages))
     if channels not in (1, 3) or any(page.channels > 1 for page in pages[: channels if channels > 1 else 0]):
         raise UnreadableImageError(f"{channels} pages that are channels: expected 3 grey ones; save it as RGB")
@@ -160,8 +162,6 @@ def _unpacked(data: bytes, page: Page, *, limits: Limits) -> Samples:
             raise UnreadableImageError("damaged TIFF (a page without a header)")
         _check(found, data=data, limits=limits)
         samples = np.asarray(found.asarray(maxworkers=1))
-    if found.imagedepth > 1:
-        raise UnreadableImageError(f"a volume of {found.imagedepth} slices: save the one that is meant as a file")
     if found.samplesperpixel == 1:
         return samples.reshape((found.imagelength, found.imagewidth, 1))
     return np.moveaxis(samples, 0, -1) if found.planarconfig == 2 else samples
