@@ -36,7 +36,7 @@ SOURCE is a known dataset or a general format:
   medmnist    an .npz of the MedMNIST family
   nifti       NIfTI with a CSV of labels
 
-The same arguments give identical files. A rerun with the same arguments does nothing.
+Pictures may be PNG, JPEG, TIFF, DICOM, WebP, GIF, BMP, PPM, of any depth. The same arguments give identical files. A rerun with the same arguments does nothing.
 
 \b
 Examples:
@@ -45,6 +45,7 @@ Examples:
   mdhfl prepare acevedo20 --raw PBC.zip --label-space cytomorphology13 \\
         --public matek19 --public-raw AML.zip --sites 4 --split dirichlet --alpha 0.5 \\
         --per-site 800 --noise symmetric --noise-rate 0.2 --image-size 32 --seed 0 --out fed/
+  mdhfl prepare nifti --raw scans/ --labels labels.csv --window -160,240 --out fed/
   mdhfl prepare acevedo20 --raw PBC.zip --also matek19=AML.zip --also manifest=jtsc.zip \\
         --also manifest=bccd.zip --label-space common4 --split by_source --per-site 100 --out fed/
 """
