@@ -9,7 +9,9 @@ from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.preprocessing.raw.levels import parse_levels
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.scaling import NAN, REFUSE, Scaling
 from mdhfl.preprocessing.raw.table_columns import parse_columns
+from mdhfl.preprocessing.raw.window import parse_window
 from mdhfl.preprocessing.sources import find_source, source_names
 
 HOLDOUT = "holdout"
@@ -51,6 +53,10 @@ class PrepareArguments:
         noise_matrix: CSV or JSON file for "matrix", or the name of one in `meta/noise`.
         image_size: side of the square images in pixels.
         crop: "0.8" (fraction), "200" (pixels), or "matek19=0.5" for one source; several may be given.
+        window: values that become black and white in pictures of more than 8 bits: "-160,240", in the files' own units;
+            for volumes also percentiles of the data set, "1%,99%"; None: by the picture's depth, for volumes from the
+            smallest to the largest value of the data set.
+        nan: values that are not finite (a masked background): "refuse" the picture, or take them as "black".
         seed: random seed.
         name: name of the federation; None: the folder's.
         near: bits of 64 of a perceptual hash in which nearly identical pictures differ at most; 0: only the same
@@ -90,6 +96,8 @@ class PrepareArguments:
     noise_matrix: Path | None = None
     image_size: int = 32
     crop: tuple[str, ...] = ()
+    window: str | None = None
+    nan: str = REFUSE
     seed: int = 0
     name: str | None = None
     near: int = NEAR
@@ -138,6 +146,8 @@ class PrepareArguments:
             parse_levels(self.levels)
         parse_columns(self.columns)
         self._check_provenance()
+        _check_choice("nan", self.nan, NAN)
+        self.scaling()
 
     def files(self) -> dict[str, Path]:
         """The files, beside the raw data, whose content decides what is prepared."""
@@ -155,6 +165,13 @@ class PrepareArguments:
     def limits(self) -> Limits:
         """How much raw data may take."""
         return Limits(**{name: getattr(self, name) for name in LIMITS})
+
+    def scaling(self) -> Scaling:
+        """How samples of more than 8 bits become 0..255."""
+        if self.window is None:
+            return Scaling(nan=self.nan)
+        low, high, percent = parse_window(self.window)
+        return Scaling(percentiles=(low, high), nan=self.nan) if percent else Scaling((low, high), nan=self.nan)
 
     def _check_provenance(self) -> None:
         cards = [find_source(name).card for name in (self.source, *(parse_also(text)[0] for text in self.also))]

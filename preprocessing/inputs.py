@@ -8,9 +8,11 @@ from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments, parse_also
 from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.preprocessing.raw.label_spaces import AUTO, LabelSpace, load_label_space, map_codes, reduced
 from mdhfl.preprocessing.raw.records import OpenSource, SourceOptions
+from mdhfl.preprocessing.raw.scaling import Scaling
 from mdhfl.preprocessing.sources import find_source
 
 DRAWING = "synthetic"  # the source that makes its own pictures: as many as are asked for
+VOLUMES = "nifti"  # the source that lists its values before it reads pictures
 DRAWN_PER_SITE, DRAWN_PUBLIC = 400, 400
 
 
@@ -117,9 +119,20 @@ def _raw_input(
         levels=arguments.levels or "",
         unlabelled=public,
         limits=arguments.limits(),
+        scaling=_scaling(arguments, source=source),
     )
     crop = crops.get(source, crops.get(""))
     return RawInput(origin=origin, source=source, raw=raw, options=options, crop=crop, size=arguments.image_size)
+
+
+def _scaling(arguments: PrepareArguments, *, source: str) -> Scaling:
+    scaling = arguments.scaling()
+    if scaling.percentiles is not None and source not in (VOLUMES, DRAWING):
+        raise ValueError(
+            f"window {arguments.window!r}: percentiles are of a data set of volumes, source {VOLUMES}; for {source} "
+            "give LOW,HIGH in the files' own units"
+        )
+    return scaling
 
 
 def _drawable(source: str, space: LabelSpace | None) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from mdhfl.preprocessing.folder.cards import (
 )
 from mdhfl.preprocessing.folder.overview import draw_overview
 from mdhfl.preprocessing.folder.provenance import Provenance
+from mdhfl.preprocessing.folder.reading_facts import reading_facts, reading_notes
 from mdhfl.preprocessing.folder.verify import verify_federation
 from mdhfl.preprocessing.folder.writing import (
     FEDERATION_FILE,
@@ -209,6 +210,7 @@ def _write(
     candidates, drawn, skips = gathered.candidates, gathered.drawn, gathered.skips()
     left_out = [skip for one in skips.values() for skip in one]
     used = [picture for mine in drawn.pictures.values() for picture in mine]
+    reading = reading_facts(gathered.inputs, gathered.reader.pictures.values())
     own = Provenance(arguments.licence, citation=arguments.citation)
     federation = federation_card(
         arguments=arguments,
@@ -229,8 +231,10 @@ def _write(
             traits=gathered.reader.traits,
             skips=left_out,
         ),
+        reading=reading,
         notes=[
             *gathered.notes,
+            *reading_notes(reading),
             *set_notes(drawn, arguments=arguments),
             *(note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)),
         ],

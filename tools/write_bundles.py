@@ -1,7 +1,9 @@
 """Write the built-in bundles: one template, and for each network a short definition file.
 
 `tools/bundles/networks/<name>.yaml` defines the network of `bundles/<name>`; `tools/bundles/template` is what every
-bundle gets, its `.j2` files filled in. Like a lock file: `make bundles` writes them, a test holds them to it.
+bundle gets, its `.j2` files filled in, and the decoder of `mdhfl prepare`, so that a bundle reads pictures as they were
+read for its training, where mdhfl is not installed. Like a lock file: `make bundles` writes them, a test holds them to
+it.
 """
 
 from pathlib import Path
@@ -12,6 +14,16 @@ from jinja2 import Environment, StrictUndefined
 SOURCE = Path(__file__).resolve().parent / "bundles"
 KEYS = ("architecture", "summary", "reference", "packages", "imports", "network_def")
 FILLED_IN = ".j2"
+PREPARING, IN_A_BUNDLE = "mdhfl.preprocessing.raw", "mdhfl_decoding"  # the decoder's package, here and there
+DECODER = (
+    "dicom", "limits", "nifti_volume", "notes", "opacity", "orientation", "pixels", "png", "reading", "scaling",
+    "sizes", "tiff", "tiff_header",
+)  # fmt: skip
+ABOUT_DECODER = f'''"""The decoder of `mdhfl prepare`, copied from {PREPARING} by `make bundles`: change it there.
+
+It may import NumPy and Pillow; where a file needs them, tifffile, nibabel and pydicom.
+"""
+'''
 
 
 def write_bundles(folder: Path) -> None:
@@ -51,6 +63,16 @@ def _write_bundle(bundle: Path, *, network: dict[str, object]) -> None:
             text, target = _fill_in(text, network), target.with_suffix("")
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
+    _write_decoder(bundle / IN_A_BUNDLE)
+
+
+def _write_decoder(folder: Path) -> None:
+    """Copy the decoder's modules; only the package that they import each other from has another name."""
+    folder.mkdir(exist_ok=True)
+    (folder / "__init__.py").write_text(ABOUT_DECODER, encoding="utf-8")
+    for name in DECODER:
+        text = (SOURCE.parents[1] / "preprocessing" / "raw" / f"{name}.py").read_text(encoding="utf-8")
+        (folder / f"{name}.py").write_text(text.replace(PREPARING, IN_A_BUNDLE), encoding="utf-8")
 
 
 def _fill_in(text: str, network: dict[str, object]) -> str:

@@ -2,58 +2,102 @@
 
 And what is found in it as text that is safe in a CSV file.
 
-Ships with the bundle and needs nothing but MONAI, NumPy and Pillow. MONAI finds it because `monai.bundle run` puts the
-bundle's folder on Python's path.
+Ships with the bundle, as `mdhfl_decoding` does, and needs nothing but MONAI, NumPy and Pillow; for some kinds of files
+tifffile, nibabel or pydicom. MONAI finds it because `monai.bundle run` puts the bundle's folder on Python's path.
 """
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy
 import torch
+from mdhfl_decoding.limits import Limits
+from mdhfl_decoding.nifti_volume import Volume
+from mdhfl_decoding.reading import IMAGE_SUFFIXES, decode_rgb
+from mdhfl_decoding.scaling import Scaling
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_numpy
 from PIL import Image
 
-TRANSPARENT = ("LA", "La", "PA", "RGBA", "RGBa")
+VOLUMES = (".nii", ".nii.gz")
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert an image of any mode to RGB: a `converter` for MONAI's PILReader.
-
-    16 bits and floats are scaled from the image's own range to 0..255; transparent parts are laid on white.
-
-    Raises:
-        ValueError: a pixel is NaN or infinite.
-    """
-    if image.mode[0] in "IF":  # 16 bits, 32 bits or float, one channel
-        image = Image.fromarray(scale_by_range(numpy.asarray(image)))
-    if image.mode in TRANSPARENT or "transparency" in image.info:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
-def scale_by_range(pixels: numpy.ndarray) -> numpy.ndarray:
-    """Scale linearly so that the smallest value becomes 0 and the largest 255; equal values become 0.
+def picture_files(folder: str) -> list[Path]:
+    """Return the pictures below a folder, sorted: files that end as pictures do, and each slice of a volume.
 
     Args:
-        pixels: any shape and number type.
+        folder: to look into, with the folders in it.
 
     Returns:
-        uint8 of the same shape.
-
-    Raises:
-        ValueError: a value is NaN or infinite.
+        Paths; a slice is "scan.nii.gz#0012", as in a manifest.
     """
-    values = pixels.astype(numpy.float64)
-    low, high = values.min(), values.max()
-    if not numpy.isfinite([low, high]).all():
-        raise ValueError(f"image: expected finite pixels, got values from {low} to {high}; leave this file out")
-    scaled = (values - low) * (255.0 / (high - low)) if high > low else numpy.zeros_like(values)
-    return numpy.rint(scaled).astype(numpy.uint8)
+    names = sorted(path for path in Path(folder).rglob("*") if path.is_file())
+    return [one for path in names for one in _pictures_in(path)]
+
+
+def _pictures_in(path: Path) -> list[Path]:
+    if not path.name.lower().endswith(VOLUMES):
+        return [path] if path.suffix.lower() in IMAGE_SUFFIXES else []
+    try:
+        volume = Volume(path.open("rb"), limits=Limits())
+    except Exception:  # reading it will say why
+        return [path]
+    volume.close()
+    return [path] if volume.slices is None else [Path(f"{path}#{place:04}") for place in range(volume.slices)]
+
+
+class ReadPictured(MapTransform):
+    """Read pictures as `mdhfl prepare` does: any depth, orientation and kind of file to (3, H, W) uint8."""
+
+    def __init__(
+        self,
+        keys: KeysCollection,
+        window: Sequence[float] | None = None,
+        nan: str = "refuse",
+        max_pixels: int = Limits.max_pixels,
+    ) -> None:
+        """Say how.
+
+        Args:
+            keys: of the pictures' paths.
+            window: the two values that become black and white where pictures have more than 8 bits; None: by depth.
+            nan: "refuse" a picture with values that are not finite, or take them as "black".
+            max_pixels: most pixels of one picture.
+        """
+        super().__init__(keys)
+        low_high = None if window is None else (float(window[0]), float(window[1]))
+        self.scaling, self.limits = Scaling(window=low_high, nan=nan), Limits(max_pixels=max_pixels)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        """Return the item with its pictures as (3, H, W) uint8 tensors."""
+        return {**data, **{key: self.read(str(data[key])) for key in self.key_iterator(data)}}
+
+    def read(self, path: str) -> torch.Tensor:
+        """Read one picture.
+
+        Raises:
+            ValueError: it cannot be read; says which and why.
+        """
+        name, _, place = path.partition("#") if not Path(path).exists() else (path, "", "0")
+        try:
+            if name.lower().endswith(VOLUMES):
+                with closing(Volume(Path(name).open("rb"), limits=self.limits)) as volume:
+                    pixels = volume.rgb(int(place), scaling=self.scaling)
+            else:
+                pixels = decode_rgb(self._bytes_of(Path(path)), limits=self.limits, scaling=self.scaling)
+        except Exception as error:  # decoders raise whatever they like on damaged files
+            raise ValueError(f"{path}: {error}; leave this file out") from error
+        return torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+
+    def _bytes_of(self, path: Path) -> bytes:
+        size = path.stat().st_size
+        if size > self.limits.file:
+            raise ValueError(f"too large: the limit is {self.limits.file:,} bytes, got {size:,}")
+        return path.read_bytes()
 
 
 class CentreSquareCropd(MapTransform):

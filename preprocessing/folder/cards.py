@@ -8,6 +8,7 @@ from mdhfl.digests import list_digest
 from mdhfl.files import FEDERATION_FORMAT
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.folder.provenance import Provenance
+from mdhfl.preprocessing.folder.reading_facts import read_as
 from mdhfl.preprocessing.placing.draw import Drawn
 from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER
 from mdhfl.preprocessing.placing.sites import Item, PlacedSite
@@ -60,6 +61,7 @@ def site_card(
             "realised_rate": round(site.realised_rate, 6),
             "matrix": site.confusion,
         },
+        "read_as": read_as(pictures),
         "skipped": _skip_list(skips),
         **provenance.of(sources),
     }
@@ -83,6 +85,7 @@ def image_set_card(
         "digest": digest,
         "classes": list(classes),
         "image_size": image_size,
+        "read_as": read_as(pictures),
         "skipped": _skip_list(skips),
         **provenance.of(sources),
     }
@@ -107,6 +110,7 @@ def federation_card(
     unused: int,
     raw: Mapping[str, str],
     understood: Sequence[Finding],
+    reading: Mapping[str, Json],
     notes: Sequence[str],
 ) -> Json:
     """The card of the whole federation, `federation.json`.
@@ -123,6 +127,7 @@ def federation_card(
         unused: images beyond what was asked for.
         raw: origin -> fingerprint of its raw data.
         understood: how the raw data was read.
+        reading: origin -> how its samples became 0..255, see `reading_facts`.
         notes: what a reader should know, one sentence each.
     """
     return {
@@ -143,6 +148,7 @@ def federation_card(
         "alike": {"within": arguments.near, "images": drawn.alike, "moved": drawn.moved, "left_out": drawn.parted},
         "dropped": dict(dropped),
         "unused": unused,
+        "reading": dict(reading),
         "notes": list(notes),
         "prepared_with": {"mdhfl": program_version()},
     }

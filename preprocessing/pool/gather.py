@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from mdhfl.preprocessing.inputs import RawInput
 from mdhfl.preprocessing.raw.label_spaces import AUTO, LabelSpace, found_label_space, reduced, spelling_notes
@@ -30,7 +30,7 @@ class Listed:
 
 
 def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
-    """List every input; reads no pixels.
+    """List every input; reads no pixels, but of volumes, whose window the whole data set decides.
 
     Raises:
         ValueError: an input without a single picture.
@@ -39,11 +39,12 @@ def list_inputs(inputs: Sequence[RawInput]) -> list[Listed]:
     for raw_input in inputs:
         with closing(raw_input.open()) as source:
             records, skips, understood = source.records(), source.skipped(), source.understood()
+            settled = replace(raw_input, options=source.options)
         if not records:
             seen = f"; left out {len(skips)} file(s), first {skips[0].file}: {skips[0].reason}" if skips else ""
             raise ValueError(f"source {raw_input.source}: no pictures found in {raw_input.raw}{seen}")
         _check_codes(records, origin=raw_input.origin)
-        listed.append(Listed(raw_input, records, skips, understood))
+        listed.append(Listed(settled, records, skips, understood))
     return listed
 
 

@@ -19,6 +19,7 @@ from mdhfl.preprocessing.pool.candidates import Candidate
 from mdhfl.preprocessing.pool.likeness import likeness_of
 from mdhfl.preprocessing.pool.memory import limit_memory
 from mdhfl.preprocessing.raw.cropping import square
+from mdhfl.preprocessing.raw.notes import listening
 from mdhfl.preprocessing.raw.records import OpenSource, Pixels, Record, UnreadableImageError
 from mdhfl.preprocessing.raw.sizes import out_of_memory
 from mdhfl.preprocessing.raw.understood import traits_of
@@ -38,6 +39,7 @@ class Picture:
         packed: the file that holds its PNG for now, among others.
         start: first byte of its PNG.
         length: bytes of its PNG.
+        notes: what reading did to it beyond unpacking, for example to its depth or orientation.
     """
 
     candidate: Candidate
@@ -46,6 +48,7 @@ class Picture:
     packed: Path
     start: int
     length: int
+    notes: tuple[str, ...] = ()
 
     def write(self, path: Path) -> None:
         """Write its PNG to a file of its own."""
@@ -74,6 +77,7 @@ class _Packed:
     likeness: bytes
     start: int
     length: int
+    notes: tuple[str, ...]
 
 
 _Outcomes = list[_Packed | str]  # of a task's records, in their order; a text says why one is unreadable
@@ -181,7 +185,8 @@ def _finish(task: _Task) -> _Done:
     with task.packed.open("wb") as packed:
         for record in task.records:
             try:
-                whole = source.read(record)
+                with listening() as notes:
+                    whole = source.read(record)
                 pixels = square(whole, crop=task.raw_input.crop, size=task.raw_input.size)
             except UnreadableImageError as error:
                 outcomes.append(str(error))  # the error itself would keep the file's bytes
@@ -193,7 +198,8 @@ def _finish(task: _Task) -> _Done:
             start, data = packed.tell(), _png(pixels)
             packed.write(data)
             likeness = likeness_of(pixels) if task.likeness else b""
-            outcomes.append(_Packed(image_digest(pixels), likeness=likeness, start=start, length=len(data)))
+            place = _Packed(image_digest(pixels), likeness=likeness, start=start, length=len(data), notes=tuple(notes))
+            outcomes.append(place)
     return task.packed, outcomes, traits
 
 
@@ -205,7 +211,13 @@ def _png(pixels: Pixels) -> bytes:
 
 def _picture(candidate: Candidate, *, packed: Path, place: _Packed) -> Picture:
     return Picture(
-        candidate, place.digest, likeness=place.likeness, packed=packed, start=place.start, length=place.length
+        candidate,
+        place.digest,
+        likeness=place.likeness,
+        packed=packed,
+        start=place.start,
+        length=place.length,
+        notes=place.notes,
     )
 
 

@@ -74,7 +74,7 @@ class OpenFileSource:
     def read(self, record: Record) -> Pixels:
         """Decode one file; `traits` then says what its header says."""
         data = self.files.read(record.key)
-        pixels = decode_rgb(data, limits=self.options.limits)
+        pixels = decode_rgb(data, limits=self.options.limits, scaling=self.options.scaling)
         self.traits = file_traits(data)
         return pixels
 

@@ -1,20 +1,29 @@
-"""A NIfTI file as a stream: one slice in memory at a time, since packed it may be a thousand times smaller."""
+"""A NIfTI file as a stream: one slice in memory at a time, since packed it may be a thousand times smaller.
+
+Slices are those along the file's third axis, numbered from 0 as they are stored; each is turned so that, of the axes
+right, front and top that the header names, the first runs along its rows and the second down its columns (RAS+). The
+same volume stored in another orientation gives the same pictures, as long as its slices lie in the same plane.
+"""
 
 import gzip
 import io
 import math
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.preprocessing.raw.limits import Limits, too_large
-from mdhfl.preprocessing.raw.records import UnreadableImageError
+from mdhfl.preprocessing.raw.notes import note
+from mdhfl.preprocessing.raw.pixels import Pixels, UnreadableImageError
+from mdhfl.preprocessing.raw.reading import array_rgb
+from mdhfl.preprocessing.raw.scaling import Scaling, to_bytes
 from mdhfl.preprocessing.raw.sizes import check_pixels, check_samples
 
 HEADER = 348  # bytes, of NIfTI-1
 GZIP = b"\x1f\x8b"
 BLOCK = 1 << 20
+PLANES = ("sagittal", "coronal", "axial")  # across the axes to the right, to the front, to the top
 
 
 class Volume:
@@ -22,6 +31,7 @@ class Volume:
 
     Attributes:
         slices: along the third axis; None: a picture.
+        plane: in which they lie, "sagittal", "coronal" or "axial"; None: the header does not say.
 
     Raises:
         UnreadableImageError: too large, in colour, or with other axes than a picture or a volume has.
@@ -44,17 +54,44 @@ class Volume:
             raise UnreadableImageError("a colour NIfTI: only greyscale is supported; save it as PNG or TIFF")
         if len(axes) not in (2, 3) or min(axes) < 1:
             raise UnreadableImageError(f"expected a picture or a volume, got shape {tuple(shape)}")
-        check_pixels(axes[0] * axes[1], limits=limits)
-        check_samples(axes[0] * axes[1] * dtype.itemsize, limits=limits)
+        flat = len(axes) == 3 and 1 in axes[:2]  # one slice, of which the file's first or second axis is the thin one
+        self.across = axes.index(1) if flat else 2
+        self.along = tuple(axis for axis in range(3) if axis != self.across)
+        height, width = (axes[axis] for axis in self.along)
+        check_pixels(height * width, limits=limits)
+        check_samples(height * width * dtype.itemsize, limits=limits)
         self._check_length(offset + math.prod(axes) * dtype.itemsize)
-        self.slices = axes[2] if len(axes) == 3 else None
+        self.slices = axes[2] if len(axes) == 3 and not flat else None
         self.padding = (0,) * (len(shape) - 3)
+        self.turning = _turning(header)
+        self.plane = PLANES[int(self.turning[self.across, 0])] if self.turning is not None else None
         self.data = nibabel.arrayproxy.ArrayProxy(self.stream, header)  # type: ignore[no-untyped-call]
 
     def read(self, place: int) -> NDArray[np.generic]:
-        """(x, y), one slice; of a picture there is only the first. Cheap in ascending order."""
-        slicer = (slice(None), slice(None), place, *self.padding)[: self.data.ndim]
-        return np.asarray(self.data[slicer])
+        """(height, width), one slice; of a picture there is only the first. Cheap in ascending order."""
+        where: list[slice | int] = [slice(None), slice(None), slice(None)]
+        where[self.across] = place
+        slicer = (*where, *self.padding)[: self.data.ndim]
+        array = np.asarray(self.data[slicer])
+        if self.turning is None:
+            note("orientation not stated: as stored")
+            return np.swapaxes(array, 0, 1)
+        (first, turn), (second, other) = (self.turning[axis] for axis in self.along)
+        if (turn, other) != (1, 1) or first > second:
+            note("turned to RAS+")
+        array = array[:: int(turn), :: int(other)]
+        return np.swapaxes(array, 0, 1) if first < second else array
+
+    def rgb(self, place: int, *, scaling: Scaling) -> Pixels:
+        """One slice as RGB; bytes as they are, unless there is a window.
+
+        Raises:
+            UnreadableImageError: there is no such slice, or it has values that are not finite.
+        """
+        if place >= (self.slices or 1):
+            raise UnreadableImageError(f"has no slice {place}, got {self.slices or 1} slice(s)")
+        array = self.read(place)
+        return array_rgb(array if scaling.window is None else to_bytes(array, scaling=scaling), scaling=scaling)
 
     def check(self) -> None:
         """Read to the end, where the checksum of a packed file is compared.
@@ -78,3 +115,17 @@ class Volume:
         if length > self.limits.unpacked:
             text = too_large(length, limit=self.limits.unpacked, unit="bytes unpacked", option="--max-unpacked (GiB)")
             raise UnreadableImageError(text)
+
+
+def _turning(header: Any) -> NDArray[np.float64] | None:
+    """For each of the file's three axes, the axis of RAS+ that it lies closest to, and 1 or -1: its direction.
+
+    None: the header names no space.
+    """
+    import nibabel
+
+    if int(header["sform_code"]) == int(header["qform_code"]) == 0:
+        return None
+    closest = nibabel.orientations.io_orientation(header.get_best_affine())  # type: ignore[no-untyped-call]
+    turning = np.asarray(closest)
+    return turning if np.isfinite(turning).all() else None

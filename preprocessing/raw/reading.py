@@ -1,4 +1,8 @@
-"""Any picture as RGB uint8: grey, palette, CMYK, transparent, 16 bits; or a reason why not."""
+"""Any picture as RGB uint8, of any depth, orientation and kind of file; or a reason why not.
+
+This module and those it imports ship with every bundle: they need NumPy, Pillow and, for some files, tifffile or
+pydicom.
+"""
 
 import io
 import re
@@ -7,32 +11,40 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from mdhfl.preprocessing.raw import dicom, png, tiff
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits, too_large
-from mdhfl.preprocessing.raw.records import Pixels, UnreadableImageError
+from mdhfl.preprocessing.raw.notes import note
+from mdhfl.preprocessing.raw.opacity import blended, on_white
+from mdhfl.preprocessing.raw.orientation import TURNED, orientation_of, turned
+from mdhfl.preprocessing.raw.pixels import Pixels, Samples, UnreadableImageError
+from mdhfl.preprocessing.raw.scaling import BY_RULE, Scaling, to_bytes
 from mdhfl.preprocessing.raw.sizes import check_pixels, out_of_memory
-from mdhfl.preprocessing.raw.tiff import TIFF_MAGIC, check_fields, first_page
+from mdhfl.preprocessing.raw.tiff_header import ORIENTATION, TIFF_MAGIC
 
-IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # whatever the suffix says, no other decoder runs
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".dcm", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")  # whatever the suffix says, no other runs
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # more than 8 bits, one channel
+CLEAR_MODES = ("RGBA", "LA", "PA", "La", "RGBa")
 JPEG_MAGIC, JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
+DEEPEST_PPM = 65535  # its largest sample, where nothing says how many bits are used
 MOST_SCANS = 500  # of a JPEG: each goes over the whole picture, however short it is; programs write some ten
-BLOCK = 1 << 20  # samples that are scaled at once
-BITS_PER_SAMPLE, TILE_WIDTH, TILE_LENGTH = 258, 322, 323  # tags of a TIFF
+JPEG2000_SIZE, DEPTHS_AT = b"\xff\x4f\xff\x51", 42  # where its header begins; bytes from there to its channels' depths
 
 
-def decode_rgb(data: bytes, *, limits: Limits = DEFAULTS) -> Pixels:
+def decode_rgb(data: bytes, *, limits: Limits = DEFAULTS, scaling: Scaling = BY_RULE) -> Pixels:
     """Decode an image file; its size is checked before its pixels are unpacked.
 
-    Deep images (16 bits, float) are scaled from their own range to 0..255; transparent ones are laid on white; of
-    several frames the first is taken.
+    Deep samples become 0..255 by `scaling.RULE`; transparent parts are laid on white; the picture is turned as its
+    file says. What was done beyond unpacking is noted (`notes.listening`).
 
     Args:
         data: the file's bytes.
         limits: what one picture may take.
+        scaling: how samples of more than 8 bits become 0..255.
 
     Returns:
         (height, width, 3) uint8.
@@ -45,18 +57,13 @@ def decode_rgb(data: bytes, *, limits: Limits = DEFAULTS) -> Pixels:
     if data.startswith(JPEG_MAGIC) and (scans := data.count(JPEG_SCAN)) > MOST_SCANS:
         raise UnreadableImageError(too_large(scans, limit=MOST_SCANS, unit="scans in a JPEG"))
     try:
-        check_fields(data)
         with warnings.catch_warnings(), _pillows_limit(limits.max_pixels):
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-                _check_sizes(image, limits=limits)
-                return _tiff_rgb(data, limits=limits) if _is_deep_colour(image) else _image_rgb(image)
-    except UnidentifiedImageError as error:
-        if data.startswith(TIFF_MAGIC):
-            return _tiff_rgb(data, limits=limits)
-        raise UnreadableImageError("not a recognised image format") from error
+            return _decoded(data, limits=limits, scaling=scaling)
     except UnreadableImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise UnreadableImageError("not a recognised image format") from error
     except MemoryError as error:
         raise out_of_memory() from error
     except Image.DecompressionBombError as error:
@@ -67,12 +74,13 @@ def decode_rgb(data: bytes, *, limits: Limits = DEFAULTS) -> Pixels:
         raise UnreadableImageError(f"damaged or truncated image ({_first_line(error)})") from error
 
 
-def array_rgb(array: NDArray[np.generic]) -> Pixels:
+def array_rgb(array: Samples, *, scaling: Scaling = BY_RULE) -> Pixels:
     """An array of pixels as RGB uint8.
 
     Args:
         array: (height, width), (height, width, 1), (height, width, 3) or (height, width, 4); uint8 as it is, anything
-            else scaled from its own range to 0..255. A fourth channel is opacity.
+            else scaled. A fourth channel is opacity.
+        scaling: how.
 
     Raises:
         UnreadableImageError: another shape, no pixels, or values that are not finite.
@@ -81,30 +89,86 @@ def array_rgb(array: NDArray[np.generic]) -> Pixels:
         array = array[:, :, None]
     if array.ndim != 3 or array.shape[2] not in (1, 3, 4) or 0 in array.shape:
         raise UnreadableImageError(f"expected (height, width) with 1, 3 or 4 channels, got shape {array.shape}")
-    shallow = array if array.dtype == np.uint8 else scale_by_range(array)
-    if shallow.shape[2] == 4:
-        return _image_rgb(Image.fromarray(np.ascontiguousarray(shallow)))
-    return np.ascontiguousarray(np.broadcast_to(shallow, (*shallow.shape[:2], 3)), dtype=np.uint8)
+    colours = array[:, :, :3]
+    shallow = colours if array.dtype == np.uint8 else to_bytes(colours, scaling=scaling)
+    rgb = np.ascontiguousarray(np.broadcast_to(shallow, (*shallow.shape[:2], 3)), dtype=np.uint8)
+    return blended(rgb, array[:, :, 3]) if array.shape[2] == 4 else rgb
 
 
-def scale_by_range(array: NDArray[np.generic]) -> Pixels:
-    """Scale linearly so that the smallest value becomes 0 and the largest 255; a constant array becomes 0.
+def _decoded(data: bytes, *, limits: Limits, scaling: Scaling) -> Pixels:
+    if dicom.is_dicom(data):
+        return dicom.rgb_of(data, limits=limits, scaling=scaling)
+    if png.is_deep(data):
+        return png.deep_rgb(data, limits=limits, scaling=scaling)
+    if data.startswith(TIFF_MAGIC):
+        return _tiff_rgb(data, limits=limits, scaling=scaling)
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        check_pixels(image.width * image.height, limits=limits)
+        if getattr(image, "is_animated", False):
+            _of_several(image)
+        if image.format == "JPEG2000":
+            _check_depths(data)
+        if image.format == "PPM" and image.mode == "RGB":
+            return _ppm_rgb(image, data, scaling=scaling)
+        return turned(_image_rgb(image, scaling=scaling), orientation_of(image))
+
+
+def _tiff_rgb(data: bytes, *, limits: Limits, scaling: Scaling) -> Pixels:
+    pages = tiff.pages_of(data, limits=limits)
+    page = pages[0]
+    if not tiff.is_plain(pages):
+        return tiff.rgb_of(data, pages, limits=limits, scaling=scaling)
+    try:
+        image = Image.open(io.BytesIO(data), formats=("TIFF",))
+    except UnidentifiedImageError:
+        return tiff.rgb_of(data, pages, limits=limits, scaling=scaling)
+    with image:
+        image.seek(page.number)
+        check_pixels(image.width * image.height, limits=limits)
+        if page.first(ORIENTATION, 1) > 1:
+            note(TURNED)  # by Pillow
+        if image.mode in CLEAR_MODES and not tiff.has_opacity(page):
+            return np.array(image.convert("RGB"), dtype=np.uint8)
+        return _image_rgb(image, scaling=scaling)
+
+
+def _ppm_rgb(image: Image.Image, data: bytes, *, scaling: Scaling) -> Pixels:
+    """A PPM, of which Pillow keeps the higher 8 of 16 bits."""
+    (tile,) = getattr(image, "tile", [])
+    if tile.codec_name != "ppm" or tile.args[1] != DEEPEST_PPM:
+        return _image_rgb(image, scaling=scaling)
+    samples = np.frombuffer(data, ">u2", count=3 * image.width * image.height, offset=tile.offset)
+    return array_rgb(samples.reshape(image.height, image.width, 3), scaling=scaling)
+
+
+def _of_several(image: Image.Image) -> None:
+    """Of a camera's file of several pictures the first is meant; nobody knows which of an animation is.
 
     Raises:
-        UnreadableImageError: a value is NaN or infinite, or not a real number.
+        UnreadableImageError: an animation.
     """
-    if array.dtype.kind not in "biuf":
-        raise UnreadableImageError(f"expected whole or real numbers, got {array.dtype}")
-    low, high = float(array.min()), float(array.max())
-    if not np.isfinite([low, high, high - low]).all():
-        raise UnreadableImageError("contains values that are not finite")
-    scaled = np.zeros(array.shape, dtype=np.uint8)
-    if high > low:
-        values, flat = array.reshape(-1), scaled.reshape(-1)
-        for start in range(0, len(values), BLOCK):  # all at once would take many times the image's own memory
-            block = slice(start, start + BLOCK)
-            flat[block] = np.rint((values[block].astype(np.float64) - low) * (255.0 / (high - low)))
-    return scaled
+    if image.format != "MPO":
+        raise UnreadableImageError(f"an animation ({image.format}): save the frame that is meant as a file of its own")
+    note("the first of several pictures in one file")
+
+
+def _check_depths(data: bytes) -> None:
+    """Refuse colours of more than 8 bits in a JPEG 2000, of which Pillow would keep the higher 8."""
+    start = data.index(JPEG2000_SIZE)
+    channels = int.from_bytes(data[start + DEPTHS_AT - 2 : start + DEPTHS_AT], "big")
+    depths = [depth % 128 + 1 for depth in data[start + DEPTHS_AT : start + DEPTHS_AT + 3 * channels : 3]]
+    if channels > 1 and max(depths) > 8:
+        raise UnreadableImageError(f"a JPEG 2000 of {channels} channels of {max(depths)} bits: save it as PNG or TIFF")
+
+
+def _image_rgb(image: Image.Image, *, scaling: Scaling) -> Pixels:
+    if 0 in image.size:
+        raise UnreadableImageError("an image without pixels")
+    if image.mode in DEEP_MODES:
+        return array_rgb(np.asarray(image), scaling=scaling)
+    if image.mode in CLEAR_MODES or "transparency" in image.info:
+        return np.array(on_white(image.convert("RGBA")), dtype=np.uint8)
+    return np.array(image.convert("RGB"), dtype=np.uint8)
 
 
 @contextmanager
@@ -115,47 +179,6 @@ def _pillows_limit(max_pixels: int) -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
-
-
-def _check_sizes(image: Image.Image, *, limits: Limits) -> None:
-    check_pixels(image.width * image.height, limits=limits)
-    tags = getattr(image, "tag_v2", {})
-    if TILE_WIDTH in tags and TILE_LENGTH in tags:  # a tile is unpacked whole, however small the image
-        check_pixels(int(tags[TILE_WIDTH]) * int(tags[TILE_LENGTH]), limits=limits)
-
-
-def _is_deep_colour(image: Image.Image) -> bool:
-    """A TIFF with more than 8 bits in several channels, of which Pillow would keep the highest 8."""
-    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, (8,))
-    return image.mode in ("RGB", "RGBA", "RGBX") and max(bits) > 8
-
-
-def _image_rgb(image: Image.Image) -> Pixels:
-    if 0 in image.size:
-        raise UnreadableImageError("an image without pixels")
-    if image.mode in DEEP_MODES:
-        return array_rgb(np.asarray(image))
-    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-        if image.getchannel("A").getextrema()[0] != 255:
-            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"), dtype=np.uint8)
-
-
-def _tiff_rgb(data: bytes, *, limits: Limits) -> Pixels:
-    try:
-        array = first_page(data, limits=limits)
-    except UnreadableImageError:
-        raise
-    except MemoryError as error:
-        raise out_of_memory() from error
-    except Exception as error:  # as above
-        raise UnreadableImageError(f"damaged or unknown TIFF ({_first_line(error)})") from error
-    if array.size == 0:
-        raise UnreadableImageError("damaged TIFF (no pixels)")
-    if array.ndim == 3 and array.shape[0] in (3, 4) and array.shape[2] not in (3, 4):
-        array = np.moveaxis(array, 0, -1)
-    return array_rgb(array)
 
 
 def _first_line(error: Exception) -> str:

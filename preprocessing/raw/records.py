@@ -4,17 +4,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from mdhfl.preprocessing.raw.limits import DEFAULTS, Limits
+from mdhfl.preprocessing.raw.pixels import Pixels, UnreadableImageError
+from mdhfl.preprocessing.raw.scaling import BY_RULE, Scaling
 from mdhfl.preprocessing.raw.table_reading import TableReading
+
+__all__ = [
+    "NOT_STATED",
+    "PARTS",
+    "OpenSource",
+    "Pixels",
+    "Record",
+    "Skip",
+    "Source",
+    "SourceCard",
+    "SourceOptions",
+    "Understood",
+    "UnreadableImageError",
+]
 
 PARTS = ("training", "validation", "test")
 
 NOT_STATED = "not stated"  # licence or citation of data in a general format
-
-Pixels = NDArray[np.uint8]  # (height, width, 3), RGB
 
 
 @dataclass(frozen=True, order=True)
@@ -105,6 +116,7 @@ class SourceOptions:
         levels: what each folder level means (folder), for example "split/class/group"; "": found in the data.
         unlabelled: pictures of the public set: no class, no level is looked for (folder).
         limits: how much the raw data may take.
+        scaling: how samples of more than 8 bits become 0..255.
     """
 
     seed: int = 0
@@ -118,10 +130,17 @@ class SourceOptions:
     columns: str = ""
     fold: str | None = None
     limits: Limits = DEFAULTS
+    scaling: Scaling = BY_RULE
 
 
 class OpenSource(Protocol):
-    """A source opened on its raw data. Opened once in each worker process; never pickled."""
+    """A source opened on its raw data. Opened once in each worker process; never pickled.
+
+    Attributes:
+        options: as given; once its records are listed, with what only the data can say (the window of volumes).
+    """
+
+    options: SourceOptions
 
     def records(self) -> list[Record]:
         """All pictures in a stable order (sorted by key); reads no pixels."""
@@ -156,7 +175,3 @@ class Source(Protocol):
         Raises:
             ValueError: the raw data is missing or not in this dataset's layout.
         """
-
-
-class UnreadableImageError(ValueError):
-    """One picture cannot be read; the others can."""

@@ -1,7 +1,7 @@
 """Is one picture small enough? Asked before its pixels are unpacked."""
 
 from mdhfl.preprocessing.raw.limits import Limits, too_large
-from mdhfl.preprocessing.raw.records import UnreadableImageError
+from mdhfl.preprocessing.raw.pixels import UnreadableImageError
 
 
 def check_pixels(pixels: int, *, limits: Limits) -> None:

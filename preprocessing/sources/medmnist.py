@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.preprocessing.raw.archive import refuse_special
-from mdhfl.preprocessing.raw.limits import MAX_CLASSES, Limits
+from mdhfl.preprocessing.raw.limits import MAX_CLASSES
 from mdhfl.preprocessing.raw.reading import array_rgb
 from mdhfl.preprocessing.raw.records import (
     PARTS,
@@ -57,9 +57,9 @@ CARD = SourceCard(
 class OpenMedMNIST:
     """An `.npz`, opened; its images are unpacked one by one."""
 
-    def __init__(self, path: Path, *, limits: Limits) -> None:
-        self.path, self.limits = path, limits
-        self.archive, self.name = open_arrays(path, limits=limits)
+    def __init__(self, path: Path, *, options: SourceOptions) -> None:
+        self.path, self.options, self.limits = path, options, options.limits
+        self.archive, self.name = open_arrays(path, limits=options.limits)
         try:
             self.arrays = self._opened()
         except DAMAGES as error:
@@ -114,7 +114,7 @@ class OpenMedMNIST:
             image = self.arrays[f"{split}_images"].rows(int(index), int(index) + 1)[0]
         except DAMAGES as error:
             raise UnreadableImageError(f"cannot be unpacked: {error}") from error
-        return array_rgb(image)
+        return array_rgb(image, scaling=self.options.scaling)
 
     def close(self) -> None:
         """Close the file."""
@@ -193,7 +193,7 @@ class MedMNIST:
         if raw is None or raw.is_dir():
             raise ValueError(f"source medmnist: needs {CARD.raw}; give it with --raw, got {raw}")
         refuse_special(raw)
-        return OpenMedMNIST(raw, limits=options.limits)
+        return OpenMedMNIST(raw, options=options)
 
 
 SOURCE = MedMNIST()

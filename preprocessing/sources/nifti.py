@@ -4,12 +4,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from mdhfl.preprocessing.raw.archive import RawFiles, open_files
 from mdhfl.preprocessing.raw.manifest_table import find_table, label_table
 from mdhfl.preprocessing.raw.nifti_volume import Volume
-from mdhfl.preprocessing.raw.reading import array_rgb
 from mdhfl.preprocessing.raw.records import (
     Pixels,
     Record,
@@ -21,9 +18,12 @@ from mdhfl.preprocessing.raw.records import (
 )
 from mdhfl.preprocessing.raw.sizes import check_number, out_of_memory
 from mdhfl.preprocessing.raw.table_join import FoundRow
+from mdhfl.preprocessing.raw.window import Spread
 
 SUFFIXES = (".nii", ".nii.gz")
 DAMAGED = -1  # slices of a file that cannot be read
+WHOLE_NUMBER = re.compile(r"([0-9]{1,9})(\.0*)?")  # a table may have made 2.0 of slice 2
+WHOLE_RANGE = (0.0, 100.0)  # percentiles
 
 CARD = SourceCard(
     name="nifti",
@@ -44,12 +44,18 @@ class OpenNifti:
         self.slices: dict[str, int | None] = {}  # by path; None: a picture
         self.skips: list[Skip] = []
         self.told = Understood()
+        self.planes: dict[str, str] = {}  # plane -> the first volume whose slices lie in it
+        self.spread = Spread()
 
     def records(self) -> list[Record]:
-        """One record a row: "scan.nii.gz" (2-D), or "scan.nii.gz#12" (slice 12 along the third axis).
+        """One record a row: "scan.nii.gz" (2-D), or "scan.nii.gz#12" (slice 12 along the third axis, from 0).
 
         A volume named without a slice gives all of its slices. Unless the row has a group, a volume is a group of its
         own, so that it is never in two parts; slices of one volume without a group have that of its other rows.
+        Afterwards `options` has the data set's window.
+
+        Raises:
+            ValueError: a slice that is no whole number, or volumes whose slices lie in different planes.
         """
         table = label_table(self.files, self.options, find=find_table, suffixes=SUFFIXES, slices=True)
         if table is None:
@@ -58,12 +64,13 @@ class OpenNifti:
 
         def keys(found: FoundRow) -> list[str]:
             nonlocal number
-            pictures = self._keys(found.path, found.place or "")
+            pictures = self._keys(found.path, found.place)
             number += len(pictures)
             check_number(number, unit="pictures", where=table.rows.where, limits=self.options.limits)
             return pictures
 
         records, self.skips, self.told = table.listing(keys)
+        self._settle_window()
         groups: dict[str, set[str]] = {}
         for record in records:
             groups.setdefault(record.key.partition("#")[0], set()).update({record.group or ""} - {""})
@@ -78,45 +85,66 @@ class OpenNifti:
         return replace(self.told, notes=(*self.told.notes, *self.files.notes))
 
     def read(self, record: Record) -> Pixels:
-        """One 2-D image, scaled from its own range to 0..255."""
+        """One 2-D image, its window scaled to 0..255."""
         path, _, place = record.key.partition("#")
         try:
             volume = self._volume(path)
             if not place:
                 volume.check()
-            elif int(place) >= (volume.slices or 0):
-                raise UnreadableImageError(f"has no slice {int(place)}, got {volume.slices or 0} slice(s)")
-            array = volume.read(int(place or 0))
+            return volume.rgb(int(place or 0), scaling=self.options.scaling)
         except UnreadableImageError:
             raise
         except MemoryError as error:
             raise out_of_memory() from error
         except Exception as error:  # decoders raise whatever they like on damaged files
             raise UnreadableImageError(f"damaged or unknown NIfTI ({error})") from error
-        return array_rgb(np.swapaxes(array, 0, 1))  # NIfTI's first axis runs along a row of the picture
 
     def close(self) -> None:
         """Close the archive."""
         self._forget()
         self.files.close()
 
-    def _keys(self, path: str, place: str) -> list[str]:
+    def _keys(self, path: str, place: str | None) -> list[str]:
         if path not in self.slices:
             self.slices[path] = self._count_slices(path)
         slices = self.slices[path]
         if slices == DAMAGED:
             return [path]  # reading it will say why
-        if re.fullmatch("[0-9]{1,9}", place):
-            return [f"{path}#{int(place):04}"]
+        if place is not None:
+            number = WHOLE_NUMBER.fullmatch(place)
+            if number is None:
+                raise ValueError(
+                    f"source nifti: {path}#{place}: expected a whole number from 0 for a slice along the third axis; "
+                    "leave #... out for all of them"
+                )
+            return [f"{path}#{int(number.group(1)):04}"]
         return [path] if slices is None else [f"{path}#{index:04}" for index in range(slices)]
 
     def _count_slices(self, path: str) -> int | None:
         try:
             volume = self._volume(path)
             volume.check()
+            if self.options.scaling.window is None:
+                for place in range(volume.slices or 1):
+                    self.spread.add(volume.read(place))
         except Exception:  # whatever decoders raise
             return DAMAGED
+        if volume.plane is not None:
+            self.planes.setdefault(volume.plane, path)
+        if len(self.planes) > 1:
+            (plane, first), (other, second) = self.planes.items()
+            raise ValueError(
+                f"source nifti: the slices of {first} are {plane}, those of {second} {other}: save all volumes in one "
+                "orientation (nibabel.as_closest_canonical)"
+            )
         return volume.slices
+
+    def _settle_window(self) -> None:
+        """One window for all slices of the data set; bytes are kept unless a window is asked for."""
+        scaling = self.options.scaling
+        if scaling.window is None and (scaling.percentiles is not None or not self.spread.only_bytes):
+            window = self.spread.window(*(scaling.percentiles or WHOLE_RANGE))
+            self.options = replace(self.options, scaling=replace(scaling, window=window))
 
     def _volume(self, path: str) -> Volume:
         if self.last is None or self.last[0] != path:

@@ -1,10 +1,13 @@
 """A bundle's own transforms: the pixels of `mdhfl prepare`, from a module that needs no mdhfl."""
 
 import ast
-import importlib.util
+import importlib
+import sys
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -14,20 +17,22 @@ from hypothesis import example, given, settings
 from PIL import Image
 
 from mdhfl.files import shipped_folder
+from mdhfl.learning.own_code import own_code
+from mdhfl.preprocessing.raw import reading
 from mdhfl.preprocessing.raw.cropping import square
 from mdhfl.preprocessing.raw.reading import decode_rgb
+from mdhfl.preprocessing.raw.records import SourceOptions
+from mdhfl.preprocessing.sources import find_source
 
-MODULE = shipped_folder("bundles") / "resnet10" / "mdhfl_transforms.py"
+BUNDLE = shipped_folder("bundles") / "resnet10"
+OWN = {"mdhfl_decoding"}
+OTHERS = {"PIL", "monai", "nibabel", "numpy", "pydicom", "tifffile", "torch"}
 
 
 @pytest.fixture(scope="module")
 def transforms() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("mdhfl_transforms", MODULE)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with own_code(BUNDLE):
+        return importlib.import_module("mdhfl_transforms")
 
 
 @pytest.fixture(scope="module")
@@ -48,18 +53,39 @@ def test_any_image_becomes_what_prepare_makes_of_it(
 ) -> None:
     cut = transforms.CentreSquareCropd("image", crop=crop)
     resize = transforms.LanczosResized("image", size=16)
+    read = transforms.ReadPictured("image")
     for path in images:
-        with Image.open(path) as image:
-            pixels = np.array(transforms.to_rgb(image))
-        item = resize(cut({"image": torch.from_numpy(pixels.transpose(2, 0, 1)), "label": 1}))
+        item = resize(cut(read({"image": str(path), "label": 1})))
         expected = square(decode_rgb(path.read_bytes()), crop=crop, size=16)
         np.testing.assert_array_equal(item["image"].numpy(), expected.transpose(2, 0, 1), err_msg=path.name)
         assert (item["image"].dtype, item["label"]) == (torch.uint8, 1)
 
 
-def test_pixels_that_are_not_finite_are_refused(transforms: ModuleType) -> None:
-    with pytest.raises(ValueError, match="expected finite pixels, got values from nan to nan"):
-        transforms.to_rgb(Image.fromarray(np.array([[0, np.nan]], dtype=np.float32)))
+def test_a_picture_that_cannot_be_read_is_named(transforms: ModuleType, tmp_path: Path) -> None:
+    path = tmp_path / "masked.tiff"
+    Image.fromarray(np.array([[0, np.nan]], dtype=np.float32)).save(path)
+    with pytest.raises(ValueError, match=r"masked\.tiff: contains values that are not finite.*; leave this file out"):
+        transforms.ReadPictured("image")({"image": str(path)})
+    assert transforms.ReadPictured("image", nan="black").read(str(path)).max() == 0
+
+
+def test_slices_of_volumes_are_pictures(transforms: ModuleType, tmp_path: Path) -> None:
+    values = np.arange(6 * 8 * 3, dtype=np.int16).reshape(6, 8, 3)
+    nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "scan.nii.gz")
+    nibabel.save(nibabel.Nifti1Image(values[:, :, 0], np.eye(4)), tmp_path / "flat.nii")
+    (tmp_path / "notes.txt").write_text("not an image")
+    files = transforms.picture_files(str(tmp_path))
+    assert [path.name for path in files] == ["flat.nii", *(f"scan.nii.gz#{place:04}" for place in range(3))]
+    read = transforms.ReadPictured("image", window=[0, 143])
+    with closing(find_source("nifti").open(labelled(tmp_path), options=SourceOptions())) as source:
+        for record in source.records():
+            expected = source.read(record)
+            np.testing.assert_array_equal(read.read(str(tmp_path / record.key)), expected.transpose(2, 0, 1))
+
+
+def labelled(folder: Path) -> Path:
+    (folder / "manifest.csv").write_text("file,class\nscan.nii.gz,a\nflat.nii,b\n")
+    return folder
 
 
 @pytest.mark.parametrize("crop", [0, -1, float("nan")])
@@ -68,12 +94,21 @@ def test_a_crop_that_keeps_nothing_is_refused(transforms: ModuleType, crop: floa
         transforms.CentreSquareCropd("image", crop=crop)
 
 
-def test_the_module_needs_only_what_a_monai_bundle_has() -> None:
-    tree = ast.parse(MODULE.read_text(encoding="utf-8"))
-    imports = [node for node in ast.walk(tree) if isinstance(node, ast.Import)]
-    named = {alias.name for node in imports for alias in node.names}
-    named |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert {name.split(".")[0] for name in named} <= {"PIL", "collections", "monai", "numpy", "re", "torch", "typing"}
+def test_its_modules_need_only_what_a_monai_bundle_has() -> None:
+    for path in sorted(BUNDLE.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+        named |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert {name.split(".")[0] for name in named} <= OWN | OTHERS | sys.stdlib_module_names, path.name
+
+
+def test_the_decoder_is_that_of_prepare_to_the_byte() -> None:
+    source = Path(reading.__file__).parent
+    copies = sorted(path for path in (BUNDLE / "mdhfl_decoding").glob("*.py") if path.stem != "__init__")
+    assert len(copies) > 10
+    for path in copies:
+        text = (source / path.name).read_text(encoding="utf-8")
+        assert path.read_text(encoding="utf-8") == text.replace("mdhfl.preprocessing.raw", "mdhfl_decoding")
 
 
 @given(texts())

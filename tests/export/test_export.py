@@ -30,6 +30,7 @@ from mdhfl.runs.folder import checkpoint_path
 from mdhfl.server.journal import lines_of
 from mdhfl.store.sealed import previous, write_sealed_json
 from mdhfl.store.tensors import load_tensors, save_tensors
+from tools.write_bundles import DECODER
 
 RECALL = [1.0, 0.5, None]
 LABELS = {name: index for index, name in enumerate(CLASSES)}
@@ -81,7 +82,8 @@ def test_the_bundle_is_complete(run: Path, tmp_path: Path) -> None:
     out = export_bundle(run, site="site-1", out=tmp_path / "deep" / "shared")
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     configs = {f"configs/{name}" for name in ("metadata.json", "train.yaml", "evaluate.yaml", "inference.yaml")}
-    assert files == {*configs, "mdhfl_transforms.py", "models/model.pt", "docs/README.md", "LICENSE"}
+    decoder = {f"mdhfl_decoding/{name}.py" for name in ("__init__", *DECODER)}
+    assert files == {*configs, *decoder, "mdhfl_transforms.py", "models/model.pt", "docs/README.md", "LICENSE"}
     assert [path.name for path in out.parent.iterdir()] == ["shared"]
 
 
@@ -142,10 +144,13 @@ def test_the_model_card_says_what_it_is_and_what_not_to_do_with_it(run: Path, fe
 def test_the_run_s_class_count_and_the_preparation_s_crop_are_in_the_configuration(
     run: Path, federation: Path, tmp_path: Path
 ) -> None:
-    edit_json(federation / "federation.json", arguments={**arguments_of(federation), "crop": ["0.8"]})
+    arguments = {**arguments_of(federation), "crop": ["0.8"], "nan": "black", "max_pixels": 1000}
+    facts = {"rule": "", "nan": "black", "window": [-160, 240], "read_as": {}}
+    edit_json(federation / "federation.json", arguments=arguments, reading={"ct": facts})
     out = export_bundle(run, site="site-1", out=tmp_path / "shared")
     inference = yaml.safe_load((out / "configs" / "inference.yaml").read_text(encoding="utf-8"))
     assert (inference["num_classes"], inference["image_size"], inference["crop"]) == (3, 32, 0.8)
+    assert (inference["window"], inference["nan"], inference["max_pixels"]) == ([-160.0, 240.0], "black", 1000)
     assert yaml.safe_load((out / "configs" / "train.yaml").read_text(encoding="utf-8"))["num_classes"] == 3
 
 

@@ -30,21 +30,23 @@ def test_a_plain_png_keeps_its_pixels():
     assert (decode_rgb(encoded(RGB)) == picture(0)).all()
 
 
-def test_an_opaque_alpha_channel_changes_nothing_and_a_clear_one_is_white():
+def test_an_opaque_or_empty_alpha_channel_changes_nothing_and_clear_parts_are_white():
     opaque = RGB.copy()
     opaque.putalpha(255)
     assert (decode_rgb(encoded(opaque, "TIFF")) == picture(0)).all()
     clear = RGB.copy()
     clear.putalpha(0)
-    assert (decode_rgb(encoded(clear)) == 255).all()
+    assert (decode_rgb(encoded(clear)) == picture(0)).all()
+    clear.putalpha(Image.fromarray(np.repeat([[0], [255]], 10, axis=0).astype(np.uint8).repeat(24, axis=1)))
+    assert (decode_rgb(encoded(clear))[:10] == 255).all()
+    assert (decode_rgb(encoded(clear))[10:] == picture(0)[10:]).all()
 
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
-def test_16_bits_are_scaled_by_their_own_range(kind):
+def test_16_bits_are_scaled_by_their_depth(kind):
     deep = np.linspace(1000, 4095, 20 * 24).reshape(20, 24).astype(np.uint16)  # 12 bits in a 16-bit file
     pixels = decode_rgb(encoded(Image.fromarray(deep), kind))
-    assert pixels.min() == 0
-    assert pixels.max() == 255
+    assert (pixels.min(), pixels.max()) == (round(1000 * 255 / 4095), 255)
     assert (pixels[..., 0] == pixels[..., 2]).all()
 
 
@@ -77,8 +79,9 @@ def test_arrays_of_every_shape():
     grey = np.arange(48, dtype=np.uint8).reshape(6, 8)
     assert (array_rgb(grey) == array_rgb(grey[:, :, None])).all()
     assert array_rgb(grey.astype(np.float32) / 47).max() == 255
-    assert array_rgb(np.full((4, 4), 7, dtype=np.int16)).max() == 0
-    assert array_rgb(np.zeros((5, 6, 4), dtype=np.uint8)).tolist() == np.full((5, 6, 3), 255).tolist()
+    assert array_rgb(np.full((4, 4), 7, dtype=np.int16)).max() == 7
+    assert array_rgb(np.full((4, 4), -7, dtype=np.int16)).max() == 121
+    assert array_rgb(np.dstack([grey, grey, grey, grey * 0])).tolist() == array_rgb(grey).tolist()
     for bad in (np.zeros((2, 3, 5)), np.zeros(4), np.zeros((0, 4)), np.full((3, 3), np.nan)):
         with pytest.raises(UnreadableImageError):
             array_rgb(bad)

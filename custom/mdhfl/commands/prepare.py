@@ -14,6 +14,7 @@ from mdhfl.preprocessing.partition.noise import NOISE_KINDS
 from mdhfl.preprocessing.partition.sites import SPLIT_KINDS
 from mdhfl.preprocessing.prepare import prepare
 from mdhfl.preprocessing.raw.limits import DEFAULTS
+from mdhfl.preprocessing.raw.scaling import NAN, REFUSE
 from mdhfl.preprocessing.sources import source_names
 from mdhfl.showing.console import open_console
 from mdhfl.showing.texts import one_line
@@ -35,6 +36,7 @@ SOURCE is a known dataset or a general format:
   medmnist    an .npz of the MedMNIST family
   nifti       NIfTI with a table of labels
 
+Pictures may be PNG, JPEG, TIFF, DICOM, WebP, GIF, BMP, PPM, of any depth.
 The same arguments give identical files. A rerun with the same arguments does nothing.
 
 \b
@@ -45,6 +47,7 @@ Examples:
   mdhfl prepare acevedo20 --raw PBC.zip --label-space cytomorphology13 \\
         --public matek19 --public-raw AML.zip --sites 4 --split dirichlet --alpha 0.5 \\
         --per-site 800 --noise symmetric --noise-rate 0.2 --image-size 32 --seed 0 --out fed/
+  mdhfl prepare nifti --raw scans/ --labels labels.csv --window -160,240 --out fed/
   mdhfl prepare acevedo20 --raw PBC.zip --also matek19=AML.zip --also manifest=jtsc.zip \\
         --also manifest=bccd.zip --label-space common4 --split by_source --per-site 100 --out fed/
 """
@@ -124,6 +127,19 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
 @click.option("--image-size", default=32, show_default=True, help="Side length of the square images in pixels.")
 @click.option(
     "--crop", multiple=True, metavar="CROP", help="Centre crop: 0.8 (share), 200 (pixels) or matek19=200 (one source)."
+)
+@click.option(
+    "--window",
+    metavar="LOW,HIGH",
+    help="Values that become black and white where pictures have more than 8 bits: -160,240 in their own units; for "
+    "volumes also percentiles of the data set: 1%,99%.  [default: by depth; volumes: the data set's range]",
+)
+@click.option(
+    "--nan",
+    type=click.Choice(NAN),
+    default=REFUSE,
+    show_default=True,
+    help="Values that are not finite, such as a masked background: leave the picture out, or take them as black.",
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed.")
 @click.option("--name", help="Name of the federation.  [default: the folder's name]")

@@ -45,6 +45,10 @@ def print_summary(prepared: Prepared, *, console: InertConsole, told: Collection
         console.print(
             f"nearly identical: {alike} images, kept on one side; {facts['moved']} moved, {facts['left_out']} left out"
         )
+    for origin, facts in federation.get("reading", {}).items():
+        if facts["read_as"]:
+            read_as = ", ".join(f"{said}: {count}" for said, count in facts["read_as"].items())
+            console.print(f"pictures of {one_line(origin)}: {one_line(read_as)}")
     for note in federation.get("notes", []):
         if note not in told:
             console.print(f"note: {one_line(note)}")

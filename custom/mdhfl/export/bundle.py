@@ -81,7 +81,7 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
     _copy_code(draft, bundle)
     values = {"num_classes": len(facts.classes), "image_size": facts.image_size}
     train = train_config(draft) or draft / TRAIN_CONFIG  # the copy of one that was loaded
-    for path, own in ((train, {}), (draft / "configs" / "inference.yaml", {"crop": facts.crop, "prior": facts.prior})):
+    for path, own in ((train, {}), (draft / "configs" / "inference.yaml", {"prior": facts.prior, **facts.reading()})):
         path.write_text(_with_values(path, {**values, **own}), encoding="utf-8")
     path = draft / "configs" / "metadata.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -112,11 +112,12 @@ def _without_places(line: str) -> str:
 
 
 def _copy_code(draft: Path, bundle: Path) -> None:
-    """Copy what the configurations may import: the modules beside `configs`, and `scripts`."""
+    """Copy what the configurations may import: the modules and packages beside `configs`, and `scripts`."""
     for path in sorted(bundle.glob("*.py")):
         shutil.copy(path, draft / path.name)
-    if (bundle / "scripts").is_dir():
-        shutil.copytree(bundle / "scripts", draft / "scripts", ignore=shutil.ignore_patterns("__pycache__"))
+    packages = {path.parent for path in bundle.glob("*/__init__.py")}
+    for folder in sorted({*packages, *bundle.glob("scripts")}):
+        shutil.copytree(folder, draft / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 def _with_values(path: Path, values: Mapping[str, Any]) -> str:
@@ -133,7 +134,7 @@ def _with_values(path: Path, values: Mapping[str, Any]) -> str:
 
 def _metadata(before: Mapping[str, Any], facts: Facts, *, name: str) -> dict[str, Any]:
     packages = {
-        **{package: version(package) for package in ("pytorch-ignite", "pillow")},
+        **{package: version(package) for package in ("pytorch-ignite", "pillow", "tifffile")},
         **{package: version(package) for package in before.get("required_packages_version", {})},
     }
     return {

@@ -9,6 +9,8 @@ from mdhfl.files import read_json
 from mdhfl.methods import name_of, parameters_of
 from mdhfl.metrics import SCORES
 from mdhfl.preprocessing.raw.cropping import parse_crops
+from mdhfl.preprocessing.raw.limits import DEFAULTS
+from mdhfl.preprocessing.raw.scaling import REFUSE
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path, read_federation, read_run, site_settings_path
 from mdhfl.server.journal import read_rows
@@ -38,6 +40,10 @@ class Facts:
         image_size: pixels.
         crop: as in `mdhfl.preprocessing.raw.cropping.crop_side`; None also where the site's sources were cropped in
             different ways.
+        window: the values that became black and white where pictures have more than 8 bits; None for none, or where
+            the federation's sources have different ones.
+        nan: what was done with values that are not finite: "refuse" or "black".
+        max_pixels: of one picture.
         scores: on the site's clean test part: accuracy, macro_f1, balanced_accuracy, ece, each in [0, 1], None where
             not recorded.
         recall: of each class, None where it is not known or the test part lacks the class.
@@ -67,6 +73,9 @@ class Facts:
     classes: Sequence[str]
     image_size: int
     crop: float | None
+    window: tuple[float, float] | None
+    nan: str
+    max_pixels: int
     scores: Mapping[str, float | None]
     recall: tuple[float | None, ...]
     counts: Mapping[str, Mapping[str, int]]
@@ -81,6 +90,10 @@ class Facts:
     federation: str
     public_digest: str
     versions: Mapping[str, str]
+
+    def reading(self) -> dict[str, Any]:
+        """Return how pictures were read, as an exported bundle's configuration names it."""
+        return {name: getattr(self, name) for name in ("crop", "window", "nan", "max_pixels")}
 
     def provenance(self) -> dict[str, Any]:
         """Return how the model came about, as plain values."""
@@ -159,6 +172,9 @@ def _of_data(federation: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str
     return {
         "image_size": int(card["image_size"]),
         "crop": crop_of(federation["arguments"], sources=card["source"]),
+        "window": window_of(federation),
+        "nan": str(federation["arguments"].get("nan", REFUSE)),
+        "max_pixels": int(federation["arguments"].get("max_pixels", DEFAULTS.max_pixels)),
         "counts": card["counts"],
         "noise": card["noise"],
         "sources": own or federation["sources"],
@@ -173,6 +189,13 @@ def crop_of(arguments: Mapping[str, Any], *, sources: Sequence[str]) -> float | 
     own = [name for name in sources if name in named] or named
     found = {crops.get(name, crops.get("")) for name in own}
     return found.pop() if len(found) == 1 else None
+
+
+def window_of(federation: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the window of a federation's pictures; None for none, or for different ones."""
+    found = {tuple(facts["window"] or ()) for facts in federation.get("reading", {}).values()}
+    window = found.pop() if len(found) == 1 else ()
+    return (float(window[0]), float(window[1])) if window else None
 
 
 def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, number: int, alone: bool) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from monai.transforms import Compose
 
 # Pillow's pixels are read-only until they are stacked; nothing here writes into them.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+# Where pydicom is installed, MONAI warns of a reader that nobody asked for.
+warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
 
 
 class TransformError(ValueError):
