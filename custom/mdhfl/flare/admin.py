@@ -74,6 +74,10 @@ class FlareServer:
         except (Refused, JobNotFound):
             return ""
 
+    def download(self, job_id: str, *, to: Path) -> Path:
+        """Bring what a job has left into a folder; return the job's folder in it. Raises NotReached, Refused."""
+        return Path(self._call(lambda session: str(session.download_job_result(job_id, str(to)))))
+
     def close(self) -> None:
         """Log out, if that is possible."""
         session, self._session = self._session, None

@@ -1,13 +1,12 @@
 """FLARE's simulator in a process of its own: its output in `flare.log`, its progress passed on."""
 
-import json
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 from mdhfl.flare.simulator import kill_simulator
-from mdhfl.runs.progress import OnStep, Step
+from mdhfl.runs.progress import OnStep, pass_on
 
 CHECK_PERIOD = 0.2  # seconds
 
@@ -38,21 +37,13 @@ def simulate_apart(folder: Path, *, on_step: OnStep) -> None:
         try:
             seen = 0
             while process.poll() is None:
-                seen = _pass_on(progress, seen, on_step)
+                seen = pass_on(progress, seen, on_step)
                 time.sleep(CHECK_PERIOD)
-            _pass_on(progress, seen, on_step)
+            pass_on(progress, seen, on_step)
         finally:
             kill_simulator(process.pid)
     if not (folder / "summary.json").exists():
         raise SimulatorFailed(f"FLARE's simulator ended without a result; {_last_error(log)}. See {log}")
-
-
-def _pass_on(progress: Path, seen: int, on_step: OnStep) -> int:
-    text = progress.read_text(encoding="utf-8") if progress.exists() else ""
-    lines = text.split("\n")[:-1]  # what follows the last line feed is still being written
-    for line in lines[seen:]:
-        on_step(Step(**json.loads(line)))
-    return len(lines)
 
 
 def _last_error(log: Path) -> str:

@@ -1,7 +1,9 @@
 """How far a run is: one step per answer, noted by the engines for whoever watches."""
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from mdhfl.sharing.messages import Answer, Request
@@ -34,3 +36,12 @@ class Step:
 
 
 OnStep = Callable[[Step], None]
+
+
+def pass_on(progress: Path, seen: int, on_step: OnStep) -> int:
+    """Call `on_step` with the steps of a progress.jsonl after the first `seen`; return how many have been seen now."""
+    text = progress.read_text(encoding="utf-8") if progress.exists() else ""
+    lines = text.split("\n")[:-1]  # what follows the last line feed is still being written
+    for line in lines[seen:]:
+        on_step(Step(**json.loads(line)))
+    return len(lines)
