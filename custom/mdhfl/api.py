@@ -187,7 +187,7 @@ def execute(folder: Path, *, experiment: Experiment, progress: bool = True) -> R
         RuntimeError: too few sites answered, or FLARE's simulator failed. Every finished round is kept.
         InUse: it is being run already.
     """
-    with run_lock(folder), _naming_logs(folder):
+    with run_lock(folder), naming_logs(folder):
         return _execute(folder, experiment=experiment, progress=progress)
 
 
@@ -211,7 +211,7 @@ def _execute(folder: Path, *, experiment: Experiment, progress: bool) -> Run:
 
 
 @contextmanager
-def _naming_logs(folder: Path) -> Iterator[None]:
+def naming_logs(folder: Path) -> Iterator[None]:
     """Say of a run that failed where its sites' logs are: what a site tells of a refusal is one of a few sentences."""
     try:
         yield

@@ -38,6 +38,8 @@ RECIPE is one of those below, or a method of your own as package.module:Class.  
 @experiment_options
 def poc_command(recipe_name: str, *, out: Path, sites: int | None, **chosen: Any) -> None:
     """See HELP."""
+    from mdhfl.api import naming_logs
+    from mdhfl.flare.poc import check_poc_can_take
     from mdhfl.flare.rehearsal import rehearse
     from mdhfl.jobs import RECIPES
     from mdhfl.reports.write import write_report
@@ -45,13 +47,15 @@ def poc_command(recipe_name: str, *, out: Path, sites: int | None, **chosen: Any
 
     logging.getLogger().addHandler(logging.NullHandler())  # else FLARE's warnings stand between our lines
     recipe = recipe_of(recipe_name, recipes=RECIPES)
+    check_poc_can_take(out)
     experiment = create_run(out, recipe=recipe, options=options_of(chosen, engine="flare", sites=sites))
     try:
-        with run_lock(out):
+        with run_lock(out), naming_logs(out):
             rehearse(out, experiment=experiment, say=say, watch=progress_bar(experiment))
     except KeyboardInterrupt:
         raise click.ClickException(
-            f"interrupted; server and sites are ended. What they wrote is in {out / 'poc'}; start again with another --out"
+            f"interrupted; server and sites are ended. What they wrote is in {out / 'poc'}; start again with another "
+            "--out"
         ) from None
     page = write_report([out], out=out / "report")
     print_scores([read_sealed_json(out / "summary.json")])

@@ -1,7 +1,7 @@
 """FLARE's POC mode in one folder: kits with their policies, server and sites on loopback, and none of it left behind.
 
-FLARE's own `nvflare poc` writes into the user's home, shares one job store and one port among all of a machine, and gives
-up on a start after a while. Here all lies in the folder, and a start takes as long as it takes.
+FLARE's own `nvflare poc` writes into the user's home, shares a job store and a port with all others of the machine, and
+gives up on a start after a while. Here all lies in the folder, and a start takes as long as it takes.
 """
 
 import os
@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from signal import SIGHUP, SIGTERM
 
 import yaml
 
@@ -78,6 +79,12 @@ def own_port() -> Iterator[int]:
         yield int(holder.getsockname()[1])
 
 
+def check_poc_can_take(folder: Path) -> None:
+    """Refuse what FLARE's scripts cannot do. Raises ValueError."""
+    if any(character.isspace() for character in str(folder.resolve())):
+        raise ValueError(f"--out: FLARE's scripts take no spaces in a path, got {str(folder)!r}; give another")
+
+
 def prepare_kits(folder: Path, *, sites: Sequence[str], port: int) -> Kits:
     """Let FLARE make the kits of a POC system, with a job store and a home in the same folder.
 
@@ -90,7 +97,7 @@ def prepare_kits(folder: Path, *, sites: Sequence[str], port: int) -> Kits:
         ValueError: a site's name, or the folder's path, that FLARE cannot take.
         PocFailed: FLARE could not make them; the message has its last line.
     """
-    _check_path(folder)
+    check_poc_can_take(folder)
     home, workspace = folder / "home", folder / "workspace"
     home.mkdir(parents=True, exist_ok=True)
     lead = ADMIN.replace("admin", "lead")
@@ -126,8 +133,6 @@ def use_own_store(kit: Path, *, store: Path) -> None:
 @contextmanager
 def running(kits: Kits, *, environment: Mapping[str, str] = os.environ) -> Iterator[None]:
     """Start server and sites; at the end, however it comes (also Ctrl-C and SIGTERM), nothing of them runs any more."""
-    from signal import SIGHUP, SIGTERM
-
     with ended_by(SIGTERM, SIGHUP):
         try:
             for kit in kits.running:
@@ -194,8 +199,3 @@ def _check_starts(kit: Path) -> None:
 def _last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[-1][-300:] if lines else "it printed nothing"
-
-
-def _check_path(folder: Path) -> None:
-    if any(character.isspace() for character in str(folder.resolve())):
-        raise ValueError(f"--out: FLARE's scripts take no spaces in a path, got {str(folder)!r}; give another")

@@ -21,7 +21,7 @@ def processes_of(kit: Path) -> list[psutil.Process]:
 
 
 def sweep(kit: Path) -> list[str]:
-    """Kill all processes of a kit and what they have started, even stopped ones, and remove the marks of FLARE's script.
+    """Kill a kit's processes and what they have started, even stopped ones, and remove the marks of FLARE's script.
 
     Nothing is lost: server and sites keep every finished round on disk.
 
