@@ -19,13 +19,17 @@ from mdhfl.site.history import HISTORY, keep, read_part
 from mdhfl.site.settings import SiteSettings, read_site_settings
 
 SETTINGS = SiteSettings(
-    site="site-1", bundle="resnet10", data=Path("d"), public=Path("p"), state=Path("s"), device="cpu", threads=1
+    site="a", bundle="resnet10", data=Path("d"), public=Path("p"), state=Path("s"), device="cpu", threads=1
 )
 
 
-def line(folder: Path, answer: Answer, *, number: int | None = None) -> None:
-    request = EXPERIMENT.request("learn", number=answer.round if number is None else number)
-    keep(folder, answer, request=request, settings=SETTINGS, bundle_digest="ab")
+def answer(number: int) -> Answer:
+    return answer_of("a", EXPERIMENT.request("learn", number=number))
+
+
+def line(folder: Path, said: Answer) -> None:
+    request = EXPERIMENT.request("learn", number=said.round)
+    keep(folder, said, request=request, settings=SETTINGS, bundle_digest="ab")
 
 
 def test_all_scores_are_kept_though_the_site_tells_none(tmp_path: Path, federation: Path) -> None:
@@ -40,40 +44,40 @@ def test_all_scores_are_kept_though_the_site_tells_none(tmp_path: Path, federati
     assert (part.classes, part.public_digest) == (experiment.classes, experiment.public_digest)
     assert part.bundle_digest
     assert part.data == federation / "sites" / "site-1"
-    assert [answer.round for answer in part.answers] == [0, 1, 2]
-    for answer in part.answers:
-        assert answer.shared is None
-        assert answer.validation is not None
-        assert answer.confusion is not None
-        assert answer.confusion.sum() == 12
+    assert [each.round for each in part.answers] == [0, 1, 2]
+    for each in part.answers:
+        assert each.shared is None
+        assert each.validation is not None
+        assert each.confusion is not None
+        assert each.confusion.sum() == 12
     assert part.finished
     assert part.last_round == 2
     assert all(part.received[number] > 100 for number in (0, 1, 2))
 
 
 def test_a_round_that_is_done_again_counts_once_and_each_refusal_stays(tmp_path: Path) -> None:
-    first, again = answer_of("site-1", number=1), replace(answer_of("site-1", number=1), best=True)
+    first, again = answer(1), replace(answer(1), best=True)
     line(tmp_path, first)
-    line(tmp_path, Answer(site="site-1", round=1, refusal="busy"))
-    line(tmp_path, Answer(site="site-1", round=1, refusal="busy"))
+    line(tmp_path, Answer(site="a", round=1, refusal="busy"))
+    line(tmp_path, Answer(site="a", round=1, refusal="busy"))
     line(tmp_path, again)
     part = read_part(tmp_path)
-    assert [(answer.refusal, answer.best) for answer in part.answers] == [("busy", False), ("busy", False), ("", True)]
+    assert [(each.refusal, each.best) for each in part.answers] == [("busy", False), ("busy", False), ("", True)]
     assert not part.finished
 
 
 def test_half_a_line_costs_itself_alone(tmp_path: Path) -> None:
-    line(tmp_path, answer_of("site-1", number=0))
+    line(tmp_path, answer(0))
     with (tmp_path / HISTORY).open("a") as file:
         file.write('{"time": "20')
-    line(tmp_path, answer_of("site-1", number=1))
+    line(tmp_path, answer(1))
     part = read_part(tmp_path)
-    assert ([answer.round for answer in part.answers], part.damaged) == ([0, 1], 1)
+    assert ([each.round for each in part.answers], part.damaged) == ([0, 1], 1)
 
 
 @pytest.mark.parametrize("change", [{"answer": {}}, {"answer": None}, {"answer": {"site": 7}}])
 def test_a_line_that_holds_something_else_is_left_out(tmp_path: Path, change: dict) -> None:
-    line(tmp_path, answer_of("site-1", number=0))
+    line(tmp_path, answer(0))
     path = tmp_path / HISTORY
     path.write_text(path.read_text() + json.dumps({**json.loads(path.read_text()), **change}) + "\n[]\n")
     assert read_part(tmp_path).damaged == 2
@@ -81,34 +85,34 @@ def test_a_line_that_holds_something_else_is_left_out(tmp_path: Path, change: di
 
 def test_a_full_disk_costs_the_line_and_not_the_round(tmp_path: Path, small_files_only: SmallFiles) -> None:
     with small_files_only(10):
-        line(tmp_path, answer_of("site-1", number=0))
-    line(tmp_path, answer_of("site-1", number=1))
+        line(tmp_path, answer(0))
+    line(tmp_path, answer(1))
     part = read_part(tmp_path)
-    assert ([answer.round for answer in part.answers], part.damaged) == ([1], 1)
+    assert ([each.round for each in part.answers], part.damaged) == ([1], 1)
 
 
 def test_without_a_history_the_experiments_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has answered nothing yet"):
         read_part(tmp_path)
-    line(tmp_path / "trial-1", answer_of("site-1", number=0))
-    with pytest.raises(ValueError, match="give one of those in it: trial-1"):
+    line(tmp_path / "trial-1", answer(0))
+    with pytest.raises(ValueError, match="give one of the experiments in it: trial-1"):
         read_part(tmp_path)
 
 
 def test_refusals_of_a_site_and_of_its_border_are_kept(tmp_path: Path, federation: Path) -> None:
-    """A site whose bundle is broken, and an answer that must not leave; none of an experiment without a folder's name."""
+    """A broken bundle, an answer that must not leave; nothing of an experiment without a folder's name."""
     bundle = tiny_bundle(tmp_path / "tiny")
     experiment = new_run(tmp_path / "run", federation, bundles=[str(bundle)])
-    set_in(bundle, ("batch_size: 16", 'batch_size: "$1/0"'))
     request = experiment.request("warm_up", number=0)
     site = site_of(tmp_path / "run", "site-1")
-    assert site.answer(request).refusal
     settings = read_site_settings(site_settings_path(tmp_path / "run", "site-1"))
-    spoilt = replace(answer_of("site-1", number=0), confusion=np.ones((3, 3), dtype=np.uint32))
+    spoilt = replace(answer(0), site="site-1", shared=None, confusion=np.ones((3, 3), dtype=np.uint32))
     assert "held_back" in Border(settings).let_out(spoilt.to_wire(), request).refusal
+    set_in(bundle, ("batch_size: 16", 'batch_size: "$1/0"'))
+    assert "bundle" in site.answer(request).refusal
     part = read_part(settings.state / experiment.id)
     assert len(part.answers) == 2
-    assert all("site.log" in answer.refusal for answer in part.answers)
+    assert all("site.log" in each.refusal for each in part.answers)
     assert site.answer(replace(request, experiment="../evil")).refusal
     assert not list(tmp_path.rglob("evil"))
     assert not (settings.state / HISTORY).exists()
