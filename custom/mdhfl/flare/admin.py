@@ -1,6 +1,7 @@
 """A FLARE server as its administrator reaches it, with the startup kit that he was given."""
 
 import contextlib
+import io
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -88,7 +89,8 @@ class FlareServer:
     def _call(self, ask: Callable[[Any], str]) -> str:
         try:
             if self._session is None:
-                self._session = new_secure_session(self._user, str(self._kit), timeout=CONNECT_TIMEOUT)
+                with contextlib.redirect_stdout(io.StringIO()):  # FLARE prints that it connects
+                    self._session = new_secure_session(self._user, str(self._kit), timeout=CONNECT_TIMEOUT)
             return ask(self._session)
         except REFUSALS as error:
             raise Refused(f"the server refuses it: {error}") from error
