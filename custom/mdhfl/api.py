@@ -20,6 +20,7 @@ from mdhfl.runs.folder import (
     modules_of,
     read_federation,
     read_record,
+    results_in,
     run_lock,
 )
 from mdhfl.runs.progress import Step
@@ -243,7 +244,7 @@ def _score_rows(folder: Path) -> list[tuple[str, int, str, str, float]]:
 
     return [
         (row["site"], row["round"], part, score, row[part][score])
-        for row in read_rows(folder / "results.jsonl")
+        for row in read_rows(results_in(folder) / "results.jsonl")
         if row["status"] == "ok"
         for part in PARTS
         for score in SCORES

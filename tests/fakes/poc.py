@@ -78,7 +78,7 @@ def running_poc(
     with own_port() as port:
         kits = prepare_kits(folder, federation, sites=sites, port=port, may_share=may_share)
         try:
-            call(folder, "nvflare", "poc", "start", "-ex", ADMIN, "-ex", LEAD, "--timeout", str(START_TIMEOUT))
+            call(folder, "nvflare", "poc", "start", "-ex", ADMIN, "--timeout", str(START_TIMEOUT))
             yield kits
             stop(folder, kits)
         finally:
