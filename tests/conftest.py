@@ -11,7 +11,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-STARTS_FLARE = {"test_flare", "test_poc", "test_faults", "test_readme", "test_run_command", "test_benchmarks"}
+STARTS_FLARE = {
+    "test_flare",
+    "test_poc",
+    "test_rehearsal",
+    "test_faults",
+    "test_readme",
+    "test_run_command",
+    "test_benchmarks",
+}
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -20,6 +20,7 @@ from mdhfl.runs.folder import (
     modules_of,
     read_federation,
     read_record,
+    results_in,
     run_lock,
 )
 from mdhfl.runs.progress import Step
@@ -187,7 +188,7 @@ def execute(folder: Path, *, experiment: Experiment, progress: bool = True) -> R
         RuntimeError: too few sites answered, or FLARE's simulator failed. Every finished round is kept.
         InUse: it is being run already.
     """
-    with run_lock(folder), _naming_logs(folder):
+    with run_lock(folder), naming_logs(folder):
         return _execute(folder, experiment=experiment, progress=progress)
 
 
@@ -211,7 +212,7 @@ def _execute(folder: Path, *, experiment: Experiment, progress: bool) -> Run:
 
 
 @contextmanager
-def _naming_logs(folder: Path) -> Iterator[None]:
+def naming_logs(folder: Path) -> Iterator[None]:
     """Say of a run that failed where its sites' logs are: what a site tells of a refusal is one of a few sentences."""
     try:
         yield
@@ -243,7 +244,7 @@ def _score_rows(folder: Path) -> list[tuple[str, int, str, str, float]]:
 
     return [
         (row["site"], row["round"], part, score, row[part][score])
-        for row in read_rows(folder / "results.jsonl")
+        for row in read_rows(results_in(folder) / "results.jsonl")
         if row["status"] == "ok"
         for part in PARTS
         for score in SCORES

@@ -5,7 +5,8 @@ Follows docs/operator.md step by step. Own folders, own port, own job store; eve
 
 import contextlib
 import os
-import socket
+import pty
+import select
 import subprocess
 import sys
 import time
@@ -16,45 +17,12 @@ from typing import Any
 import psutil
 import yaml
 
+from mdhfl.flare.poc import own_port, use_own_store
 from mdhfl.flare.processes import processes_of, sweep
+from mdhfl.flare.project import project
 
-ADMIN = "admin@nvidia.com"
+ADMIN, LEAD = "admin@nvidia.com", "lead@nvidia.com"
 START_TIMEOUT = 240  # seconds; FLARE's own 30 are too few on a busy machine
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def project(port: int, *, sites: Mapping[str, str]) -> dict:
-    """What `nvflare poc prepare -i` takes: one server, sites, one administrator."""
-    org = {"org": "hospitals"}
-    return {
-        "api_version": 3,
-        "name": "example_project",
-        "participants": [
-            {"name": "server", "type": "server", "fed_learn_port": port, "default_host": "localhost", **org},
-            {"name": ADMIN, "type": "admin", "role": "project_admin", **org},
-            *({"name": site, "type": "client", **org} for site in sites),
-        ],
-        "builders": [
-            {
-                "path": "nvflare.lighter.impl.workspace.WorkspaceBuilder",
-                "args": {"template_file": ["master_template.yml"]},
-            },
-            {"path": "nvflare.lighter.impl.static_file.StaticFileBuilder", "args": {"config_folder": "config"}},
-            {"path": "nvflare.lighter.impl.cert.CertBuilder"},
-            {"path": "nvflare.lighter.impl.signature.SignatureBuilder"},
-        ],
-    }
-
-
-def own_storage(kit: Path, *, storage: Path) -> None:
-    """Move the job store: POC servers of one machine would share it."""
-    path = kit / "local" / "resources.json.default"
-    path.write_text(path.read_text().replace("/tmp/nvflare", str(storage)))
 
 
 def environment_of(folder: Path) -> dict[str, str]:
@@ -74,20 +42,24 @@ def call(folder: Path, *command: str) -> str:
     return done.stdout
 
 
-def prepare_kits(folder: Path, federation: Path, *, sites: Mapping[str, str], may_share: str = "knowledge") -> Path:
+def prepare_kits(
+    folder: Path, federation: Path, *, sites: Mapping[str, str], port: int, may_share: str = "knowledge"
+) -> Path:
     """Provision a POC system, and equip its kits; return the folder of the kits.
 
     Args:
         folder: of everything.
         federation: of the sites' data.
         sites: the bundle of each.
+        port: of the server.
         may_share: what may leave a site.
     """
-    (folder / "project.yml").write_text(yaml.safe_dump(project(free_port(), sites=sites)))
+    asked = project(name="example_project", sites=list(sites), server="server", port=port, admin=ADMIN, lead=LEAD)
+    (folder / "project.yml").write_text(yaml.safe_dump(asked))
     call(folder, "nvflare", "poc", "prepare", "-i", str(folder / "project.yml"), "--force")
     kits = folder / "poc" / "example_project" / "prod_00"
     for name in ("server", *sites):
-        own_storage(kits / name, storage=folder / "storage")
+        use_own_store(kits / name, store=folder / "storage")
     call(folder, "mdhfl", "server-kit", "--out", str(kits / "server"))
     for site, bundle in sites.items():
         call(
@@ -103,14 +75,15 @@ def running_poc(
     folder: Path, federation: Path, *, sites: Mapping[str, str], may_share: str = "knowledge"
 ) -> Iterator[Path]:
     """Start a POC system; give the folder of its kits. At the end nothing of it may be left, and nothing is."""
-    kits = prepare_kits(folder, federation, sites=sites, may_share=may_share)
-    try:
-        call(folder, "nvflare", "poc", "start", "-ex", ADMIN, "--timeout", str(START_TIMEOUT))
-        yield kits
-        stop(folder, kits)
-    finally:
-        for name in ("server", *sites):
-            sweep(kits / name)
+    with own_port() as port:
+        kits = prepare_kits(folder, federation, sites=sites, port=port, may_share=may_share)
+        try:
+            call(folder, "nvflare", "poc", "start", "-ex", ADMIN, "--timeout", str(START_TIMEOUT))
+            yield kits
+            stop(folder, kits)
+        finally:
+            for name in ("server", *sites):
+                sweep(kits / name)
 
 
 def stop(folder: Path, kits: Path) -> None:
@@ -175,3 +148,33 @@ def session_of(kits: Path, *, seconds: float = 60) -> Iterator[Any]:
         yield session
     finally:
         session.close()
+
+
+def console(folder: Path, kits: Path, *commands: str, seconds: float = 200) -> str:
+    """Type commands into the administrator's console, on a pseudo-terminal; return all that it shows."""
+    own, its = pty.openpty()
+    process = subprocess.Popen(
+        [str(kits / ADMIN / "startup" / "fl_admin.sh")],
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        env={**environment_of(folder), "TERM": "dumb"},
+        start_new_session=True,
+    )
+    os.close(its)
+    try:
+        shown, deadline = "", time.monotonic() + seconds
+        for prompt, typed in [("User Name: ", ADMIN), *(("> ", command) for command in (*commands, "bye"))]:
+            said = ""
+            while not said.endswith(prompt):
+                assert time.monotonic() < deadline, shown + said
+                if select.select([own], [], [], 1.0)[0]:
+                    said += os.read(own, 65536).decode(errors="replace")
+            shown += said
+            os.write(own, f"{typed}\n".encode())
+        process.wait(timeout=60)
+        return shown
+    finally:
+        process.kill()
+        process.wait()
+        os.close(own)

@@ -31,6 +31,7 @@ def new_run(
     engine: str = "inprocess",
     seed: int = 0,
     min_sites: int | None = None,
+    sites: int | None = None,
 ) -> Experiment:
     """Create a run with one thread a site."""
     options = RunOptions(
@@ -41,6 +42,7 @@ def new_run(
         rounds=rounds,
         changes=changes or {},
         min_sites=min_sites,
+        sites=sites,
         device="cpu",
         threads=1,
         command="a test",

@@ -28,6 +28,7 @@ from fakes.poc import (
     wait_until_finished,
 )
 
+from mdhfl.flare.poc import own_port
 from mdhfl.flare.processes import processes_of, sweep
 from mdhfl.learning.bundle import find_bundle
 
@@ -228,7 +229,8 @@ def test_a_system_that_is_stopped_takes_a_stopped_job_along(tmp_path: Path, fede
 
 
 def test_what_a_failed_start_leaves_is_swept_away(tmp_path: Path, federation: Path) -> None:
-    kits = prepare_kits(tmp_path, federation, sites=SITES)
+    with own_port() as port:
+        kits = prepare_kits(tmp_path, federation, sites=SITES, port=port)
     try:
         failed = subprocess.run(
             ["nvflare", "poc", "start", "-ex", ADMIN, "--timeout", "1"],

@@ -16,11 +16,10 @@ from nvflare.apis.signal import Signal
 
 from mdhfl.flare import controller as module
 from mdhfl.flare import places
-from mdhfl.flare.apart import _pass_on
 from mdhfl.flare.controller import FederationController
 from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.filters import OnlyAnswers
-from mdhfl.runs.progress import Step, note_step
+from mdhfl.runs.progress import Step, note_step, pass_on
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer
 
@@ -89,5 +88,5 @@ def test_progress_is_passed_on_as_it_was_said(tmp_path: Path) -> None:
     request = EXPERIMENT.request("warm_up", number=0)
     note_step(tmp_path, Step.of(request, Answer(site=WORST, round=0, refusal=FORGED)))
     steps: list[Step] = []
-    assert _pass_on(tmp_path, 0, steps.append) == 1
+    assert pass_on(tmp_path, 0, steps.append) == 1
     assert (steps[0].site, steps[0].refusal) == (WORST, FORGED)

@@ -10,15 +10,16 @@ from typing import ClassVar
 
 import pytest
 import yaml
-from fakes.poc import running_poc, session_of, submit, submit_and_wait, wait_until_finished
+from fakes.poc import ADMIN, call, console, running_poc, session_of, submit, submit_and_wait, wait_until_finished
 from fakes.simulated import new_run, numbers_of
 
+import mdhfl
 from mdhfl.commands.check import problems_of
 from mdhfl.commands.recipe import experiment_on
 from mdhfl.flare.job import export_job
 from mdhfl.jobs import RECIPES
 from mdhfl.reports.write import write_report
-from mdhfl.runs.folder import site_settings_path
+from mdhfl.runs.folder import results_in, site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.journal import read_rows
 from mdhfl.status.places import read_all
@@ -57,13 +58,18 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
     run_in_process(tmp_path / "one", experiment=expected)
     assert numbers_of(read_rows(results / "results.jsonl")) == numbers_of(read_rows(tmp_path / "one" / "results.jsonl"))
     assert (tmp_path / "state" / "site-2" / "trial" / "best.pt").is_file()
-    with session_of(poc) as session:
-        downloaded = Path(session.download_job_result(job_id, str(tmp_path / "downloads")))
-    (home,) = downloaded.rglob("summary.json")  # the administrator has the results, and their report
-    assert numbers_of(read_rows(home.parent / "results.jsonl")) == numbers_of(read_rows(results / "results.jsonl"))
-    for folder in (home.parent, results):
-        assert write_report([folder], out=tmp_path / f"report-{folder.name}").is_file()
+    with session_of(poc) as session:  # the administrator has the results, by each of three ways, and their report
+        downloads = [Path(session.download_job_result(job_id, str(tmp_path / "by-api")))]
+    call(tmp_path, "nvflare", "job", "download", job_id, "-o", str(tmp_path / "by-command"))
+    shown = console(tmp_path, poc, "list_jobs", f"download_job {job_id}")
+    assert "mdhfl trial" in shown  # method and experiment
+    downloads += [tmp_path / "by-command" / job_id, poc / ADMIN / "transfer" / job_id]
+    for number, folder in enumerate((*downloads, results)):
+        home = results_in(folder)
+        assert numbers_of(read_rows(home / "results.jsonl")) == numbers_of(read_rows(results / "results.jsonl"))
+        assert write_report([folder], out=tmp_path / f"report-{number}").is_file()
         assert problems_of(folder, classes=2, image_size=32) == ("results of 2 sites, flare", [])
+        assert mdhfl.report([folder], out=tmp_path / f"again-{number}").is_file()
     for kit, role in (("server", "server"), *((site, "site") for site in BUNDLES)):
         (status,) = read_all(poc / kit)
         assert (status.experiment, status.role, status.state, status.done) == ("trial", role, "finished", 2)

@@ -13,6 +13,7 @@ from mdhfl.flare.controller import FederationController
 from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.job import export_job
 from mdhfl.jobs import RECIPES
+from mdhfl.methods import name_of
 from mdhfl.rounds.experiment import Experiment
 from tools.compile_app import COMPILED, compile_app
 
@@ -60,6 +61,8 @@ def test_every_argument_is_in_the_exported_job(recipe: str, tmp_path: Path, fede
         assert [only["path"] for only in chain["filters"]] == ["mdhfl.flare.filters.OnlyAnswers"]
         assert not chain["filters"][0].get("args")  # what may leave, the site's own settings say
     assert server["server"]["task_request_interval"] == 0.3
+    method = name_of(RECIPES[recipe].method)
+    assert json.loads((job / "meta.json").read_text())["name"] == f"{method} trial"  # as `list_jobs` shows it
 
 
 def test_pooled_training_makes_no_job(tmp_path: Path, federation: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mdhfl.runs.folder import read_federation, read_run, site_settings_path
+from mdhfl.runs.folder import read_federation, read_run, results_in, site_settings_path
 from mdhfl.showing.terminal import say
 from mdhfl.site.settings import SiteSettings, read_site_settings
 
@@ -43,10 +43,11 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
         from mdhfl.preprocessing.folder.verify import verify_federation
 
         return f"federation, public set {_public_digest(path)}", verify_federation(path, pixels=True)
-    if (path / "experiment.json").is_file():
-        experiment, record = read_run(path)
-        if not (path / "sites").is_dir():
-            return f"results of {len(experiment.sites)} sites, {record['engine']}", _problems_of_results(path)
+    home = results_in(path)
+    if (home / "experiment.json").is_file():
+        experiment, record = read_run(home)
+        if not (home / "sites").is_dir():
+            return f"results of {len(experiment.sites)} sites, {record['engine']}", _problems_of_results(home)
         found = [_problems_of_site(read_site_settings(site_settings_path(path, site))) for site in experiment.sites]
         return "run", [problem for problems in found for problem in problems]
     if (path / "configs").is_dir():

@@ -18,6 +18,7 @@ COMMANDS = {
     ),
     "methods": ("mdhfl.commands.methods", "methods_command", "List the methods, or one method's hyper-parameters."),
     "run": ("mdhfl.commands.run", "run_command", "Train a federation with one method."),
+    "poc": ("mdhfl.commands.poc", "poc_command", "Rehearse with FLARE's own server and sites on this machine."),
     "compare": ("mdhfl.commands.compare", "compare_command", "Compare methods on the same data: table, figure, CSV."),
     "report": ("mdhfl.commands.report", "report_command", "Write a report of one or more runs."),
     "export-bundle": (

@@ -10,6 +10,7 @@ EXAMPLES = """
 \b
 Example:
   mdhfl export-bundle runs/a --site site-1 --out shared_bundle/
+  mdhfl export-bundle /srv/mdhfl/state/mdhfl_plus-0-4f1c2a90 --out shared_bundle/   # at a site
 \b
 Whoever gets the folder needs MONAI, not mdhfl:
   cd shared_bundle/
@@ -19,8 +20,8 @@ Whoever gets the folder needs MONAI, not mdhfl:
 
 
 @click.command(name="export-bundle", epilog=EXAMPLES, short_help="Share a site's model as a MONAI bundle.")
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--site", required=True, help="Whose model.")
+@click.argument("folder", metavar="FOLDER", type=click.Path(path_type=Path))
+@click.option("--site", help="Whose model of a run; not for a site's own folder, which is one site's.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to write; must not exist.")
 @click.option(
     "--which",
@@ -28,13 +29,14 @@ Whoever gets the folder needs MONAI, not mdhfl:
     help="The model that was best on the site's validation images, that of the last round, or, of a run with a "
     "control, the twin that trained alone.  [default: best; alone, where sharing did harm beyond the noise]",
 )
-def export_bundle_command(run: Path, site: str, out: Path, which: str | None) -> None:
+def export_bundle_command(folder: Path, site: str | None, out: Path, which: str | None) -> None:
     """Write a site's model as a self-contained MONAI bundle.
 
-    RUN is the folder of a finished run. The bundle holds the weights, the class names, a model card with the scores
-    on the site's clean test images, and a configuration that classifies a folder of images to CSV.
+    FOLDER is that of a finished run, or an experiment's folder below "state" in site.json. The bundle holds the
+    weights, the class names, a model card with the scores on the site's clean test images, and a configuration that
+    classifies a folder of images to CSV.
     """
     from mdhfl.export.bundle import export_bundle
 
-    folder = export_bundle(run, site=site, out=out, which=which)
-    say(f"bundle written: {folder}    read {folder / 'docs' / 'README.md'} before you share it")
+    export_bundle(folder, site=site, out=out, which=which)
+    say(f"bundle written: {out}    read {out / 'docs' / 'README.md'} before you share it")

@@ -1,53 +1,15 @@
 """`mdhfl site-kit`, `mdhfl server-kit`: what IT puts into a FLARE startup kit, written in one go and explained."""
 
-import json
 from pathlib import Path
 
 import click
 
-from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES, write_policy
+from mdhfl.flare.kits import write_server_kit, write_site_kit
 from mdhfl.showing.terminal import say
-from mdhfl.showing.texts import markdown
-from mdhfl.site.settings import SCORES, SiteSettings, read_site_settings
+from mdhfl.site.settings import SCORES, SiteSettings
 
 KIT = click.Path(path_type=Path, exists=True, file_okay=False)
 PLACE = click.Path(path_type=Path)
-SCORES_IN_WORDS = {
-    "off": "nothing",
-    "aggregated": "means of three decimals",
-    "full": "confusion matrices, and with them how many test images it has of each class",
-}
-
-SITE_PAGE = """# What this kit allows
-
-Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit starts.
-
-* `site.json`: network ({bundle}), images, public set and state of this site. It may share: {may_share}.
-  Of its scores and losses leaves: {scores}.
-  With fewer than {images} training images, or {classes_with} classes, nothing leaves; a class with fewer than {count}
-  images is told like one without any.{withheld}
-  Modules of methods from elsewhere whose code a job may run: {methods}.
-  No job can change this file, or name another.
-* `resources.json`: only a job of mdhfl's own form is started: two files of settings, no code, no variables. It may
-  name {classes} classes, and nothing else of mdhfl, MONAI or FLARE. Logs are not streamed.
-  A job's process that is killed or stopped is started again, up to five times, and ends with the client.
-* `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
-  files of this kit.
-* `privacy.json`: whatever a job says, only answers of the asked form leave. `mdhfl leaves` lists what left.
-"""
-
-SERVER_PAGE = """# What this kit allows
-
-Written by `mdhfl server-kit`. FLARE reads these files when the kit starts.
-
-* `resources.json`: only a job of mdhfl's own form is started: two files of settings, no code, no variables. It may
-  name {classes} classes, and nothing else of mdhfl or FLARE. A job's process ends with the
-  server; a job that a killed server left running is marked as ended when it is back.
-* `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
-  files of this kit.
-
-Results are kept in `experiments/<id>`, which no job can move.
-"""
 
 
 @click.command(name="site-kit", short_help="Write a site's settings and policies into its FLARE startup kit.")
@@ -143,24 +105,8 @@ def site_kit_command(
         weights=weights.resolve() if weights else None,
         methods=_names(methods),
     )
-    local = kit / "local"
-    written = write_policy(local, classes=SITE_CLASSES, is_site=True)
-    (local / "site.json").write_text(json.dumps(settings.to_json(), indent=2) + "\n", encoding="utf-8")
-    read_site_settings(local / "site.json")
-    page = SITE_PAGE.format(
-        site=markdown(site),
-        bundle=markdown(bundle),
-        may_share=markdown(", ".join(settings.may_share) or "nothing"),
-        scores=SCORES_IN_WORDS[scores],
-        images=settings.minimum_images,
-        classes_with=settings.minimum_classes,
-        count=settings.smallest_count,
-        withheld="" if not settings.withhold else f" Never leaves: {', '.join(settings.withhold)}.",
-        methods=markdown(", ".join(settings.methods) or "none"),
-        classes=len(SITE_CLASSES),
-    )
-    _finish(local, page, [*written, local / "site.json"])
-    say(f"next: mdhfl check {local / 'site.json'}")
+    _say_written(write_site_kit(kit, settings))
+    say(f"next: mdhfl check {kit / 'local' / 'site.json'}")
 
 
 @click.command(name="server-kit", short_help="Write the server's policies into its FLARE startup kit.")
@@ -172,15 +118,13 @@ def server_kit_command(kit: Path) -> None:
     Example:
       mdhfl server-kit --out kits/server
     """
-    written = write_policy(kit / "local", classes=SERVER_CLASSES, is_site=False)
-    _finish(kit / "local", SERVER_PAGE.format(classes=len(SERVER_CLASSES)), written)
+    _say_written(write_server_kit(kit))
 
 
 def _names(listed: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
-def _finish(local: Path, page: str, written: list[Path]) -> None:
-    (local / "mdhfl.md").write_text(page, encoding="utf-8")
-    for path in [*written, local / "mdhfl.md"]:
+def _say_written(paths: list[Path]) -> None:
+    for path in paths:
         say(f"written: {path}")

@@ -25,14 +25,16 @@ A run that is still going on or was interrupted works as well.
 def report_command(runs: tuple[Path, ...], out: Path) -> None:
     """Write an HTML report about one or more runs.
 
-    RUN is a folder that `mdhfl run --out` wrote. The report is one self-contained file, report.html; beside it lie
-    its figures as PNG, scores.csv (a line per run, site and round), summary.csv and report.json.
+    RUN is a folder that `mdhfl run` or `mdhfl poc` wrote, the download of a FLARE job, a server's folder of an
+    experiment, or a site's, below "state" in site.json: then the report holds what that site knows, and what left it.
+    It is one self-contained file, report.html; beside it lie its figures as PNG, scores.csv (a line per run, site and
+    round), summary.csv and report.json.
     """
-    from mdhfl.reports.runs import read_report_run
+    from mdhfl.reports.site_run import read_any_run
     from mdhfl.reports.terminal import print_scores
     from mdhfl.reports.write import write_report
 
-    summaries = [read_report_run(run).summary for run in runs]
+    summaries = [read_any_run(run).summary for run in runs]
     page = write_report(runs, out=out)
     print_scores(summaries)
     say(f"report: {page}")

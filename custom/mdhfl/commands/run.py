@@ -1,15 +1,15 @@
 """`mdhfl run`: one recipe on one federation, in FLARE's simulator or in process."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
+from mdhfl.commands.options import bundles_of, changes_of, experiment_options, options_of
 from mdhfl.reports.terminal import print_scores
-from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions, modules_of
-from mdhfl.runs.recipe import parse_changes, recipe_of
+from mdhfl.runs.folder import modules_of
+from mdhfl.runs.recipe import recipe_of
 from mdhfl.runs.resume import resume_run
 from mdhfl.showing.terminal import say
 
@@ -61,58 +61,36 @@ class RunCommand(click.Command):
     show_default=True,
     help="FLARE's simulator (one process per site), or one process for all sites. Equal results.",
 )
-@click.option("--rounds", type=click.IntRange(min=1), help="Rounds after the warm-up; the recipe's if not given.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a hyper-parameter; repeatable.")
-@click.option(
-    "--control",
-    is_flag=True,
-    help="Let each site train a twin alone beside, to tell what sharing brings it (mdhfl_plus; --set control=true).",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
-@click.option(
-    "--bundles",
-    default=",".join(BUILT_IN_BUNDLES),
-    show_default=True,
-    help="Assigned to sites in order, repeating: built-in names, or paths of your own (a bundle is code: trust it).",
-)
-@click.option("--min-sites", type=click.IntRange(min=1), help="Minimum valid replies per round.  [default: 2]")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads per site.  [default: fit to the machine]")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
+@experiment_options
 @click.option(
     "--resume",
     is_flag=True,
     help="Continue the run in --out; more --rounds and another --min-sites are possible, other changes refused.",
 )
-def run_command(recipe_name: str, *, out: Path, engine: str, rounds: int | None, resume: bool, **chosen: Any) -> None:
+def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **chosen: Any) -> None:
     """See HELP."""
-    from mdhfl.api import create, default_threads, execute
+    from mdhfl.api import create, execute
     from mdhfl.jobs import RECIPES
 
     recipe = recipe_of(recipe_name, recipes=RECIPES)
-    changes = parse_changes(chosen.pop("pairs")) | ({"control": True} if chosen.pop("control") else {})
-    bundles = tuple(name.strip() for name in chosen.pop("bundles").split(",") if name.strip())
     if resume:
-        said = {"engine": engine, "bundles": bundles, **{name: chosen[name] for name in ("seed", "threads", "device")}}
+        said = {
+            "engine": engine,
+            "bundles": bundles_of(chosen),
+            **{name: chosen[name] for name in ("seed", "threads", "device")},
+        }
         asked = {
             "recipe": recipe.name,
             "federation": str(chosen["federation"].resolve()),
-            "parameters": changes,
+            "parameters": changes_of(chosen),
             **{name: value for name, value in said.items() if _was_typed(name)},
         }
         trusted = modules_of(recipe.method)
-        experiment = resume_run(out, asked=asked, rounds=rounds, min_sites=chosen["min_sites"], trusted=trusted)
-    else:
-        threads = chosen.pop("threads") or default_threads(engine, chosen["federation"])
-        options = RunOptions(
-            engine=engine,
-            rounds=rounds,
-            changes=changes,
-            bundles=bundles,
-            threads=threads,
-            command=" ".join(["mdhfl", *sys.argv[1:]]),
-            **chosen,
+        experiment = resume_run(
+            out, asked=asked, rounds=chosen["rounds"], min_sites=chosen["min_sites"], trusted=trusted
         )
-        experiment = create(out, recipe=recipe, options=options)
+    else:
+        experiment = create(out, recipe=recipe, options=options_of(chosen, engine=engine))
     try:
         finished = execute(out, experiment=experiment)
     except KeyboardInterrupt:

@@ -3,18 +3,17 @@
 import contextlib
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from multiprocessing import active_children, get_context
 from pathlib import Path
-from threading import current_thread, main_thread
 from typing import Any
 
 from mdhfl.comparison.grid import Cell
 from mdhfl.files import read_json, write_json
+from mdhfl.runs.signals import ended_by
 
 OnResult = Callable[[Cell, Mapping[str, Any]], None]
 RESULT = "compared.json"  # beside a finished run's summary: what it cost
@@ -110,7 +109,7 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(
         max_workers=workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
     )
-    with _sigterm_ends_the_program():
+    with ended_by(signal.SIGTERM):
         try:
             yield pool
         except BaseException:
@@ -119,19 +118,6 @@ def _pool(workers: int, threads: int) -> Iterator[ProcessPoolExecutor]:
                 process.kill()
             raise
         pool.shutdown()
-
-
-@contextlib.contextmanager
-def _sigterm_ends_the_program() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit meanwhile; only the main thread may decide that."""
-    if current_thread() is not main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _start_worker(threads: int) -> None:

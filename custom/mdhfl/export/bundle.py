@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.export.card import licence_note, model_card
-from mdhfl.export.facts import WHICH, Facts, gather_facts
+from mdhfl.export.facts import WHICH, Facts
+from mdhfl.export.site_facts import gather_facts
 from mdhfl.learning.bundle import TRAIN_CONFIG, BundleError, find_bundle, first_line, train_config
 from mdhfl.learning.own_code import own_code
 from mdhfl.learning.weights_file import load_weights
@@ -22,12 +23,12 @@ INTENDED_USE = "Research only. Not a medical device: not for diagnosis, treatmen
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
 
-def export_bundle(run_folder: Path, *, site: str, out: Path, which: str | None = None) -> Path:
+def export_bundle(folder: Path, *, site: str | None = None, out: Path, which: str | None = None) -> Path:
     """Write a site's model as a MONAI bundle: its configurations, weights, class names, model card and licences.
 
     Args:
-        run_folder: of a finished run.
-        site: one of its sites.
+        folder: of a finished run, or a site's own folder of an experiment.
+        site: one of the run's sites; None where the folder is a site's.
         out: the folder to write; it must not exist.
         which: "best" on the site's validation part, "last", or "alone"; None: see `gather_facts`.
 
@@ -42,7 +43,7 @@ def export_bundle(run_folder: Path, *, site: str, out: Path, which: str | None =
         raise ValueError(f"which: expected {' or '.join(WHICH)}, got {which!r}")
     if out.exists():
         raise ValueError(f"{out}: exists already; give another --out or delete it")
-    facts = gather_facts(run_folder, site=site, which=which)
+    facts = gather_facts(folder, site=site, which=which)
     _check_class_names(facts)
     bundle = find_bundle(facts.bundle)
     if not (bundle / "configs" / "inference.yaml").is_file():

@@ -101,7 +101,7 @@ class Facts:
         return {**{name: getattr(self, name) for name in names}, "public_digest": self.public_digest}
 
 
-def gather_facts(run_folder: Path, *, site: str, which: str | None) -> Facts:
+def facts_of_run(run_folder: Path, *, site: str, which: str | None) -> Facts:
     """Read a finished run and its federation.
 
     Args:
@@ -118,37 +118,40 @@ def gather_facts(run_folder: Path, *, site: str, which: str | None) -> Facts:
         raise ValueError(f"--site: no {site!r} in {run_folder}; its sites are {', '.join(experiment.sites)}")
     summary = _read_summary(run_folder)
     said = summary["sites"].get(site, {})
-    which, why = (which, "") if which else _least_harm(run_folder, site=site)
+    rows = _rows_of(run_folder, site=site)
+    which, why = (which, "") if which else least_harm(rows)
     path = checkpoint_path(run_folder, experiment=experiment, site=site, which=which)
     if not exists(path):
         reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
         raise ValueError(f"{path}: {site} has no {which} model" + (f": {reasons[-1]}" if reasons else ""))
-    checkpoint = _own(load_tensors(path), path, site=site, experiment=experiment.id)
-    scored = _test_scores(run_folder, said, site=site, number=int(checkpoint["round"]), alone=which == "alone")
-    prior = checkpoint.get("prior")
+    checkpoint = read_checkpoint(path, site=site, experiment=experiment.id)
+    number = int(checkpoint["round"])
+    scored = test_scores(rows, number=number, alone=which == "alone") or _best_scores(said, number=number)
     federation, roots = read_federation(Path(record["federation"])), (run_folder, Path(record["federation"]))
-    card = _read_card(read_site_settings(site_settings_path(run_folder, site)).data / "card.json")
+    card = read_card(read_site_settings(site_settings_path(run_folder, site)).data)
     return Facts(
         site=one_line(site),
         which=which,
         why=why,
-        round=int(checkpoint["round"]),
+        round=number,
         bundle=record["sites"][site]["bundle"],
         architecture=shown(str(said.get("architecture") or Path(record["sites"][site]["bundle"]).name)),
         parameters=int(said.get("parameters", 0)),
         model=checkpoint["model"],
-        prior=None if prior is None else tuple(prior.tolist()),
+        prior=prior_of(checkpoint),
         scores={name: scored.get(name) for name in SCORES},
         recall=tuple(scored.get("recall") or [None] * len(experiment.classes)),
         engine=record["engine"],
         versions=shown(record.get("versions", {})),
         **shown(_of_experiment(experiment), roots=roots),
-        **shown(_of_data(federation, card), roots=roots),
+        **shown(of_data(card), roots=roots),
+        **shown(of_federation(federation, card), roots=roots),
     )
 
 
-def _own(checkpoint: dict[str, Any], path: Path, *, site: str, experiment: str) -> dict[str, Any]:
-    """Return a checkpoint if it is this site's, of this experiment."""
+def read_checkpoint(path: Path, *, site: str, experiment: str) -> dict[str, Any]:
+    """Read a checkpoint. Raises ValueError if it is not this site's, of this experiment."""
+    checkpoint = load_tensors(path)
     found = (checkpoint.get("site"), checkpoint.get("experiment"))
     if found != (site, experiment):
         raise ValueError(f"{path}: expected the model of {site} in experiment {experiment}, got that of {found}")
@@ -167,16 +170,25 @@ def _of_experiment(experiment: Experiment) -> dict[str, Any]:
     }
 
 
-def _of_data(federation: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+def prior_of(checkpoint: Mapping[str, Any]) -> tuple[float, ...] | None:
+    """Return what a checkpoint's model adds to its logits for images of the site's own mix."""
+    prior = checkpoint.get("prior")
+    return None if prior is None else tuple(prior.tolist())
+
+
+def of_data(card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the card of a site's data says."""
+    return {"image_size": int(card["image_size"]), "counts": card["counts"], "noise": card["noise"]}
+
+
+def of_federation(federation: Mapping[str, Any], card: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a federation.json says of the images of one of its sites."""
     own = [source for source in federation["sources"] if source["name"] in card["source"]]
     return {
-        "image_size": int(card["image_size"]),
         "crop": crop_of(federation["arguments"], sources=card["source"]),
         "window": window_of(federation),
         "nan": str(federation["arguments"].get("nan", REFUSE)),
         "max_pixels": int(federation["arguments"].get("max_pixels", DEFAULTS.max_pixels)),
-        "counts": card["counts"],
-        "noise": card["noise"],
         "sources": own or federation["sources"],
         "federation": federation["name"],
     }
@@ -198,18 +210,22 @@ def window_of(federation: Mapping[str, Any]) -> tuple[float, float] | None:
     return (float(window[0]), float(window[1])) if window else None
 
 
-def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, number: int, alone: bool) -> dict[str, Any]:
-    """Return the scores of a round on the clean test part, from the round's row or else from the summary."""
-    for row in _rows_of(run_folder, site=site):
+def test_scores(rows: Sequence[Mapping[str, Any]], *, number: int, alone: bool) -> dict[str, Any]:
+    """Return the scores of a round on the clean test part, the model's or its twin's; nothing if no row tells."""
+    for row in rows:
         if row["round"] == number:
             return dict(row["control"]["test"] if alone else row["test"])
+    return {}
+
+
+def _best_scores(said: Mapping[str, Any], *, number: int) -> dict[str, Any]:
     best = said.get("best", {})
     return dict(best) if best.get("round") == number else {}
 
 
-def _least_harm(run_folder: Path, *, site: str) -> tuple[str, str]:
+def least_harm(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
     """Return which model to take, and why if it is not the best on validation."""
-    control = next((row["control"] for row in _rows_of(run_folder, site=site)[-1:] if row.get("control")), None)
+    control = next((row["control"] for row in rows[-1:] if row.get("control")), None)
     if control is None or not control["harmed"]:
         return "best", ""
     points = "{difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f})".format(**control)
@@ -229,7 +245,9 @@ def _read_summary(run_folder: Path) -> dict[str, Any]:
     return summary
 
 
-def _read_card(path: Path) -> dict[str, Any]:
+def read_card(data: Path) -> dict[str, Any]:
+    """Read the card of a site's data. Raises ValueError if it is not there."""
+    path = data / "card.json"
     if not path.is_file():
         raise ValueError(f"{path}: missing, but the model card needs it; is the federation folder still in its place?")
     return read_json(path)

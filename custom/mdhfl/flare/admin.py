@@ -1,6 +1,7 @@
 """A FLARE server as its administrator reaches it, with the startup kit that he was given."""
 
 import contextlib
+import io
 import json
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -74,6 +75,10 @@ class FlareServer:
         except (Refused, JobNotFound):
             return ""
 
+    def download(self, job_id: str, *, to: Path) -> Path:
+        """Bring what a job has left into a folder; return the job's folder in it. Raises NotReached, Refused."""
+        return Path(self._call(lambda session: str(session.download_job_result(job_id, str(to)))))
+
     def close(self) -> None:
         """Log out, if that is possible."""
         session, self._session = self._session, None
@@ -84,7 +89,8 @@ class FlareServer:
     def _call(self, ask: Callable[[Any], str]) -> str:
         try:
             if self._session is None:
-                self._session = new_secure_session(self._user, str(self._kit), timeout=CONNECT_TIMEOUT)
+                with contextlib.redirect_stdout(io.StringIO()):  # FLARE prints that it connects
+                    self._session = new_secure_session(self._user, str(self._kit), timeout=CONNECT_TIMEOUT)
             return ask(self._session)
         except REFUSALS as error:
             raise Refused(f"the server refuses it: {error}") from error

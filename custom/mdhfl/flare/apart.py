@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from mdhfl.flare.simulator import kill_simulator
-from mdhfl.runs.progress import OnStep, forget_steps, read_steps
+from mdhfl.runs.progress import OnStep, forget_steps, pass_on
 
 CHECK_PERIOD = 0.2  # seconds
 
@@ -37,20 +37,13 @@ def simulate_apart(folder: Path, *, on_step: OnStep) -> None:
         try:
             seen = 0
             while process.poll() is None:
-                seen = _pass_on(folder, seen, on_step)
+                seen = pass_on(folder, seen, on_step)
                 time.sleep(CHECK_PERIOD)
-            _pass_on(folder, seen, on_step)
+            pass_on(folder, seen, on_step)
         finally:
             kill_simulator(process.pid)
     if not (folder / "summary.json").exists():
         raise SimulatorFailed(f"FLARE's simulator ended without a result; {_last_error(log)}. See {log}")
-
-
-def _pass_on(folder: Path, seen: int, on_step: OnStep) -> int:
-    steps = read_steps(folder)
-    for step in steps[seen:]:
-        on_step(step)
-    return len(steps)
 
 
 def _last_error(log: Path) -> str:

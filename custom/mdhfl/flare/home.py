@@ -7,7 +7,7 @@ from typing import Any
 
 from mdhfl.methods import name_of
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.runs.folder import write_record
+from mdhfl.runs.folder import results_in, write_record
 
 FILES = ("experiment.json", "results.jsonl", "summary.json")
 
@@ -42,3 +42,21 @@ def take(results: Path, *, to: Path) -> None:
     for name in FILES:
         if (results / name).is_file():
             shutil.copy(results / name, to / name)
+
+
+def bring(download: Path, *, to: Path) -> None:
+    """Copy the results of a downloaded job into a run's folder, whose own record says more than theirs.
+
+    Args:
+        download: the job's folder.
+        to: the run's.
+
+    Raises:
+        ValueError: the job holds no results.
+        OSError: the disk does not take them.
+    """
+    found = results_in(download)
+    if not (found / "summary.json").is_file():
+        raise ValueError(f"{download}: expected a finished job's results in workspace/mdhfl, found none")
+    for name in FILES[1:]:
+        shutil.copy(found / name, to / name)

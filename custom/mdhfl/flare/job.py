@@ -3,6 +3,7 @@
 The code is installed at the sites, whose policy allows its classes by name (`policy.py`); a job ships none.
 """
 
+import json
 import warnings
 from pathlib import Path
 from typing import get_args
@@ -15,9 +16,11 @@ with warnings.catch_warnings():  # FLARE warns that --export is its own word; he
     from nvflare.job_config.defs import FilterType
     from nvflare.recipe.spec import Recipe as FlareRecipe
 
+from mdhfl.files import read_json
 from mdhfl.flare.controller import FederationController
 from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.filters import OnlyAnswers
+from mdhfl.methods import name_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.sharing.messages import Action
 
@@ -57,7 +60,7 @@ def export_job(experiment: Experiment, *, name: str, out: Path, round_timeout: f
 
     Args:
         experiment: what to run; submitting the same one again continues it.
-        name: of the job, and of its folder.
+        name: of the job's folder; in FLARE's lists a job is called by its method and its experiment.
         out: folder in which the job's folder is written.
         round_timeout: seconds after which a round closes.
 
@@ -71,4 +74,11 @@ def export_job(experiment: Experiment, *, name: str, out: Path, round_timeout: f
     with warnings.catch_warnings():  # FLARE takes the public set's digest for a secret
         warnings.simplefilter("ignore")
         recipe.export(str(out))
+    _name(out / name / "meta.json", f"{name_of(experiment.method)} {experiment.id}")
     return out / name
+
+
+def _name(meta: Path, name: str) -> None:
+    """Say what `list_jobs` shows: FLARE's own name for a job is that of its folder."""
+    values = {**read_json(meta), "name": name}
+    meta.write_text(json.dumps(values, indent=4) + "\n", encoding="utf-8")

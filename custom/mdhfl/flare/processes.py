@@ -10,6 +10,7 @@ import psutil
 MODULES = "nvflare.private.fed.app."  # the programs of a server, a client and their jobs
 SCRIPT = "sub_start.sh"  # starts a server or client again whenever it ends
 MARKS = ("daemon_pid.fl", "pid.fl", "shutdown.fl", "restart.fl")  # by which the script and FLARE talk to each other
+MOST_PASSES = 3  # a script may be starting a process while it is killed
 PATIENCE = 10.0  # seconds until a killed process is gone
 
 
@@ -20,7 +21,7 @@ def processes_of(kit: Path) -> list[psutil.Process]:
 
 
 def sweep(kit: Path) -> list[str]:
-    """Kill all processes of a kit, even stopped ones, and remove the marks that would hinder its next start.
+    """Kill a kit's processes and what they have started, even stopped ones, and remove the marks of FLARE's script.
 
     Nothing is lost: server and sites keep every finished round on disk.
 
@@ -28,7 +29,7 @@ def sweep(kit: Path) -> list[str]:
         kit: the folder with `startup` and `local`.
 
     Returns:
-        What was killed, one line each.
+        The kit's processes that were killed, one line each.
 
     Raises:
         ValueError: the folder is no startup kit.
@@ -36,20 +37,36 @@ def sweep(kit: Path) -> list[str]:
     """
     if not (kit / "startup").is_dir():
         raise ValueError(f"{kit}: expected a FLARE startup kit, got a folder without `startup`")
-    killed = []
-    # The script first: it would start the others again.
-    for one in sorted(processes_of(kit), key=lambda one: SCRIPT not in " ".join(one.info["cmdline"])):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-            killed.append(one)
-    lines = [f"{one.pid} ({' '.join(one.info['cmdline'])[:200]})" for one in killed]
-    _, alive = psutil.wait_procs(killed, timeout=PATIENCE)
-    left = [*alive, *processes_of(kit)]
-    if left:
+    lines: list[str] = []
+    for _ in range(MOST_PASSES):
+        found = processes_of(kit)
+        if not found:
+            break
+        lines += [f"{one.pid} ({' '.join(one.info['cmdline'])[:200]})" for one in _kill(found)]
+    if left := processes_of(kit):
         raise RuntimeError(f"{kit}: still running: {', '.join(str(one.pid) for one in left)}; end them as their owner")
     for name in MARKS:
         (kit / name).unlink(missing_ok=True)
     return lines
+
+
+def _kill(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Kill processes and their families, and wait until they are gone; return those of the given ones that were."""
+    # The script first: it would start the others again.
+    ordered = sorted(processes, key=lambda one: SCRIPT not in " ".join(one.info["cmdline"]))
+    killed = []
+    for one in [*ordered, *(child for parent in ordered for child in _children_of(parent))]:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            one.kill()
+            killed.append(one)
+    psutil.wait_procs(killed, timeout=PATIENCE)
+    return [one for one in ordered if one in killed]
+
+
+def _children_of(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.children(recursive=True)
+    return []
 
 
 def _belongs(command: Sequence[str], kit: Path) -> bool:

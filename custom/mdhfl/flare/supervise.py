@@ -119,9 +119,13 @@ def _follow(job_id: str, *, server: Server, pause: float, say: Say) -> Ended:
             break
         time.sleep(CHECK_PERIOD)
     text = "" if status in (COMPLETED, LOST) else _patiently(partial(server.log, job_id), pause=pause, say=say)
-    errors = [line for line in text.splitlines() if PANIC in line]
-    reason = errors[-1].partition(PANIC)[2].strip() if errors else ""
-    return Ended(status=status, reason=reason, progress=NEW_ROUND in text)
+    return Ended(status=status, reason=reason_in(text), progress=NEW_ROUND in text)
+
+
+def reason_in(log: str) -> str:
+    """Return why a job ended, as the log of its process at the server has it; empty if that does not tell."""
+    errors = [line for line in log.splitlines() if PANIC in line]
+    return errors[-1].partition(PANIC)[2].strip() if errors else ""
 
 
 def _patiently(ask: Callable[[], str], *, pause: float, say: Say) -> str:

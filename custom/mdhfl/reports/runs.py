@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.files import read_json
+from mdhfl.runs.folder import results_in
 from mdhfl.server.journal import read_journal
 from mdhfl.server.rows import summary_of
 from mdhfl.showing.texts import one_line, shown
+from mdhfl.site.left import Sum
 from mdhfl.store.sealed import Damaged, exists, read_sealed_json
 
 Row = Mapping[str, Any]
@@ -29,6 +31,8 @@ class Run:
         summary: as in summary.json; derived from the rows where that file is missing or older than the rows.
         finished: whether all rounds were run and summarised.
         notes: what a reader must know (unfinished, truncated line, ...).
+        own: whether it is what one site knows of a run.
+        left: what left that site.
     """
 
     folder: Path
@@ -40,6 +44,8 @@ class Run:
     summary: Mapping[str, Any]
     finished: bool
     notes: tuple[str, ...]
+    own: bool = False
+    left: tuple[Sum, ...] = ()
 
     @property
     def method(self) -> str:
@@ -134,13 +140,14 @@ class Federation:
 
 
 def read_report_run(folder: Path) -> Run:
-    """Read one run folder.
+    """Read one run folder, a server's folder of an experiment, or what `download_job` brought home.
 
     Raises:
         ValueError: it is no run folder.
         Damaged: a file in it is damaged beyond the last line of its results.
     """
-    path = folder / "experiment.json"
+    home = results_in(folder)
+    path = home / "experiment.json"
     if not exists(path):
         raise ValueError(
             f"{folder}: expected a run folder (the --out of `mdhfl run`) with experiment.json and results.jsonl, "
@@ -152,11 +159,11 @@ def read_report_run(folder: Path) -> Run:
     experiment = shown(asked_for, roots=roots)
     if "method" not in experiment:
         raise ValueError(f"{path}: expected the record of an experiment, got no 'method'; run the experiment again")
-    rows, truncated = _read_results(folder / "results.jsonl", roots=roots)
+    rows, truncated = _read_results(home / "results.jsonl", roots=roots)
     asked = [str(site) for site in experiment.get("sites", ())]
     sites = tuple(dict.fromkeys([*asked, *(str(row["site"]) for row in rows)]))
     last = max((int(row["round"]) for row in rows), default=0)
-    written = shown(_read_summary(folder / "summary.json"), roots=roots)
+    written = shown(_read_summary(home / "summary.json"), roots=roots)
     current = bool(written) and isinstance(written.get("sites"), Mapping) and int(written.get("rounds", last)) >= last
     summary = written if current else summary_of(rows, experiment=experiment, sites=sites, last_round=-1)
     finished = current and written.get("status", "finished") == "finished"
@@ -230,6 +237,8 @@ def read_report_federation(folder: str) -> Federation:
     """Read the cards of a federation; what is missing is noted, not raised."""
     place = Path(folder)
     name = name_of(place)
+    if (place / "card.json").is_file():
+        return _read_own_data(place)
     if not folder or not place.is_dir():
         missing = f"The federation folder {name if folder else '(unknown)'} is not there (moved?)."
         return Federation(folder=folder, place=name, notes=(missing,))
@@ -247,6 +256,21 @@ def read_report_federation(folder: str) -> Federation:
         public=_read_if_possible(place / "public" / "card.json", notes),
         overview=tuple(sorted((place / "overview").glob("*.png"))),
         notes=tuple(shown(note, roots=(place,)) for note in notes),
+    )
+
+
+def _read_own_data(place: Path) -> Federation:
+    """Read the card of one site's data, all that the site itself has of a federation."""
+    notes: list[str] = []
+    card = _read_if_possible(place / "card.json", notes)
+    source = {"name": ", ".join(card.get("source", ())), **{name: card.get(name) for name in ("licence", "citation")}}
+    sites = {str(card["site"]): card} if "site" in card else {}
+    return Federation(
+        folder=str(place),
+        place=name_of(place),
+        card={"sources": [source], "classes": card.get("classes", [])},
+        sites=sites,
+        notes=tuple(notes),
     )
 
 

@@ -24,7 +24,8 @@ from mdhfl.reports.run_view import (
     missing_classes,
     recall_rows,
 )
-from mdhfl.reports.runs import Federation, Run, read_report_federation, read_report_run, told_apart
+from mdhfl.reports.runs import Federation, Run, read_report_federation, told_apart
+from mdhfl.reports.site_run import read_any_run
 from mdhfl.reports.story import story_view
 from mdhfl.showing.sheets import to_csv
 
@@ -70,7 +71,7 @@ def write_report(runs: Sequence[Path], *, out: Path) -> Path:
 
 def _read(folders: Sequence[Path]) -> tuple[list[Run], dict[str, Federation]]:
     """Read runs and federations, each with a name that tells it from the others."""
-    found = [read_report_run(folder) for folder in folders]
+    found = [read_any_run(folder) for folder in folders]
     runs, federations = told_apart(folders), told_apart([Path(run.federation) for run in found])
     return (
         [replace(run, place=runs[run.folder], federation_place=federations[Path(run.federation)]) for run in found],
@@ -114,6 +115,7 @@ def _page(
         "runs": views,
         "story": story_view(groups, comparisons, federations),
         "several_federations": len(federations) > 1,
+        "own": all(run.own for run in runs),
         "comparisons": _comparison_views(comparisons, federations, gallery=gallery),
         "federations": [
             federation_view(federation, gallery=gallery, prefix=f"federation-{i}", colours=colours)

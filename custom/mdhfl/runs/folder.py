@@ -32,6 +32,7 @@ class RunOptions:
     Attributes:
         federation: the federation folder.
         engine: "flare" or "inprocess".
+        sites: how many of the federation's sites take part, the first ones; None for all.
         bundles: assigned to the sites in order, repeating.
         seed: random seed.
         rounds: instead of the recipe's.
@@ -44,6 +45,7 @@ class RunOptions:
 
     federation: Path
     engine: str = "inprocess"
+    sites: int | None = None
     bundles: Sequence[str] = BUILT_IN_BUNDLES
     seed: int = 0
     rounds: int | None = None
@@ -72,7 +74,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         ValueError: the folder already contains a run; the federation or an option is wrong.
     """
     _refuse_second(folder)
-    federation = read_federation(options.federation)
+    federation = _with_sites(read_federation(options.federation), options.sites)
     experiment = recipe.experiment(
         federation,
         identity=f"{_plain(recipe.name)}-{options.seed}-{secrets.token_hex(4)}",
@@ -109,6 +111,14 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
     return experiment
 
 
+def _with_sites(federation: dict[str, Any], count: int | None) -> dict[str, Any]:
+    """Return a federation of the first so many of its sites."""
+    sites = federation["sites"]
+    if count is not None and not 1 <= count <= len(sites):
+        raise ValueError(f"--sites: expected 1 to {len(sites)}, as many as the federation has, got {count}")
+    return {**federation, "sites": dict(list(sites.items())[:count])}
+
+
 def _refuse_second(folder: Path) -> None:
     if exists(folder / "experiment.json"):
         raise ValueError(f"{folder}: already contains a run; continue it with --resume, or give another --out")
@@ -138,6 +148,12 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not exists(path):
         raise ValueError(f"{folder}: no experiment.json; is this the folder given to `mdhfl run --out`?")
     return read_sealed_json(path)
+
+
+def results_in(folder: Path) -> Path:
+    """Return where a folder's results lie: in it, or, if it is the download of a FLARE job, in its workspace."""
+    downloaded = folder / "workspace" / "mdhfl"
+    return downloaded if exists(downloaded / "experiment.json") else folder
 
 
 def digests_of(settings: SiteSettings) -> dict[str, str]:

@@ -66,3 +66,11 @@ def read_steps(folder: Path) -> list[Step]:
         with suppress(ValueError, TypeError):
             steps.append(Step(**json.loads(line)))
     return steps
+
+
+def pass_on(folder: Path, seen: int, on_step: OnStep) -> int:
+    """Call `on_step` with the steps noted in a folder after the first `seen`; return how many have been seen now."""
+    steps = read_steps(folder)
+    for step in steps[seen:]:
+        on_step(step)
+    return len(steps)

@@ -22,12 +22,19 @@ def rows_of(finished: Round) -> list[dict[str, Any]]:
     between = _divergences({s: said for s, said in finished.shared.items() if isinstance(said, Knowledge)})
     down = {id(request): payload_bytes(request) for request in finished.requests.values()}
     return [
-        _row(answer, divergences=between.get(site), down=down[id(finished.requests[site])])
+        row_of(answer, divergences=between.get(site), down=down[id(finished.requests[site])])
         for site, answer in finished.answers.items()
     ]
 
 
-def _row(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) -> dict[str, Any]:
+def row_of(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) -> dict[str, Any]:
+    """Turn an answer into a row.
+
+    Args:
+        answer: a site's.
+        divergences: other site -> mean KL(other || site); None where there are none.
+        down: bytes of the request.
+    """
     row: dict[str, Any] = {"round": answer.round, "site": answer.site, "status": "ok", "reason": None}
     if answer.refusal or answer.about is None:
         return {**row, "status": "refused", "reason": answer.refusal}

@@ -4,6 +4,7 @@ What an answer may look like, the site's own settings, data and network say (`fo
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from mdhfl.sharing.reasons import Refusal, is_sentence
 from mdhfl.sharing.records import Shared
 from mdhfl.sharing.turns import MergeTurn, Roll
 from mdhfl.sharing.weights import Weights, check_weights
+from mdhfl.site import history
 from mdhfl.site.form import Form, form_of, names_of
 from mdhfl.site.left import SERVER, note
 from mdhfl.site.log import refusal_of
@@ -102,7 +104,11 @@ class Border:
             error = _caused(Refusal(code, f"{type(error).__name__}: {error}"), by=error)
         number, site = request.round if request is not None else -1, self.settings.site
         text = refusal_of(error, site=site, round=number, state=self.settings.state)
-        return Answer(site=site, round=number, refusal=text)
+        answer = Answer(site=site, round=number, refusal=text)
+        with suppress(ValueError):  # of an experiment that is no folder's name
+            if request is not None:
+                history.keep(state_folder(self.settings, request), answer, request=request, settings=self.settings)
+        return answer
 
     def _checked_refusal(self, text: str, request: Request | None) -> str:
         if not is_sentence(text, site=self.settings.site, names=names_of(self.settings, request)):

@@ -11,6 +11,7 @@ from mdhfl.methods import Method, create
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.reasons import Refusal
+from mdhfl.site import history
 from mdhfl.site.folder import SiteFolder
 from mdhfl.site.form import check_allowed
 from mdhfl.site.keeping import keep_last, keep_round
@@ -85,9 +86,10 @@ class Site:
                     self._learn(work, lost, should_stop)
                 if request.action == "finish":
                     keep_last(work, prior=self._prior(work, request))
-                    return Answer(site=self.settings.site, round=request.round)
+                    return self._noted(Answer(site=self.settings.site, round=request.round), request)
                 answer = work.known_answer(request) or self._learn(work, request, should_stop)
                 if answer.refusal:
+                    self._noted(answer, request)
                     self.close()
                 return answer
         except TrainingDiverged as error:
@@ -136,7 +138,16 @@ class Site:
         """Write into the site's log why it refuses, and return what the others may know of it."""
         number, site = request.round if request is not None else -1, self.settings.site
         reason = refusal_of(error, site=site, round=number, state=self.settings.state)
-        return Answer(site=site, round=number, refusal=reason)
+        return self._noted(Answer(site=site, round=number, refusal=reason), request)
+
+    def _noted(self, answer: Answer, request: Request | None) -> Answer:
+        """Keep an answer for the site's own report, and return it."""
+        with suppress(Refusal):  # of an experiment that is no folder's name
+            if request is not None:
+                folder = state_folder(self.settings, request)
+                digest = str(self._work.terms["bundle"]) if self._work is not None and not answer.refusal else ""
+                history.keep(folder, answer, request=request, settings=self.settings, bundle_digest=digest)
+        return answer
 
     def _learn(self, work: Work, request: Request, should_stop: ShouldStop) -> Answer:
         if work.method.repeats_rounds:
@@ -148,7 +159,7 @@ class Site:
         work.progress = keep_round(work, answer, lesson=request.lesson, prior=self._prior(work, request))
         if work.swarm is not None:
             work.swarm.commit()
-        return answer
+        return self._noted(answer, request)
 
     def _run(self, work: Work, request: Request, should_stop: ShouldStop) -> Answer:
         """Do the round, and find out who is to blame if it diverges.
