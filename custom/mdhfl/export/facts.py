@@ -13,6 +13,7 @@ from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path, read_federation, read_run, site_settings_path
 from mdhfl.server.journal import read_rows
 from mdhfl.showing.texts import one_line, shown
+from mdhfl.site.best import why_none
 from mdhfl.site.settings import read_site_settings
 from mdhfl.store.sealed import exists, read_sealed_json
 from mdhfl.store.tensors import load_tensors
@@ -27,9 +28,10 @@ class Facts:
     Attributes:
         site: whose model it is.
         which: "best" on validation, "last", or "alone": the twin that learned from nobody.
-        why: why this one, where nobody asked for it; else empty.
+        why: why this one, where nobody asked for it and it is not the best; else empty.
         round: after which round.
         bundle: name or path of the site's bundle.
+        bundle_changes: of its training, see `learning/bundle_changes.py`.
         architecture: for people.
         parameters: how many the network has.
         model: the state_dict.
@@ -60,6 +62,7 @@ class Facts:
     why: str
     round: int
     bundle: str
+    bundle_changes: Mapping[str, Any]
     architecture: str
     parameters: int
     model: Mapping[str, Any]
@@ -94,8 +97,9 @@ def gather_facts(run_folder: Path, *, site: str, which: str | None) -> Facts:
     Args:
         run_folder: of the run.
         site: one of its sites.
-        which: one of WHICH; None for the model that is best on validation, or, where the run has a control and sharing
-            did harm by more than the noise of that estimate, for the twin that trained alone.
+        which: one of WHICH; None for the model that is best on validation, for the last where validation cannot tell
+            (`site/best.py`), or, where the run has a control and sharing did harm by more than the noise of that
+            estimate, for the twin that trained alone.
 
     Raises:
         ValueError: no run, not finished, no such site, or the site has no model.
@@ -105,22 +109,27 @@ def gather_facts(run_folder: Path, *, site: str, which: str | None) -> Facts:
         raise ValueError(f"--site: no {site!r} in {run_folder}; its sites are {', '.join(experiment.sites)}")
     summary = _read_summary(run_folder)
     said = summary["sites"].get(site, {})
-    which, why = (which, "") if which else _least_harm(run_folder, site=site)
+    settings = read_site_settings(site_settings_path(run_folder, site))
+    card = _read_card(settings.data / "card.json")
+    none_best = why_none(images=sum(card["counts"]["validation"].values()))
+    has_best = exists(checkpoint_path(run_folder, experiment=experiment, site=site, which="best"))
+    which, why = (which, "") if which else _chosen(run_folder, site=site, none_best="" if has_best else none_best)
     path = checkpoint_path(run_folder, experiment=experiment, site=site, which=which)
     if not exists(path):
         reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
+        reasons += [f"{none_best}; take the last (--which last)"] if which == "best" and not reasons else []
         raise ValueError(f"{path}: {site} has no {which} model" + (f": {reasons[-1]}" if reasons else ""))
     checkpoint = _own(load_tensors(path), path, site=site, experiment=experiment.id)
     scored = _test_scores(run_folder, said, site=site, number=int(checkpoint["round"]), alone=which == "alone")
     prior = checkpoint.get("prior")
     federation, roots = read_federation(Path(record["federation"])), (run_folder, Path(record["federation"]))
-    card = _read_card(read_site_settings(site_settings_path(run_folder, site)).data / "card.json")
     return Facts(
         site=one_line(site),
         which=which,
         why=why,
         round=int(checkpoint["round"]),
         bundle=record["sites"][site]["bundle"],
+        bundle_changes=settings.bundle_changes,
         architecture=shown(str(said.get("architecture") or Path(record["sites"][site]["bundle"]).name)),
         parameters=int(said.get("parameters", 0)),
         model=checkpoint["model"],
@@ -184,11 +193,15 @@ def _test_scores(run_folder: Path, said: Mapping[str, Any], *, site: str, number
     return dict(best) if best.get("round") == number else {}
 
 
-def _least_harm(run_folder: Path, *, site: str) -> tuple[str, str]:
-    """Return which model to take, and why if it is not the best on validation."""
+def _chosen(run_folder: Path, *, site: str, none_best: str) -> tuple[str, str]:
+    """Return which model to take, and why if it is not the best on validation.
+
+    Args:
+        none_best: why there is no best model; empty if there is one.
+    """
     control = next((row["control"] for row in _rows_of(run_folder, site=site)[-1:] if row.get("control")), None)
     if control is None or not control["harmed"]:
-        return "best", ""
+        return ("last", none_best) if none_best else ("best", "")
     points = "{difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f})".format(**control)
     return "alone", f"sharing changed the macro-F1 on this site's validation images by {points}"
 
