@@ -19,7 +19,7 @@ from fakes.simulated import heed_ctrl_c
 
 from mdhfl.commands.compare import compare_command
 from mdhfl.comparison.grid import read_comparison
-from mdhfl.comparison.runs import Workplace, finished
+from mdhfl.comparison.place import Workplace, finished
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL: dict[str, Any] = {
@@ -230,7 +230,7 @@ def test_the_committed_experiments_can_start(path: Path) -> None:
 def test_the_peak_of_memory_is_measured_anew() -> None:
     """In a process of its own: what was allocated and freed before the reset is forgotten, what comes after is seen."""
     code = (
-        "import numpy as np; from mdhfl.comparison.runs import _reset_peak_memory, peak_memory\n"
+        "import numpy as np; from mdhfl.comparison.tasks import _reset_peak_memory, peak_memory\n"
         "block = np.ones(300 * 2**20, dtype=np.uint8); del block; high = peak_memory()\n"
         "_reset_peak_memory(); low = peak_memory(); block = np.ones(100 * 2**20, dtype=np.uint8)\n"
         "print(high, low, peak_memory())"
