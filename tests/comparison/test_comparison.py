@@ -123,27 +123,36 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
     assert "interrupted; finished runs and rounds are kept: rerun the same command to continue" in said
     assert "Traceback" not in said
     assert len(list(work.rglob("compared.json"))) < 6
+    assert "6 runs (3 methods x 2 federations x 1 seeds): 0 finished, 6 to do, " in said
+    assert "seed 0, IID, symmetric 0.2: local CE; MDH-FL; FedAvg" in said
     again = subprocess.run(call, capture_output=True, text=True, timeout=500)
     assert "6 of 6 runs finished" in again.stdout, again.stderr
     assert {path: path.stat().st_mtime_ns for path in done} == done
 
 
 @pytest.mark.slow
-def test_a_stopped_comparison_leaves_no_process(tmp_path: Path) -> None:
-    """SIGTERM, as a job scheduler sends it, to the command alone."""
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 1)], ids=["SIGTERM", "Ctrl-C twice"]
+)
+def test_a_stopped_comparison_leaves_no_process(tmp_path: Path, number: int, code: int) -> None:
+    """In the middle of a run, to the command alone, as a job scheduler does; test_workers.py has more ways."""
     process = started(command(written(tmp_path), tmp_path))
     try:
         wait_for("results.jsonl", tmp_path / "work", process)
         family = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-        process.wait(timeout=60)
+        process.send_signal(number)
+        if number == signal.SIGINT:
+            time.sleep(0.2)
+            process.send_signal(number)
+        said = process.communicate(timeout=60)[0]
         _, alive = psutil.wait_procs(family, timeout=20)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert family
     assert not alive
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == code
+    assert "Traceback" not in said
 
 
 def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def shown(place: Workplace, *, known: Mapping[str, list[float]], slots: int) -> 
 
 
 def list_runs(cells: Sequence[Cell], missing: Sequence[Cell], *, slots: int) -> list[str]:
-    """Return what there is to do: the numbers, and a line for each federation with the methods that are missing on it."""
+    """Return what there is to do: the numbers, and a line for each federation with what is missing on it."""
     federations = {(cell.federation, cell.noise) for cell in cells}
     methods, seeds = {cell.method for cell in cells}, {cell.seed for cell in cells}
     lines = [
