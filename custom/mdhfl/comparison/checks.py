@@ -25,7 +25,7 @@ def check_all(cells: Sequence[Cell], place: Workplace, executor: Executor) -> No
     Raises:
         ValueError: all that is wrong, in a line.
     """
-    problems = [*_data_problems(cells, place), *_bundle_problems(cells, place, executor)]
+    problems = _data_problems(cells, place) or _bundle_problems(cells, place, executor)
     if problems:
         raise ValueError("; ".join(dict.fromkeys(problems)))
 
