@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pandas
 import psutil
 import pytest
 import yaml
@@ -22,6 +23,29 @@ from mdhfl.comparison.grid import read_comparison
 from mdhfl.comparison.place import Workplace, finished
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def check_scores(path: Path, work: Path) -> None:
+    """Every number once, of every run, and the same as in the run's own records; as pandas reads it."""
+    scores = pandas.read_csv(path, keep_default_na=False, na_values=[""])  # "none" is a noise
+    told_apart = ["run", "site", "round", "part", "score"]
+    assert list(scores.columns[:8]) == ["run", "title", "federation", "noise", "method", "engine", "seed", "rounds"]
+    assert list(scores.columns[-6:]) == ["site", "architecture", *told_apart[2:], "value"]
+    assert not scores.duplicated(told_apart).any()
+    assert scores.value.notna().all()
+    assert set(scores.part) == {"test", "validation", "all_sites", "loss", "seconds", "bytes", "round"}
+    assert set(scores.title) == {"local CE", "MDH-FL", "FedAvg"}
+    assert scores.groupby("method")["set.warm_up_epochs"].unique().map(list).to_dict() == dict.fromkeys(
+        ("local", "mdhfl", "fedavg"), [1]
+    )
+    for run, rows in scores.groupby("run"):
+        record = json.loads((work / run / "compared.json").read_text())
+        of_all = rows[rows.part == "all_sites"].set_index(["site", "score"]).value
+        for site, expected in record["on_all"].items():
+            assert of_all[site].to_dict() == pytest.approx(expected)
+        last = rows[(rows.part == "test") & (rows["round"] == rows["round"].max()) & (rows.score == "macro_f1")]
+        for site, value in last.set_index("site").value.items():
+            assert value == pytest.approx(record["summary"]["sites"][site]["macro_f1"])
 
 
 @pytest.mark.slow
@@ -49,6 +73,7 @@ def test_a_comparison_runs_what_is_missing_and_writes_everything(tmp_path: Path)
     assert (out / "results.csv").read_text().count("\n") == 7
     assert (out / "sites.csv").read_text().count("\n") == 13
     assert (out / "figure.svg").read_text().count("<svg") == 1
+    check_scores(out / "scores.csv", work)
     decoded = list((work / "decoded").glob("*.npy"))
     assert len(decoded) == 7  # 2 sites x 3 parts and the public set, once for both noises and all methods
     assert not list(work.rglob("state.pt"))

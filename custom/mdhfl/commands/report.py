@@ -26,7 +26,7 @@ def report_command(runs: tuple[Path, ...], out: Path) -> None:
     """Write an HTML report about one or more runs.
 
     RUN is a folder that `mdhfl run --out` wrote. The report is one self-contained file, report.html; beside it lie
-    its figures as PNG, scores.csv (a line per run, site and round), summary.csv and report.json.
+    its figures as PNG, scores.csv (a line per number), summary.csv and report.json.
     """
     from mdhfl.reports.runs import read_report_run
     from mdhfl.reports.terminal import print_scores

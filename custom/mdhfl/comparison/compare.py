@@ -12,6 +12,7 @@ from mdhfl.comparison.cluster import Cluster
 from mdhfl.comparison.curves import SCORE, curve_of, write_curves
 from mdhfl.comparison.figure import draw
 from mdhfl.comparison.grid import Cell, read_comparison
+from mdhfl.comparison.numbers import score_rows
 from mdhfl.comparison.place import Workplace, finished
 from mdhfl.comparison.schedule import Schedule
 from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of
@@ -84,6 +85,7 @@ def compare(
     tables = write_tables(Path(out), comparison.question, found) if found else ""
     if found:
         write_curves([row for one in found for row in _curve(one.cell, place)], Path(out))
+        (Path(out) / "scores.csv").write_text(to_csv(score_rows(found, place)), encoding="utf-8", newline="")
     return Compared(found=found, asked=len(comparison.cells), failures=failures, tables=tables)
 
 
