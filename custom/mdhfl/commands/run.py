@@ -11,6 +11,7 @@ from mdhfl.reports.terminal import print_scores
 from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions, modules_of
 from mdhfl.runs.recipe import parse_changes, recipe_of
 from mdhfl.runs.resume import resume_run
+from mdhfl.server.tracking import TRACKERS
 from mdhfl.showing.terminal import say
 
 HELP = """Run a recipe on a federation and print the scores on the clean test images.
@@ -79,6 +80,11 @@ class RunCommand(click.Command):
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads per site.  [default: fit to the machine]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option(
+    "--track",
+    type=click.Choice(TRACKERS),
+    help="Send the scores to MLflow or Weights & Biases as they come (engine flare; TensorBoard has them anyway).",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Continue the run in --out; more --rounds and another --min-sites are possible, other changes refused.",
@@ -92,7 +98,11 @@ def run_command(recipe_name: str, *, out: Path, engine: str, rounds: int | None,
     changes = parse_changes(chosen.pop("pairs")) | ({"control": True} if chosen.pop("control") else {})
     bundles = tuple(name.strip() for name in chosen.pop("bundles").split(",") if name.strip())
     if resume:
-        said = {"engine": engine, "bundles": bundles, **{name: chosen[name] for name in ("seed", "threads", "device")}}
+        said = {
+            "engine": engine,
+            "bundles": bundles,
+            **{name: chosen[name] for name in ("seed", "threads", "device", "track")},
+        }
         asked = {
             "recipe": recipe.name,
             "federation": str(chosen["federation"].resolve()),

@@ -18,6 +18,8 @@ from mdhfl.methods import Method, name_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.recipe import Recipe
 from mdhfl.server.settings import ServerSettings
+from mdhfl.server.tracking import FILE as TRACKING
+from mdhfl.server.tracking import tracking_of_run
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import clean, exists, read_sealed_json, write_sealed_json
@@ -42,6 +44,7 @@ class RunOptions:
         device: of every simulated site.
         threads: CPU threads of each simulated site.
         command: as typed, for the record.
+        track: "mlflow" or "wandb", which FLARE's server tells the scores; None for neither.
     """
 
     federation: Path
@@ -54,6 +57,7 @@ class RunOptions:
     device: str = "cpu"
     threads: int = 1
     command: str = ""
+    track: str | None = None
 
 
 def read_federation(folder: Path) -> dict[str, Any]:
@@ -74,6 +78,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         ValueError: the folder already contains a run; the federation or an option is wrong.
     """
     _refuse_second(folder)
+    tracking = tracking_of_run(options.track, folder) if options.track else None
     federation = read_federation(options.federation)
     changes, bundle_changes = split_changes(options.changes)
     experiment = recipe.experiment(
@@ -107,6 +112,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         "versions": {"python": platform.python_version(), **_versions()},
         "threads": options.threads,
         "device": options.device,
+        "track": options.track,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     with run_lock(folder):
@@ -114,6 +120,8 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         for site, own in settings.items():
             write_json(site_settings_path(folder, site), own.to_json())
         write_json(server_settings_path(folder), _server_settings(options, method=experiment.method).to_json())
+        if tracking is not None:
+            write_json(folder / TRACKING, tracking.to_json())
         write_record(folder, record)
     return experiment
 
@@ -217,6 +225,8 @@ def _check_method(method: Method, options: RunOptions, *, bundles: Mapping[str, 
     """Find what cannot work before anything is written."""
     method.check_federation(bundles=bundles, validation=validation)
     method.check_engine(options.engine)
+    if options.track and options.engine != "flare":
+        raise ValueError(f"--track {options.track}: FLARE's receivers need --engine flare, got {options.engine}")
     if options.engine == "flare" and "__main__" in modules_of(method):
         raise ValueError(
             f"method {type(method).__name__}: FLARE's processes cannot see what a script or notebook defines; put the "
