@@ -22,6 +22,7 @@ Examples:
   mdhfl run mdhfl --federation fed/ --engine inprocess --rounds 8 --set local_epochs=1 --seed 0 --out runs/b
   mdhfl run local --federation fed/ --bundles shufflenet_v2,my_bundles/vit --out runs/c
   mdhfl run mdhfl --federation fed/ --out runs/a --resume        # continue after an interruption
+  mdhfl run mdhfl --federation fed/ --out runs/d --set bundle.learning_rate=3e-4 --set bundle.batch_size=32
   mdhfl run mdhfl --help                                         # what --set changes
 
 RECIPE is one of those below, or a method of your own as package.module:Class.

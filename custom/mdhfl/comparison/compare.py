@@ -134,6 +134,8 @@ def run_missing(
     for cell, record in records.items():
         if record is not None:
             known.setdefault(cell.method, []).append(record["wall_seconds"])
+        if once:
+            say("checking first: raw data, and a training step with every bundle", error=True)
     with stopped_once(executor):
         check_all(once, place, executor)
         schedule = Schedule(cells=once, place=place, executor=executor, slots=slots)
