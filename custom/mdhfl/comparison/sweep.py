@@ -25,8 +25,8 @@ def variants(
     for name, values in lists.items():
         if not values or any(values.count(value) > 1 for value in values):
             raise ValueError(f"{name}: expected one value or a list of different ones, got {values}")
-    for values in itertools.product(*lists.values()):
-        picked = dict(zip(lists, values, strict=True))
+    for combination in itertools.product(*lists.values()):
+        picked = dict(zip(lists, combination, strict=True))
         yield ", ".join([title, *(f"{name} {value}" for name, value in picked.items())]), {**changes, **picked}
 
 

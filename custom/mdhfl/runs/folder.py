@@ -78,7 +78,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         ValueError: the folder already contains a run; the federation or an option is wrong.
     """
     _refuse_second(folder)
-    tracking = tracking_of_run(options.track, folder) if options.track else None
+    tracking = tracking_of_run(options.track) if options.track else None
     federation = read_federation(options.federation)
     changes, bundle_changes = split_changes(options.changes)
     experiment = recipe.experiment(

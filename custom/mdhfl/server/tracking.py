@@ -42,14 +42,20 @@ def read_tracking(path: Path) -> Tracking | None:
     return Tracking(to=values["to"], address=values.get("address", ""))
 
 
-def tracking_of_run(to: str, folder: Path) -> Tracking:
-    """Return where a simulated run is tracked: with MLflow at MLFLOW_TRACKING_URI, else in a folder of the run.
+def tracking_of_run(to: str) -> Tracking:
+    """Return where a simulated run is tracked: the trackers' own environment variables say so.
 
     Raises:
-        ValueError: the tracker is not installed.
+        ValueError: the tracker is not installed, or MLFLOW_TRACKING_URI is not set.
     """
     if find_spec(to) is None:
         raise ValueError(f'--track {to}: it is not installed; pip install "mdhfl[{to}]"')
     if to == "wandb":
         return Tracking(to=to)
-    return Tracking(to=to, address=os.environ.get("MLFLOW_TRACKING_URI") or (folder.resolve() / "mlflow").as_uri())
+    address = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if "://" not in address:
+        raise ValueError(
+            "--track mlflow: expected MLflow's server in the environment variable MLFLOW_TRACKING_URI, for example "
+            f"http://127.0.0.1:5000, got {address!r}"
+        )
+    return Tracking(to=to, address=address)
