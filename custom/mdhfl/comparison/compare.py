@@ -21,6 +21,8 @@ from mdhfl.comparison.workers import Executor, LocalWorkers, stopped_once
 from mdhfl.showing.sheets import to_csv
 from mdhfl.showing.terminal import say
 
+EXECUTORS = ("local", "slurm")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Compared:
@@ -72,6 +74,8 @@ def compare(
     Raises:
         ValueError: the file asks for what there is not, or what runs need is missing or wrong; no run has begun.
     """
+    if executor not in EXECUTORS:
+        raise ValueError(f"executor: expected one of {', '.join(EXECUTORS)}, got {executor!r}")
     comparison = read_comparison(Path(file))
     workers = workers or os.cpu_count() or 1
     threads = default_threads(workers) if executor == "local" else 1
