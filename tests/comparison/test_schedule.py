@@ -195,4 +195,6 @@ def test_the_bars_say_what_runs_now_in_which_round_and_what_is_left(tmp_path: Pa
         bars.ended(cells[0], RECORD)
         bars.look((), cells[1:])
         assert [task.description for task in progress.tasks] == ["all runs, about 50 s left"]
-    assert "local CE on IID, none, seed 0: macro-F1 50.0, 10 s" in screen.file.getvalue()  # type: ignore[attr-defined]
+    said = screen.file.getvalue()  # type: ignore[attr-defined]
+    assert "local CE on IID, none, seed 0: macro-F1 50.0, 10 s" in said
+    assert "begun: preparing IID, symmetric 0.2, seed 0" in said

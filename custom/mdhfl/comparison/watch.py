@@ -30,7 +30,10 @@ class Silent:
 
 
 class Bars:
-    """A bar of all runs and one of each that runs now, on standard error; a line for each that has ended."""
+    """A bar of all runs and one of each that runs now, on standard error; a line for each that has ended.
+
+    Where standard error is no terminal, a line for each that begins, too, and no bars.
+    """
 
     def __init__(self, progress: "Progress", place: Workplace, *, known: Mapping[str, list[float]], slots: int) -> None:
         self._progress, self._place, self._slots = progress, place, slots
@@ -63,6 +66,8 @@ class Bars:
             cell = task.cell
             what = cell.title if task.is_run else f"preparing {cell.federation}, {cell.noise}, seed {cell.seed}"
             self._rows[task] = self._progress.add_task(what, total=cell.rounds + 1 if task.is_run else None)
+            if not self._progress.console.is_terminal:  # a log has no bars
+                self._progress.console.print(f"begun: {what}")
         if task.is_run:
             self._progress.update(self._rows[task], completed=self._rounds(task.cell))
 
