@@ -154,8 +154,8 @@ def test_tracking_in_one_process_is_refused(tmp_path: Path, federation: Path, mo
     assert not (tmp_path / "run").exists()
 
 
-# FLARE's receiver in a process of its own, as it is in a server's: it sets MLflow's address for the whole process.
-MLFLOW = """
+# FLARE's receivers in a process of its own, as in a server's: they set addresses for the whole process.
+TRACKED = """
 import sys
 from types import SimpleNamespace as Some
 from nvflare.apis.fl_constant import FLContextKey, ProcessType, ReservedKey
@@ -163,7 +163,7 @@ from nvflare.apis.fl_context import FLContext
 from mdhfl.flare import tracking
 from mdhfl.methods import METHODS
 from mdhfl.server.tracking import Tracking
-address, folder = sys.argv[1:]
+to, address, folder = sys.argv[1:]
 workspace = Some(get_run_dir=lambda job: folder, get_result_root=lambda job: folder)
 sites = [Some(name="site-1"), Some(name="site-2")]
 fl_ctx = FLContext()
@@ -174,12 +174,14 @@ for name, value in {
     fl_ctx.set_prop(name, value, private=True, sticky=False)
 tracking.LAST_WAIT = 300.0
 experiment = Some(id="trial", method=METHODS["mdhfl"](), seed=7)
-where = Tracking(to="mlflow", address=address)
+where = Tracking(to=to, address=address)
 tracker = tracking.Tracker(lambda: tracking.open_receiver(where, experiment=experiment), fl_ctx)
 for number in range(3):
     for site in ("site-1", "site-2"):
         tracker.tell(site, number, {"test/accuracy": number / 4, "loss/train": 1.0})
 tracker.close()
+"""
+MLFLOW = """
 from mlflow import MlflowClient
 client = MlflowClient(address)
 (found,) = [one for one in client.search_experiments() if one.name == "mdhfl"]
@@ -190,12 +192,32 @@ for run in sorted(client.search_runs([found.experiment_id]), key=lambda run: run
 """
 
 
+def tracked(folder: Path, *, to: str, address: str, then: str = "", **environment: str) -> str:
+    """Send what two sites told in three rounds; return what the program and then the rest printed."""
+    call = [sys.executable, "-c", TRACKED + then, to, address, str(folder)]
+    done = subprocess.run(
+        call, capture_output=True, text=True, timeout=500, env={**os.environ, **environment}, cwd=folder
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
 @pytest.mark.slow
 def test_mlflow_gets_a_run_for_each_site(tmp_path: Path) -> None:
     pytest.importorskip("mlflow", reason="MLflow is an extra: mdhfl[mlflow]")
-    environment = {**os.environ, "MLFLOW_ALLOW_FILE_STORE": "true"}
-    call = [sys.executable, "-c", MLFLOW, (tmp_path / "mlruns").as_uri(), str(tmp_path)]
-    done = subprocess.run(call, capture_output=True, text=True, timeout=500, env=environment)
+    address = (tmp_path / "mlruns").as_uri()
+    said = tracked(tmp_path, to="mlflow", address=address, then=MLFLOW, MLFLOW_ALLOW_FILE_STORE="true")
     history = "[(0, 0.0), (1, 0.25), (2, 0.5)]"
     expected = [f"{site} mdhfl 7 FINISHED {history}" for site in ("site-1", "site-2")]
-    assert [line for line in done.stdout.splitlines() if line.startswith("site-")] == expected, done.stderr[-2000:]
+    assert [line for line in said.splitlines() if line.startswith("site-")] == expected
+
+
+@pytest.mark.slow
+def test_weights_and_biases_gets_a_run_for_each_site(tmp_path: Path) -> None:
+    """Offline: what it would send lies in a file of its own form, with names as plain text."""
+    pytest.importorskip("wandb", reason="Weights & Biases is an extra: mdhfl[wandb]")
+    tracked(tmp_path, to="wandb", address="", WANDB_MODE="offline", WANDB_DIR=str(tmp_path))
+    files = [path.read_bytes() for path in tmp_path.glob("wandb/offline-run-*/*.wandb")]
+    assert all(b"test/accuracy" in content for content in files)
+    for site in (b"site-1-", b"site-2-"):
+        assert sum(site in content and b"-trial" in content for content in files) == 1

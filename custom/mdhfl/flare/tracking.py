@@ -36,7 +36,8 @@ def open_receiver(tracking: Tracking, *, experiment: Experiment) -> AnalyticsRec
     from nvflare.app_opt.tracking.wandb.wandb_receiver import WandBReceiver
 
     names = {"project": PROJECT, "name": experiment.id, "group": experiment.id, "job_type": "site", "config": settings}
-    return WandBReceiver(wandb_args=names, mode=os.environ.get("WANDB_MODE", "online"))
+    mode = os.environ.get("WANDB_MODE", "online")
+    return WandBReceiver(wandb_args=names, mode=mode, process_timeout=LAST_WAIT)
 
 
 class Tracker:
