@@ -29,7 +29,8 @@ BARE = """
 import sys
 from pathlib import Path
 from mdhfl.comparison.grid import read_comparison
-from mdhfl.comparison.runs import Workplace, default_threads
+from mdhfl.comparison.compare import default_threads
+from mdhfl.comparison.place import Workplace
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.runs.folder import RunOptions, create_run
 file, work, out = map(Path, sys.argv[1:])

@@ -13,9 +13,14 @@ import pytest
 from fakes.simulated import heed_ctrl_c, new_run, numbers_of
 
 from mdhfl.commands import cli
+from mdhfl.commands.recipe import experiment_on
 from mdhfl.jobs import RECIPES
-from mdhfl.runs.folder import read_record, run_lock, write_record
+from mdhfl.learning.bundle import load_bundle
+from mdhfl.reports.groups import group_runs
+from mdhfl.reports.runs import read_report_run
+from mdhfl.runs.folder import read_record, run_lock, site_settings_path, write_record
 from mdhfl.server.journal import read_rows
+from mdhfl.site.settings import read_site_settings
 
 
 def mdhfl(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
@@ -51,6 +56,65 @@ def test_a_run_leaves_results_and_a_summary(
             assert found[name] is not None
             assert summary["mean"][name] is not None
     assert "site-2" in capsys.readouterr().out
+
+
+def test_a_bundle_s_training_is_changed_for_all_sites(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other numbers than without, the same after a resume, in the sites' settings, the export and the report."""
+    changes = ["--set", "bundle.learning_rate=3e-4", "--set", "bundle.batch_size=8", "--set", "bundle.optimizer=SGD"]
+    plain, out = tmp_path / "plain", tmp_path / "changed"
+    assert mdhfl(monkeypatch, *run_arguments(federation, plain, "--rounds", 1)) == 0
+    assert mdhfl(monkeypatch, *run_arguments(federation, out, "--rounds", 1, *changes)) == 0
+    expected = {"learning_rate": 3e-4, "batch_size": 8, "optimizer": "SGD"}
+    assert read_record(out)["bundle_changes"] == expected
+    assert read_site_settings(site_settings_path(out, "site-1")).bundle_changes == expected
+    losses = [[row["losses"]["train"] for row in read_rows(run / "results.jsonl")] for run in (plain, out)]
+    assert all(one != other for one, other in zip(*losses, strict=True))
+    assert mdhfl(monkeypatch, *run_arguments(federation, out, "--rounds", 2, "--resume", *changes)) == 0
+    again = run_arguments(federation, out, "--resume", "--set", "bundle.learning_rate=0.1")
+    assert mdhfl(monkeypatch, *again) == 2
+    assert "parameters.bundle.learning_rate 0.0003, now 0.1" in capsys.readouterr().err
+    assert mdhfl(monkeypatch, "export-bundle", out, "--site", "site-1", "--out", tmp_path / "shared") == 0
+    bundle = load_bundle(tmp_path / "shared", num_classes=3, image_size=32)
+    assert (type(bundle.optimizer).__name__, bundle.batch_size) == ("SGD", 8)
+    assert bundle.optimizer.param_groups[0]["lr"] == 3e-4
+    card = (tmp_path / "shared" / "docs" / "README.md").read_text()
+    assert "The bundle's training, changed: learning_rate 0.0003, batch_size 8, optimizer SGD." in card
+    labels = {group.label for group in group_runs([read_report_run(run) for run in (plain, out)])}
+    assert any("bundle.learning_rate=0.0003" in label for label in labels)
+    assert len(labels) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("bundle.learning_rate=fast", "bundle.learning_rate: expected a number above 0, got 'fast'"),
+        ("bundle.network_def=1", "bundle.network_def: no such setting of a bundle"),
+        ("bundle.optimizer=Adamm", "optimizer cannot be built"),
+        ("bundle.learning_rate=1e30", "bundle shufflenet_v2: "),
+    ],
+)
+def test_a_change_that_cannot_train_is_refused_before_anything_is_written(
+    change: str,
+    said: str,
+    tmp_path: Path,
+    federation: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--set", change)) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) == 1
+    assert not (tmp_path / "a").exists()
+
+
+def test_a_job_changes_no_site_s_bundle(federation: Path) -> None:
+    with pytest.raises(ValueError, match=r"bundle\.batch_size: a job changes no site's bundle; each site does"):
+        experiment_on(
+            RECIPES["mdhfl"], federation=federation, identity="a", seed=0, rounds=1, pairs=("bundle.batch_size=8",)
+        )
 
 
 def test_control_is_for_methods_that_have_one(

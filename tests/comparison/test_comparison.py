@@ -8,40 +8,43 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas
 import psutil
 import pytest
 import yaml
 from click.testing import CliRunner
+from fakes.comparisons import SMALL, written
 from fakes.simulated import heed_ctrl_c
 
 from mdhfl.commands.compare import compare_command
 from mdhfl.comparison.grid import read_comparison
-from mdhfl.comparison.runs import Workplace, finished
+from mdhfl.comparison.place import Workplace, finished
 
 ROOT = Path(__file__).resolve().parents[2]
-SMALL: dict[str, Any] = {
-    "question": "Does it run?",
-    "rounds": 1,
-    "seeds": [0],
-    "bundles": ["shufflenet_v2"],
-    "set": {"warm_up_epochs": 1, "align_epochs": 1},
-    "prepare": {
-        "source": "synthetic", "sites": 2, "per_site": 16, "public": "synthetic", "public_count": 12,
-        "classes": ["eosinophil", "monocyte"],
-    },
-    "federations": {"IID": {"split": "iid"}},
-    "noise": {"none": {}, "symmetric 0.2": {"noise": "symmetric", "noise_rate": 0.2}},
-    "methods": {"local CE": {"recipe": "local"}, "MDH-FL": {"recipe": "mdhfl"}, "FedAvg": {"recipe": "fedavg"}},
-}  # fmt: skip
 
 
-def written(folder: Path, **changes: Any) -> Path:
-    path = folder / "small.yaml"
-    path.write_text(yaml.safe_dump({**SMALL, **changes}, sort_keys=False))
-    return path
+def check_scores(path: Path, work: Path) -> None:
+    """Every number once, of every run, and the same as in the run's own records; as pandas reads it."""
+    scores = pandas.read_csv(path, keep_default_na=False, na_values=[""])  # "none" is a noise
+    told_apart = ["run", "site", "round", "part", "score"]
+    assert list(scores.columns[:8]) == ["run", "title", "federation", "noise", "method", "engine", "seed", "rounds"]
+    assert list(scores.columns[-6:]) == ["site", "architecture", *told_apart[2:], "value"]
+    assert not scores.duplicated(told_apart).any()
+    assert scores.value.notna().all()
+    assert set(scores.part) == {"test", "validation", "all_sites", "loss", "seconds", "bytes", "round"}
+    assert set(scores.title) == {"local CE", "MDH-FL", "FedAvg"}
+    assert set(scores["set.warm_up_epochs"]) == {1}
+    assert scores["set.align_epochs"].isna().sum() == (scores.method != "mdhfl").sum()
+    for run, rows in scores.groupby("run"):
+        record = json.loads((work / run / "compared.json").read_text())
+        of_all = rows[rows.part == "all_sites"].set_index(["site", "score"]).value
+        for site, expected in record["on_all"].items():
+            assert of_all[site].to_dict() == pytest.approx(expected)
+        last = rows[(rows.part == "test") & (rows["round"] == rows["round"].max()) & (rows.score == "macro_f1")]
+        for site, value in last.set_index("site").value.items():
+            assert value == pytest.approx(record["summary"]["sites"][site]["macro_f1"])
 
 
 @pytest.mark.slow
@@ -69,6 +72,7 @@ def test_a_comparison_runs_what_is_missing_and_writes_everything(tmp_path: Path)
     assert (out / "results.csv").read_text().count("\n") == 7
     assert (out / "sites.csv").read_text().count("\n") == 13
     assert (out / "figure.svg").read_text().count("<svg") == 1
+    check_scores(out / "scores.csv", work)
     decoded = list((work / "decoded").glob("*.npy"))
     assert len(decoded) == 7  # 2 sites x 3 parts and the public set, once for both noises and all methods
     assert not list(work.rglob("state.pt"))
@@ -131,27 +135,36 @@ def test_an_interrupted_comparison_goes_on(tmp_path: Path) -> None:
     assert "interrupted; finished runs and rounds are kept: rerun the same command to continue" in said
     assert "Traceback" not in said
     assert len(list(work.rglob("compared.json"))) < 6
+    assert "6 runs (3 methods x 2 federations x 1 seeds): 0 finished, 6 to do, " in said
+    assert "seed 0, IID, symmetric 0.2: local CE; MDH-FL; FedAvg" in said
     again = subprocess.run(call, capture_output=True, text=True, timeout=500)
     assert "6 of 6 runs finished" in again.stdout, again.stderr
     assert {path: path.stat().st_mtime_ns for path in done} == done
 
 
 @pytest.mark.slow
-def test_a_stopped_comparison_leaves_no_process(tmp_path: Path) -> None:
-    """SIGTERM, as a job scheduler sends it, to the command alone."""
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 128 + signal.SIGTERM), (signal.SIGINT, 1)], ids=["SIGTERM", "Ctrl-C twice"]
+)
+def test_a_stopped_comparison_leaves_no_process(tmp_path: Path, number: int, code: int) -> None:
+    """In the middle of a run, to the command alone, as a job scheduler does; test_workers.py has more ways."""
     process = started(command(written(tmp_path), tmp_path))
     try:
         wait_for("results.jsonl", tmp_path / "work", process)
         family = psutil.Process(process.pid).children(recursive=True)
-        process.terminate()
-        process.wait(timeout=60)
+        process.send_signal(number)
+        if number == signal.SIGINT:
+            time.sleep(0.2)
+            process.send_signal(number)
+        said = process.communicate(timeout=60)[0]
         _, alive = psutil.wait_procs(family, timeout=20)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     assert family
     assert not alive
-    assert process.returncode == 128 + signal.SIGTERM
+    assert process.returncode == code
+    assert "Traceback" not in said
 
 
 def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
@@ -238,7 +251,7 @@ def test_the_committed_experiments_can_start(path: Path) -> None:
 def test_the_peak_of_memory_is_measured_anew() -> None:
     """In a process of its own: what was allocated and freed before the reset is forgotten, what comes after is seen."""
     code = (
-        "import numpy as np; from mdhfl.comparison.runs import _reset_peak_memory, peak_memory\n"
+        "import numpy as np; from mdhfl.comparison.tasks import _reset_peak_memory, peak_memory\n"
         "block = np.ones(300 * 2**20, dtype=np.uint8); del block; high = peak_memory()\n"
         "_reset_peak_memory(); low = peak_memory(); block = np.ones(100 * 2**20, dtype=np.uint8)\n"
         "print(high, low, peak_memory())"

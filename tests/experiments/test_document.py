@@ -125,7 +125,11 @@ def test_every_result_has_its_experiment_its_figure_and_its_scores() -> None:
     for folder in RESULTS.iterdir():
         assert (ROOT / "experiments" / f"{folder.name}.yaml").is_file()
         files = {path.name for path in folder.iterdir()}
-        assert files - {"figure.svg", "rounds.svg", "rounds.csv"} == {"table.md", "results.csv", "sites.csv"}
+        assert files - {"figure.svg", "rounds.svg", "rounds.csv", "scores.csv"} == {
+            "table.md",
+            "results.csv",
+            "sites.csv",
+        }
         assert f"--out experiments/results/{folder.name}\n" in text
 
 

@@ -40,6 +40,11 @@ OTHER_SITE_CONFIGS = {
     "another section": lambda c: c.update(handlers=[{"path": "os.system"}]),
     "another format": lambda c: c.update(format_version=1),
 }
+TRACKING = {
+    "id": "mlflow",
+    "path": "nvflare.app_opt.tracking.mlflow.mlflow_receiver.MLflowReceiver",
+    "args": {"tracking_uri": "http://example.org"},
+}
 OTHER_SERVER_CONFIGS = {
     "results elsewhere": lambda c: controller_of(c)["args"].update(results="/etc"),
     "a second workflow": lambda c: c["workflows"].append(c["workflows"][0]),
@@ -49,6 +54,9 @@ OTHER_SERVER_CONFIGS = {
     "a variable in a parameter": lambda c: controller_of(c)["args"]["experiment"]["parameters"].update(x="{ROOT}"),
     "a place": lambda c: controller_of(c)["args"]["experiment"].update(id="../../etc"),
     "another receiver": lambda c: c["components"][0].update(path="nvflare.app_common.widgets.metric_relay.MetricRelay"),
+    "scores to an address": lambda c: c["components"].append(TRACKING),
+    "scores to an address instead": lambda c: c.update(components=[TRACKING]),
+    "an address among the values": lambda c: controller_of(c)["args"].update(tracking={"to": "mlflow"}),
     "a folder of the receiver": lambda c: c["components"][0]["args"].update(tb_folder="/etc"),
     "a filter": lambda c: c["task_data_filters"].append({"tasks": ["*"], "filters": []}),
     "another server": lambda c: c["server"].update(model_log_dir="/etc"),

@@ -57,7 +57,7 @@ def test_a_job_runs_in_poc_mode_and_its_resubmission_continues(tmp_path: Path, f
         path.write_text(json.dumps({**json.loads(path.read_text()), **told}))
     run_in_process(tmp_path / "one", experiment=expected)
     assert numbers_of(read_rows(results / "results.jsonl")) == numbers_of(read_rows(tmp_path / "one" / "results.jsonl"))
-    assert (tmp_path / "state" / "site-2" / "trial" / "best.pt").is_file()
+    assert (tmp_path / "state" / "site-2" / "trial" / "last.pt").is_file()
     with session_of(poc) as session:  # the administrator has the results, by each of three ways, and their report
         downloads = [Path(session.download_job_result(job_id, str(tmp_path / "by-api")))]
     call(tmp_path, "nvflare", "job", "download", job_id, "-o", str(tmp_path / "by-command"))

@@ -201,4 +201,4 @@ def test_an_interrupted_weights_run_continues_with_the_same_numbers(tmp_path: Pa
         run_in_process(tmp_path / "b", experiment=experiment, on_answer=stop_in_round_2)
     run_in_process(tmp_path / "b", experiment=experiment)
     assert numbers_of(Results(tmp_path / "b", experiment=experiment).rows()) == whole
-    assert checkpoint_path(tmp_path / "b", experiment=experiment, site="site-1", which="best").is_file()
+    assert checkpoint_path(tmp_path / "b", experiment=experiment, site="site-1", which="last").is_file()

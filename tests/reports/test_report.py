@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from fakes.pages import Reader
-from fakes.run_folders import CLASSES, SITES, write_federation, write_run
+from fakes.run_folders import CLASSES, PARAMETERS, SITES, write_federation, write_run
 from PIL import Image
 from rich.console import Console
 
@@ -67,25 +67,38 @@ def test_page_is_self_contained(tmp_path: Path, federation: Path) -> None:
             assert min(image.size) > 100
 
 
+def summary_of(run: Path) -> dict[str, Any]:
+    return dict(read_sealed_json(run / "summary.json"))
+
+
 def test_csv_and_json_hold_the_same_numbers(tmp_path: Path, federation: Path) -> None:
     run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=2, refused={(1, "site-2"): "too slow"})
     out = write_report([run], out=tmp_path / "report").parent
     rows = rows_of(run)
     with (out / "scores.csv").open(newline="") as file:
         flat = list(csv.DictReader(file))
-    assert [(row["site"], int(row["round"])) for row in flat] == [(row["site"], row["round"]) for row in rows]
-    for written, row in zip(flat, rows, strict=True):
-        assert (written["method"], written["engine"], written["seed"]) == ("mdhfl", "inprocess", "0")
-        if row["status"] == "refused":
-            assert (written["status"], written["reason"], written["accuracy"]) == ("refused", "too slow", "")
-            continue
-        assert float(written["accuracy"]) == row["test"]["accuracy"]
-        assert float(written["loss_train"]) == row["losses"]["train"]
-        assert int(written["bytes_up"]) == row["bytes"]["up"]
-        assert float(written["seconds"]) == pytest.approx(sum(row["seconds"].values()))
+    assert list(flat[0])[:6] == ["run", "federation", "method", "engine", "seed", "rounds"]
+    assert list(flat[0])[-6:] == ["site", "architecture", "round", "part", "score", "value"]
+    assert {row["set.ce_weight"] for row in flat} == {str(PARAMETERS["mdhfl"]["ce_weight"])}
+    found = {(r["site"], int(r["round"]), r["part"], r["score"]): float(r["value"]) for r in flat}
+    assert len(found) == len(flat)  # nothing is said twice
+    for row in rows:
+        where = row["site"], row["round"]
+        refused = row["status"] == "refused"
+        assert found[(*where, "round", "refused")] == refused
+        assert ((*where, "test", "accuracy") in found) is not refused
+        if not refused:
+            assert found[(*where, "test", "accuracy")] == row["test"]["accuracy"]
+            assert found[(*where, "validation", "macro_f1")] == row["validation"]["macro_f1"]
+            assert found[(*where, "loss", "train")] == row["losses"]["train"]
+            assert found[(*where, "bytes", "up")] == row["bytes"]["up"]
+            assert {name: found[(*where, "seconds", name)] for name in row["seconds"]} == row["seconds"]
     with (out / "summary.csv").open(newline="") as file:
         sums = {row["site"]: row for row in csv.DictReader(file)}
-    summary = read_sealed_json(run / "summary.json")
+    summary = summary_of(run)
+    assert int(sums["site-1"]["network_parameters"]) == summary["sites"]["site-1"]["parameters"]
+    assert "parameters" not in sums["site-1"]
+    assert sums["site-1"]["set.ce_weight"] == str(PARAMETERS["mdhfl"]["ce_weight"])
     assert float(sums["site-1"]["macro_f1"]) == summary["sites"]["site-1"]["macro_f1"]
     assert float(sums[MEAN]["ece"]) == summary["mean"]["ece"]
     data = json.loads((out / "report.json").read_text())

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,15 @@ from mdhfl.store.tensors import load_tensors, save_tensors
 
 SITES = ("site-1", "site-2")
 QUICK = {"warm_up_epochs": 1}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def every_round_competes() -> Iterator[None]:
+    """So that there is a best.pt, after two rounds and with six validation images."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("mdhfl.site.best.ENOUGH_IMAGES", 6)
+        patched.setattr("mdhfl.site.best.ROUNDS", 1)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -80,12 +80,12 @@ def test_an_export_takes_the_twin_only_where_sharing_did_harm(controlled: Path, 
     from mdhfl.runs.folder import read_run
 
     experiment, _ = read_run(controlled)
-    paths = {w: checkpoint_path(controlled, experiment=experiment, site="site-1", which=w) for w in ("best", "alone")}
+    paths = {w: checkpoint_path(controlled, experiment=experiment, site="site-1", which=w) for w in ("last", "alone")}
     models = {which: torch.load(path, weights_only=True)["model"] for which, path in paths.items()}
     cases = {
-        "noise": ({"difference": -0.1, "low": -0.3, "high": 0.01}, None, "best"),
+        "noise": ({"difference": -0.1, "low": -0.3, "high": 0.01}, None, "last"),
         "harm": ({"difference": -0.2, "low": -0.3, "high": -0.1}, None, "alone"),
-        "asked": ({"difference": -0.2, "low": -0.3, "high": -0.1}, "best", "best"),
+        "asked": ({"difference": -0.2, "low": -0.3, "high": -0.1}, "last", "last"),
     }
     for name, (gain, which, expected) in cases.items():
         with_gain(controlled, **gain)

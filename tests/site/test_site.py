@@ -129,7 +129,12 @@ def test_an_abort_loses_only_the_round_it_falls_into(tmp_path: Path, federation:
     np.testing.assert_array_equal(knowledge_of(site.answer(request)), knowledge_of(whole[1]))
 
 
-def test_best_and_last_models_are_kept_without_pickle(tmp_path: Path, federation: Path) -> None:
+def test_best_and_last_models_are_kept_without_pickle(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """12 validation images would not do."""
+    monkeypatch.setattr("mdhfl.site.best.ENOUGH_IMAGES", 12)
+    monkeypatch.setattr("mdhfl.site.best.ROUNDS", 1)
     experiment = new_run(tmp_path / "a", federation)
     answers = learn_twice(tmp_path / "a", experiment, restart=False)
     site_of(tmp_path / "a", "site-1").answer(experiment.request("finish", number=2))

@@ -81,7 +81,8 @@ def _problems_of_site(settings: SiteSettings) -> list[str]:
     if problems:
         return problems
     classes = classes_of(settings.data)
-    return verify_bundle(settings.bundle, num_classes=len(classes), image_size=image_size_of(settings.data))
+    size, changes = image_size_of(settings.data), settings.bundle_changes
+    return verify_bundle(settings.bundle, num_classes=len(classes), image_size=size, changes=changes)
 
 
 def _public_digest(path: Path) -> str:

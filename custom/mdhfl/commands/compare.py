@@ -1,5 +1,6 @@
 """`mdhfl compare`: methods x federations x noise x seeds, from a short YAML file to a table."""
 
+import signal
 from pathlib import Path
 
 import click
@@ -8,8 +9,9 @@ from mdhfl.showing.terminal import say
 
 HELP = """Run every method on every federation, noise and seed that FILE names, and write the table.
 
-Runs what is missing. After an interruption, rerun the same command to continue: a finished run is never repeated, not
-even for another FILE with the same --work.
+Checks everything first (recipes, raw data, a training step with every bundle), lists the runs, and runs what is
+missing. After an interruption, rerun the same command to continue: a finished run is never repeated, not even for
+another FILE with the same --work.
 
 \b
 FILE, in YAML:
@@ -23,7 +25,7 @@ FILE, in YAML:
   noise: {none: {}, symmetric 0.2: {noise: symmetric, noise_rate: 0.2}}
   methods:
     local: {recipe: local}
-    MDH-FL, CE weight 1: {recipe: mdhfl, set: {ce_weight: 1.0}}
+    MDH-FL: {recipe: mdhfl, set: {ce_weight: [0.1, 1.0], bundle.learning_rate: 3e-4}}  # a list is a method per value
 
 \b
 Examples:
@@ -39,15 +41,30 @@ Examples:
 @click.option(
     "--work",
     type=click.Path(path_type=Path),
-    default=Path("runs"),
+    default=Path("comparisons"),
     show_default=True,
     help="Folder for federations, decoded images and runs; may serve several comparisons.",
+)
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "slurm"]),
+    default="local",
+    show_default=True,
+    help="Run on this machine, or as jobs of a Slurm cluster (docs/rivals.md).",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Runs at a time.  [default: one per core]")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option("--table-only", is_flag=True, help="Run nothing; write the table of what is finished.")
 def compare_command(
-    file: Path, *, out: Path, data: Path, work: Path, workers: int | None, device: str, table_only: bool
+    file: Path,
+    *,
+    out: Path,
+    data: Path,
+    work: Path,
+    executor: str,
+    workers: int | None,
+    device: str,
+    table_only: bool,
 ) -> None:
     """See HELP."""
     from rich.markdown import Markdown
@@ -57,9 +74,18 @@ def compare_command(
 
     try:
         done = compare(
-            file, out=out, data=data, work=work, workers=workers, device=device, table_only=table_only, progress=True
+            file,
+            out=out,
+            data=data,
+            work=work,
+            executor=executor,
+            workers=workers,
+            device=device,
+            table_only=table_only,
+            progress=True,
         )
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends already
         message = "interrupted; finished runs and rounds are kept: rerun the same command to continue"
         raise click.ClickException(message) from None
     if done.found:

@@ -26,8 +26,9 @@ Whoever gets the folder needs MONAI, not mdhfl:
 @click.option(
     "--which",
     type=click.Choice(["best", "last", "alone"]),
-    help="The model that was best on the site's validation images, that of the last round, or, of a run with a "
-    "control, the twin that trained alone.  [default: best; alone, where sharing did harm beyond the noise]",
+    help="The model that was best on the site's validation images (mean of 3 rounds, 50 images at least), that of the "
+    "last round, or, of a run with a control, the twin that trained alone.  [default: best, or last where there is no "
+    "best; alone, where sharing did harm beyond the noise]",
 )
 def export_bundle_command(folder: Path, site: str | None, out: Path, which: str | None) -> None:
     """Write a site's model as a self-contained MONAI bundle.

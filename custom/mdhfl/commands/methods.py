@@ -11,8 +11,9 @@ from mdhfl.runs.recipe import Recipe, recipe_of
 from mdhfl.showing.console import open_console
 
 ELSEWHERE = (
-    "Learning rate, optimiser, batch size and augmentation belong to a site's bundle: configs/train.yaml there "
-    "(optimizer, batch_size, random_transforms)."
+    "Learning rate, batch size, optimiser and augmentation are the bundles' own (configs/train.yaml); a run changes "
+    "them for all its sites: --set bundle.learning_rate=3e-4, bundle.batch_size=32, bundle.optimizer=SGD, "
+    "bundle.optimizer.momentum=0.9, bundle.augmentation=false."
 )
 
 

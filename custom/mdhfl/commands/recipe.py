@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mdhfl.commands.cli import one_line_errors
+from mdhfl.learning.bundle_changes import split_changes, with_prefix
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import read_federation
 from mdhfl.runs.recipe import Recipe, parse_changes
@@ -28,13 +29,19 @@ def experiment_on(
     min_sites: int | None = None,
 ) -> Experiment:
     """Put a recipe on a federation folder, or on the path of a federation.json alone: a server needs no images."""
+    changes, bundle_changes = split_changes(parse_changes(pairs))
+    if bundle_changes:
+        raise ValueError(
+            f"--set {next(iter(with_prefix(bundle_changes)))}: a job changes no site's bundle; each site does, by "
+            '"bundle_changes" in its site.json (docs/site.md)'
+        )
     folder = federation if federation.is_dir() else federation.parent
     return recipe.experiment(
         read_federation(folder),
         identity=identity,
         seed=seed,
         rounds=rounds,
-        changes=parse_changes(pairs),
+        changes=changes,
         min_sites=min_sites,
     )
 

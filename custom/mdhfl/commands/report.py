@@ -27,8 +27,8 @@ def report_command(runs: tuple[Path, ...], out: Path) -> None:
 
     RUN is a folder that `mdhfl run` or `mdhfl poc` wrote, the download of a FLARE job, a server's folder of an
     experiment, or a site's, below "state" in site.json: then the report holds what that site knows, and what left it.
-    It is one self-contained file, report.html; beside it lie its figures as PNG, scores.csv (a line per run, site and
-    round), summary.csv and report.json.
+    It is one self-contained file, report.html; beside it lie its figures as PNG, scores.csv (a line per number),
+    summary.csv and report.json.
     """
     from mdhfl.reports.site_run import read_any_run
     from mdhfl.reports.terminal import print_scores

@@ -11,6 +11,7 @@ from mdhfl.reports.terminal import print_scores
 from mdhfl.runs.folder import modules_of
 from mdhfl.runs.recipe import recipe_of
 from mdhfl.runs.resume import resume_run
+from mdhfl.server.tracking import TRACKERS
 from mdhfl.showing.terminal import say
 
 HELP = """Run a recipe on a federation and print the scores on the clean test images.
@@ -21,6 +22,7 @@ Examples:
   mdhfl run mdhfl --federation fed/ --engine inprocess --rounds 8 --set local_epochs=1 --seed 0 --out runs/b
   mdhfl run local --federation fed/ --bundles shufflenet_v2,my_bundles/vit --out runs/c
   mdhfl run mdhfl --federation fed/ --out runs/a --resume        # continue after an interruption
+  mdhfl run mdhfl --federation fed/ --out runs/d --set bundle.learning_rate=3e-4 --set bundle.batch_size=32
   mdhfl run mdhfl --help                                         # what --set changes
 
 RECIPE is one of those below, or a method of your own as package.module:Class.
@@ -63,6 +65,11 @@ class RunCommand(click.Command):
 )
 @experiment_options
 @click.option(
+    "--track",
+    type=click.Choice(TRACKERS),
+    help="Send the scores to MLflow or Weights & Biases as they come (engine flare; TensorBoard has them anyway).",
+)
+@click.option(
     "--resume",
     is_flag=True,
     help="Continue the run in --out; more --rounds and another --min-sites are possible, other changes refused.",
@@ -77,7 +84,7 @@ def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **cho
         said = {
             "engine": engine,
             "bundles": bundles_of(chosen),
-            **{name: chosen[name] for name in ("seed", "threads", "device")},
+            **{name: chosen[name] for name in ("seed", "threads", "device", "track")},
         }
         asked = {
             "recipe": recipe.name,

@@ -2,18 +2,26 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mdhfl.comparison.checks import check_all
+from mdhfl.comparison.cluster import Cluster
 from mdhfl.comparison.curves import SCORE, curve_of, write_curves
 from mdhfl.comparison.figure import draw
 from mdhfl.comparison.grid import Cell, read_comparison
-from mdhfl.comparison.runs import Workplace, default_threads, finished, run_all
+from mdhfl.comparison.numbers import score_rows
+from mdhfl.comparison.place import Workplace, finished
+from mdhfl.comparison.schedule import Schedule
 from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of
-from mdhfl.showing.console import open_console
+from mdhfl.comparison.watch import Silent, list_runs, shown
+from mdhfl.comparison.workers import Executor, LocalWorkers, stopped_once
 from mdhfl.showing.sheets import to_csv
-from mdhfl.showing.texts import one_line
+from mdhfl.showing.terminal import say
+
+EXECUTORS = ("local", "slurm")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,8 +51,9 @@ def compare(
     *,
     out: str | Path,
     data: str | Path = ".",
-    work: str | Path = "runs",
+    work: str | Path = "comparisons",
     workers: int | None = None,
+    executor: str = "local",
     device: str = "cpu",
     table_only: bool = False,
     progress: bool = False,
@@ -57,25 +66,30 @@ def compare(
         data: folder of the raw data.
         work: folder for federations, decoded images and runs; may serve several comparisons.
         workers: runs at a time; None: one per core.
+        executor: "local", or "slurm" for jobs of a cluster, see `cluster.py`.
         device: "cpu", "cuda" or "cuda:<n>".
         table_only: run nothing.
-        progress: show a bar on standard error.
+        progress: list the runs and show bars on standard error.
 
     Raises:
-        ValueError: the file asks for what there is not.
+        ValueError: the file asks for what there is not, or what runs need is missing or wrong; no run has begun.
     """
+    if executor not in EXECUTORS:
+        raise ValueError(f"executor: expected one of {', '.join(EXECUTORS)}, got {executor!r}")
     comparison = read_comparison(Path(file))
     workers = workers or os.cpu_count() or 1
-    threads = default_threads(workers)
+    threads = default_threads(workers) if executor == "local" else 1
     place = Workplace(data=Path(data).resolve(), work=Path(work).resolve(), threads=threads, device=device)
     failures: Mapping[Cell, str] = {}
     if not table_only:
-        failures = _run(comparison.cells, place=place, workers=workers, progress=progress)
+        opened = LocalWorkers(workers) if executor == "local" else _cluster(place)
+        failures = run_missing(comparison.cells, place=place, executor=opened, slots=workers, progress=progress)
     records = {cell: finished(cell, place) for cell in comparison.cells}
     found = tuple(Found(cell=cell, record=record) for cell, record in records.items() if record is not None)
     tables = write_tables(Path(out), comparison.question, found) if found else ""
     if found:
         write_curves([row for one in found for row in _curve(one.cell, place)], Path(out))
+        (Path(out) / "scores.csv").write_text(to_csv(score_rows(found, place)), encoding="utf-8", newline="")
     return Compared(found=found, asked=len(comparison.cells), failures=failures, tables=tables)
 
 
@@ -96,33 +110,48 @@ def write_tables(out: Path, question: str, found: Sequence[Found]) -> str:
     return tables
 
 
-def _run(cells: Sequence[Cell], *, place: Workplace, workers: int, progress: bool) -> Mapping[Cell, str]:
-    """Run what is missing, with a bar that says how much time is left."""
-    missing = [cell for cell in cells if finished(cell, place) is None]
-    if not progress:
-        return run_all(missing, place=place, workers=workers, on_result=_silent)
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+def run_missing(
+    cells: Sequence[Cell], *, place: Workplace, executor: Executor, slots: int, progress: bool = False
+) -> dict[Cell, str]:
+    """Check what is missing, all of it before any run, and run it.
 
-    text, bars = TextColumn("{task.description}", markup=False), BarColumn()
-    columns = (text, bars, MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("left:"), TimeRemainingColumn())
-    with Progress(*columns, console=open_console(error=True), speed_estimate_period=3600) as bar:
-        task = bar.add_task(f"{len(cells) - len(missing)} runs were there", total=len(missing))
+    Args:
+        cells: of one or more comparisons; each is run, or continued if it was interrupted.
+        place: where.
+        executor: does the work; it is ended with this.
+        slots: runs at a time.
+        progress: list the runs and show bars on standard error.
 
-        def on_result(cell: Cell, record: Mapping[str, Any]) -> None:
-            score = Found(cell=cell, record=record).score("macro_f1")
-            what = f"{cell.method} on {cell.federation}, {cell.noise}, seed {cell.seed}"
-            bar.console.print(f"{one_line(what)}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s")
-            bar.update(task, advance=1, description="comparing")
+    Returns:
+        Why a run failed, for those that did: one that fails does not stop the others.
 
-        return run_all(missing, place=place, workers=workers, on_result=on_result)
+    Raises:
+        ValueError: what runs need is missing or wrong.
+    """
+    records = {cell: finished(cell, place) for cell in cells}
+    missing = [cell for cell, record in records.items() if record is None]
+    once = list({cell.run_folder: cell for cell in reversed(missing)}.values())[::-1]
+    if progress:
+        for line in list_runs(cells, missing, slots=slots):
+            say(line, error=True)
+    known: dict[str, list[float]] = {}
+    for cell, record in records.items():
+        if record is not None:
+            known.setdefault(cell.method, []).append(record["wall_seconds"])
+        if once:
+            say("checking first: raw data, and a training step with every bundle", error=True)
+    with stopped_once(executor):
+        check_all(once, place, executor)
+        schedule = Schedule(cells=once, place=place, executor=executor, slots=slots)
+        with shown(place, known=known, slots=slots) if progress and once else nullcontext(Silent()) as watcher:
+            failed = {cell.run_folder: reason for cell, reason in schedule.run(watcher).items()}
+    return {cell: failed[cell.run_folder] for cell in missing if cell.run_folder in failed}
 
 
-def _silent(cell: Cell, record: Mapping[str, Any]) -> None:
-    pass
+def default_threads(workers: int) -> int:
+    """Return the CPU threads of a run that leave no core idle and none crowded."""
+    return max(1, (os.cpu_count() or 1) // workers)
+
+
+def _cluster(place: Workplace) -> Cluster:
+    return Cluster(place.work / "submitit", threads=place.threads, device=place.device)

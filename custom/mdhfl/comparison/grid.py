@@ -1,8 +1,6 @@
 """A comparison: methods x federations x noise x seeds, read from a short YAML file into the runs that it needs."""
 
-import hashlib
-import json
-import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -11,9 +9,13 @@ from typing import Any
 
 import yaml
 
+from mdhfl.comparison.identity import federation_name, run_name
+from mdhfl.comparison.sweep import variants
 from mdhfl.files import check_against_schema
 from mdhfl.jobs import RECIPES
-from mdhfl.methods import Method, changed, name_of, parameters_of
+from mdhfl.learning.bundle import find_bundle
+from mdhfl.learning.bundle_changes import PREFIX, split_changes, with_prefix
+from mdhfl.methods import Method, changed, parameters_of
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.runs.folder import BUILT_IN_BUNDLES
 from mdhfl.runs.recipe import Recipe, recipe_of
@@ -33,7 +35,7 @@ class Cell:
         seed: of the federation and of the run.
         arguments: of `prepare`, but for its folder.
         recipe: the method's.
-        changes: hyper-parameters instead of the recipe's.
+        changes: hyper-parameters instead of the recipe's, and, as "bundle.<name>", instead of the bundles'.
         rounds: after the warm-up.
         bundles: assigned to the sites in order, repeating.
     """
@@ -51,19 +53,39 @@ class Cell:
     @cached_property
     def method_used(self) -> Method:
         """The method, with all its hyper-parameters."""
-        return changed(self.recipe.method, self.changes)
+        return changed(self.recipe.method, split_changes(self.changes)[0])
+
+    @cached_property
+    def bundle_changes(self) -> dict[str, Any]:
+        """What is changed of the bundles' training."""
+        return split_changes(self.changes)[1]
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All hyper-parameters by the names that `--set` knows: the method's, then what is changed of the bundles."""
+        return {**parameters_of(self.method_used), **with_prefix(self.bundle_changes)}
+
+    @property
+    def title(self) -> str:
+        """Which run it is, for people."""
+        return f"{self.method} on {self.federation}, {self.noise}, seed {self.seed}"
 
     @cached_property
     def federation_folder(self) -> str:
         """Name of the federation's folder: equal for all runs on the same data."""
-        return f"{_slug(self.federation)}-{_slug(self.noise)}-seed{self.seed}-{_digest(self.arguments)}"
+        return federation_name(self.arguments)
 
     @cached_property
     def run_folder(self) -> str:
         """Name of the run's folder: equal only if everything is that decides its numbers."""
-        method = self.method_used
-        decides = [self.arguments, name_of(method), parameters_of(method), self.rounds, self.bundles]
-        return f"{self.federation_folder}/{_slug(self.method)}-{_digest(decides)}"
+        name = run_name(
+            method=self.method_used,
+            arguments=self.arguments,
+            rounds=self.rounds,
+            bundles=self.bundles,
+            bundle_changes=self.bundle_changes,
+        )
+        return f"{self.federation_folder}/{name}"
 
     def prepare_arguments(self, *, data: Path, out: Path) -> PrepareArguments:
         """Return the arguments of `prepare`; files are below the data folder."""
@@ -108,6 +130,9 @@ def read_comparison(path: Path) -> Comparison:
         raise ValueError(f"{path}: not YAML ({error})") from error
     check_against_schema(asked, schema="comparison", what=str(path))
     cells = tuple(_cells(asked, what=str(path)))
+    counts = Counter((cell.federation, cell.noise, cell.method, cell.seed) for cell in cells)
+    if twice := sorted({method for (_, _, method, _), count in counts.items() if count > 1}):
+        raise ValueError(f"{path}: two methods are called {twice[0]!r}; give one of them another title")
     for cell in {(c.federation, c.noise, c.method): c for c in cells}.values():
         _check(cell, what=str(path))
     return Comparison(question=asked["question"], cells=cells)
@@ -115,13 +140,12 @@ def read_comparison(path: Path) -> Comparison:
 
 def _cells(asked: Mapping[str, Any], *, what: str) -> Iterator[Cell]:
     bundles = tuple(asked.get("bundles", BUILT_IN_BUNDLES))
+    methods = list(_methods(asked, what=what))
     for seed in asked["seeds"]:
         for federation, own in asked["federations"].items():
             for noise, noisy in asked.get("noise", NO_NOISE).items():
                 arguments = {**asked["prepare"], **(own or {}), **(noisy or {}), "seed": seed}
-                for method, chosen in asked["methods"].items():
-                    recipe = _recipe(chosen["recipe"], what=f"{what}: methods/{method}")
-                    common = {k: v for k, v in asked.get("set", {}).items() if hasattr(recipe.method, k)}
+                for method, recipe, changes in methods:
                     yield Cell(
                         federation=one_line(federation),
                         noise=one_line(noise),
@@ -129,10 +153,26 @@ def _cells(asked: Mapping[str, Any], *, what: str) -> Iterator[Cell]:
                         seed=seed,
                         arguments=arguments,
                         recipe=recipe,
-                        changes={**common, **chosen.get("set", {})},
+                        changes=changes,
                         rounds=asked["rounds"],
                         bundles=bundles,
                     )
+
+
+def _methods(asked: Mapping[str, Any], *, what: str) -> Iterator[tuple[str, Recipe, dict[str, Any]]]:
+    """Yield title, recipe and hyper-parameters of each method; one with lists of values is several."""
+    for title, chosen in asked["methods"].items():
+        recipe = _recipe(chosen["recipe"], what=f"{what}: methods/{title}")
+        common = {
+            name: value
+            for name, value in asked.get("set", {}).items()
+            if name.startswith(PREFIX) or hasattr(recipe.method, name)
+        }
+        try:
+            for one, changes in variants(title, chosen.get("set", {}), common=common):
+                yield one, recipe, changes
+        except ValueError as error:
+            raise ValueError(f"{what}: methods/{title}: {error}") from error
 
 
 def _recipe(name: str, *, what: str) -> Recipe:
@@ -148,6 +188,8 @@ def _check(cell: Cell, *, what: str) -> None:
     if unknown := sorted(set(cell.arguments) - known):
         raise ValueError(f"{what}: `prepare` has no {', '.join(unknown)}; it has: {', '.join(sorted(known))}")
     try:
+        for bundle in cell.bundles:
+            find_bundle(bundle)
         sites = int(cell.arguments.get("sites") or 4)
         cell.method_used.check_federation(
             bundles={f"site-{i + 1}": cell.bundles[i % len(cell.bundles)] for i in range(sites)},
@@ -156,11 +198,3 @@ def _check(cell: Cell, *, what: str) -> None:
         cell.prepare_arguments(data=Path(), out=Path())
     except (ValueError, TypeError) as error:
         raise ValueError(f"{what}: {cell.method} on {cell.federation}, {cell.noise}: {error}") from error
-
-
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values, sort_keys=True, default=str).encode()).hexdigest()[:8]
-
-
-def _slug(title: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "_", title.lower()).strip("_") or "unnamed"

@@ -13,6 +13,7 @@ from mdhfl.export.card import licence_note, model_card
 from mdhfl.export.facts import WHICH, Facts
 from mdhfl.export.site_facts import gather_facts
 from mdhfl.learning.bundle import TRAIN_CONFIG, BundleError, find_bundle, first_line, train_config
+from mdhfl.learning.bundle_changes import changed_config
 from mdhfl.learning.own_code import own_code
 from mdhfl.learning.weights_file import load_weights
 from mdhfl.showing.texts import shown, without_places
@@ -84,6 +85,8 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
     train = train_config(draft) or draft / TRAIN_CONFIG  # the copy of one that was loaded
     for path, own in ((train, {}), (draft / "configs" / "inference.yaml", {"prior": facts.prior, **facts.reading()})):
         path.write_text(_with_values(path, {**values, **own}), encoding="utf-8")
+    if facts.bundle_changes:
+        _change_training(train, facts.bundle_changes)
     path = draft / "configs" / "metadata.json"
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     said = _not_evaluated(shown(_metadata(before, facts, name=draft.name)))
@@ -131,6 +134,15 @@ def _with_values(path: Path, values: Mapping[str, Any]) -> str:
         text, found = re.subn(rf"(?m)^{key}:[^#\n]*?(?=\s*(#|$))", line, text, count=1)
         text = text if found else f"{text.rstrip()}\n{line}\n"
     return text
+
+
+def _change_training(path: Path, changes: Mapping[str, Any]) -> None:
+    """Let a training configuration say what was trained with; YAML's comments are lost."""
+    import yaml
+
+    config = changed_config(yaml.safe_load(path.read_text(encoding="utf-8")), changes)  # JSON is YAML
+    text = json.dumps(config, indent=2) if path.suffix == ".json" else yaml.safe_dump(config, sort_keys=False)
+    path.write_text(f"{text.rstrip()}\n", encoding="utf-8")
 
 
 def _metadata(before: Mapping[str, Any], facts: Facts, *, name: str) -> dict[str, Any]:

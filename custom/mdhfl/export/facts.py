@@ -15,6 +15,7 @@ from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path, read_federation, read_run, site_settings_path
 from mdhfl.server.journal import read_rows
 from mdhfl.showing.texts import one_line, shown
+from mdhfl.site.best import why_none
 from mdhfl.site.settings import read_site_settings
 from mdhfl.store.sealed import exists, read_sealed_json
 from mdhfl.store.tensors import load_tensors
@@ -29,9 +30,10 @@ class Facts:
     Attributes:
         site: whose model it is.
         which: "best" on validation, "last", or "alone": the twin that learned from nobody.
-        why: why this one, where nobody asked for it; else empty.
+        why: why this one, where nobody asked for it and it is not the best; else empty.
         round: after which round.
         bundle: name or path of the site's bundle.
+        bundle_changes: of its training, see `learning/bundle_changes.py`.
         architecture: for people.
         parameters: how many the network has.
         model: the state_dict.
@@ -66,6 +68,7 @@ class Facts:
     why: str
     round: int
     bundle: str
+    bundle_changes: Mapping[str, Any]
     architecture: str
     parameters: int
     model: Mapping[str, Any]
@@ -107,8 +110,9 @@ def facts_of_run(run_folder: Path, *, site: str, which: str | None) -> Facts:
     Args:
         run_folder: of the run.
         site: one of its sites.
-        which: one of WHICH; None for the model that is best on validation, or, where the run has a control and sharing
-            did harm by more than the noise of that estimate, for the twin that trained alone.
+        which: one of WHICH; None for the model that is best on validation, for the last where validation cannot tell
+            (`site/best.py`), or, where the run has a control and sharing did harm by more than the noise of that
+            estimate, for the twin that trained alone.
 
     Raises:
         ValueError: no run, not finished, no such site, or the site has no model.
@@ -118,23 +122,27 @@ def facts_of_run(run_folder: Path, *, site: str, which: str | None) -> Facts:
         raise ValueError(f"--site: no {site!r} in {run_folder}; its sites are {', '.join(experiment.sites)}")
     summary = _read_summary(run_folder)
     said = summary["sites"].get(site, {})
-    rows = _rows_of(run_folder, site=site)
-    which, why = (which, "") if which else least_harm(rows)
+    settings = read_site_settings(site_settings_path(run_folder, site))
+    card, rows = read_card(settings.data), _rows_of(run_folder, site=site)
+    none_best = why_none(images=sum(card["counts"]["validation"].values()))
+    has_best = exists(checkpoint_path(run_folder, experiment=experiment, site=site, which="best"))
+    which, why = (which, "") if which else least_harm(rows, none_best="" if has_best else none_best)
     path = checkpoint_path(run_folder, experiment=experiment, site=site, which=which)
     if not exists(path):
         reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
+        reasons += [f"{none_best}; take the last (--which last)"] if which == "best" and not reasons else []
         raise ValueError(f"{path}: {site} has no {which} model" + (f": {reasons[-1]}" if reasons else ""))
     checkpoint = read_checkpoint(path, site=site, experiment=experiment.id)
     number = int(checkpoint["round"])
     scored = test_scores(rows, number=number, alone=which == "alone") or _best_scores(said, number=number)
     federation, roots = read_federation(Path(record["federation"])), (run_folder, Path(record["federation"]))
-    card = read_card(read_site_settings(site_settings_path(run_folder, site)).data)
     return Facts(
         site=one_line(site),
         which=which,
         why=why,
         round=number,
         bundle=record["sites"][site]["bundle"],
+        bundle_changes=settings.bundle_changes,
         architecture=shown(str(said.get("architecture") or Path(record["sites"][site]["bundle"]).name)),
         parameters=int(said.get("parameters", 0)),
         model=checkpoint["model"],
@@ -223,11 +231,16 @@ def _best_scores(said: Mapping[str, Any], *, number: int) -> dict[str, Any]:
     return dict(best) if best.get("round") == number else {}
 
 
-def least_harm(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
-    """Return which model to take, and why if it is not the best on validation."""
+def least_harm(rows: Sequence[Mapping[str, Any]], *, none_best: str) -> tuple[str, str]:
+    """Return which model to take, and why if it is not the best on validation.
+
+    Args:
+        rows: of the site's rounds.
+        none_best: why there is no best model; empty if there is one.
+    """
     control = next((row["control"] for row in rows[-1:] if row.get("control")), None)
     if control is None or not control["harmed"]:
-        return "best", ""
+        return ("last", none_best) if none_best else ("best", "")
     points = "{difference:+.3f} (95 % interval {low:+.3f} to {high:+.3f})".format(**control)
     return "alone", f"sharing changed the macro-F1 on this site's validation images by {points}"
 

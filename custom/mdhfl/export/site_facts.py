@@ -22,6 +22,7 @@ from mdhfl.preprocessing.raw.scaling import REFUSE
 from mdhfl.reports.site_run import is_site_folder, rows_of_part
 from mdhfl.runs.folder import read_federation
 from mdhfl.showing.texts import one_line, shown
+from mdhfl.site.best import why_none
 from mdhfl.site.history import Part, read_part
 from mdhfl.store.sealed import exists
 
@@ -49,7 +50,9 @@ def _facts_of_part(folder: Path, part: Part, *, site: str | None, which: str | N
     if site not in (None, part.site):
         raise ValueError(f"--site: {folder} is the folder of {part.site}, got {site!r}")
     rows = [row for row in rows_of_part(part) if row["status"] == "ok"]
-    which, why = (which, "") if which else least_harm(rows)
+    card = read_card(part.data)
+    none_best = "" if exists(folder / "best.pt") else why_none(images=sum(card["counts"]["validation"].values()))
+    which, why = (which, "") if which else least_harm(rows, none_best=none_best)
     path = folder / f"{which}.pt"
     if not exists(path):
         yet = "" if part.finished else "; the server has not ended the experiment yet"
@@ -59,13 +62,13 @@ def _facts_of_part(folder: Path, part: Part, *, site: str | None, which: str | N
     number, about = int(checkpoint["round"]), rows[-1]["about"]
     scored = test_scores(rows, number=number, alone=which == "alone")
     roots = (folder, part.data)
-    card = read_card(part.data)
     return Facts(
         site=one_line(part.site),
         which=which,
         why=why,
         round=number,
         bundle=part.bundle,
+        bundle_changes=part.bundle_changes,
         architecture=shown(str(about["architecture"])),
         parameters=int(about["parameters"]),
         model=checkpoint["model"],
@@ -82,7 +85,7 @@ def _facts_of_part(folder: Path, part: Part, *, site: str | None, which: str | N
 
 def _check_bundle(part: Part) -> None:
     """Refuse to put weights into another bundle than the one that learned them."""
-    now = bundle_digest(part.bundle)[: len(part.bundle_digest)]
+    now = bundle_digest(part.bundle, changes=part.bundle_changes)[: len(part.bundle_digest)]
     if now != part.bundle_digest:
         raise ValueError(
             f"bundle {part.bundle}: changed since the model was trained ({part.bundle_digest}, now {now}); put the old "

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from nvflare.apis.analytix import ANALYTIC_EVENT_TYPE, AnalyticsDataType
@@ -18,6 +19,7 @@ from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic
 
 from mdhfl.flare import home, places
 from mdhfl.flare.logs import PlainLog
+from mdhfl.flare.tracking import Tracker, open_receiver
 from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
@@ -25,6 +27,7 @@ from mdhfl.runs.progress import Step, forget_steps, note_step
 from mdhfl.server.results import Results
 from mdhfl.server.rows import rows_of
 from mdhfl.server.settings import read_server_settings
+from mdhfl.server.tracking import read_tracking
 from mdhfl.server.trainer import trainer_from
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer, Request
@@ -81,6 +84,8 @@ class FederationController(PlainLog, Controller):
         folder = places.results(workspace, experiment=experiment.id)
         download = places.download(kept, job=fl_ctx.get_job_id())
         results = Results(folder, experiment=experiment)
+        tracking = read_tracking(places.tracking(workspace))
+        tracker = Tracker(partial(open_receiver, tracking, experiment=experiment), fl_ctx) if tracking else None
         try:
             last = results.resume()
             forget_steps(folder)
@@ -91,7 +96,7 @@ class FederationController(PlainLog, Controller):
 
             def record(finished: Round) -> None:
                 results.record(finished)
-                self._tell(finished, fl_ctx)
+                self._tell(finished, tracker, fl_ctx)
 
             def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
                 return self._ask(requests, folder, abort_signal, fl_ctx)
@@ -114,6 +119,8 @@ class FederationController(PlainLog, Controller):
             results.summarise(engine="flare", federation=federation, unfinished=unfinished)
         finally:
             results.close()
+            if tracker is not None:
+                tracker.close()
             if download is not None:
                 home.take(folder, to=download)
 
@@ -183,7 +190,7 @@ class FederationController(PlainLog, Controller):
         self.broadcast(task=task, fl_ctx=fl_ctx, targets=targets, min_responses=len(targets))
         return task
 
-    def _tell(self, finished: Round, fl_ctx: FLContext) -> None:
+    def _tell(self, finished: Round, tracker: Tracker | None, fl_ctx: FLContext) -> None:
         """Log one line per site and stream its scalars to TensorBoard, from what the server holds anyway."""
         for row in rows_of(finished):
             if row["status"] != "ok":
@@ -194,6 +201,8 @@ class FederationController(PlainLog, Controller):
             scalars = {tag: value for tag, value in told.items() if value is not None}
             shown = " ".join(f"{tag}={value:.4f}" for tag, value in scalars.items())
             self.log_info(fl_ctx, f"round={row['round']} site={row['site']} {shown} seconds={row['seconds']}")
+            if tracker is not None:
+                tracker.tell(row["site"], row["round"], scalars)
             for tag, value in scalars.items():
                 dxo = create_analytic_dxo(
                     tag=one_line(f"{tag}/{row['site']}"),

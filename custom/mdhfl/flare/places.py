@@ -12,6 +12,7 @@ from typing import Any
 
 from mdhfl.files import plain_name
 from mdhfl.runs.folder import server_settings_path, site_settings_path
+from mdhfl.server.tracking import FILE
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.settings import SiteSettings, read_site_settings
 
@@ -43,6 +44,11 @@ def own_settings(fl_ctx: Any) -> SiteSettings:
 def server_settings(workspace: Path) -> Path:
     """Return the path of the server's server.json, which need not exist."""
     return server_settings_path(Path(os.environ[RUN])) if RUN in os.environ else workspace / "local" / "server.json"
+
+
+def tracking(workspace: Path) -> Path:
+    """Return the path of the server's tracking.json, which need not exist."""
+    return Path(os.environ[RUN]) / FILE if RUN in os.environ else workspace / "local" / FILE
 
 
 def results(workspace: Path, *, experiment: str) -> Path:

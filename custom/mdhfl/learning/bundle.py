@@ -4,12 +4,14 @@ A bundle's configuration is evaluated: a bundle from elsewhere is code. Built-in
 by an explicit path. Importing this module is cheap: monai and torch are imported where a bundle is loaded.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from mdhfl.files import shipped_folder
+from mdhfl.learning.bundle_changes import changed_config
 from mdhfl.learning.own_code import own_code
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 TRAIN_CONFIG = Path("configs") / "train.yaml"
 TRAIN_CONFIGS = (TRAIN_CONFIG, TRAIN_CONFIG.with_suffix(".yml"), TRAIN_CONFIG.with_suffix(".json"))  # first counts
 METADATA = Path("configs") / "metadata.json"
+NO_CHANGES: Mapping[str, Any] = MappingProxyType({})
 REQUIRED = ("network_def", "optimizer", "batch_size", "deterministic_transforms", "intensity_transform")
 
 
@@ -86,26 +89,29 @@ def train_config(folder: Path) -> Path | None:
     return next((folder / name for name in TRAIN_CONFIGS if (folder / name).is_file()), None)
 
 
-def load_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int) -> LoadedBundle:
+def load_bundle(
+    name_or_path: str | Path, *, num_classes: int, image_size: int, changes: Mapping[str, Any] = NO_CHANGES
+) -> LoadedBundle:
     """Build a bundle's network, optimiser and transforms. Initial weights come from torch's global generator.
 
     Args:
         name_or_path: see `find_bundle`.
         num_classes: C.
         image_size: S in pixels.
+        changes: of its training, see `bundle_changes.py`.
 
     Raises:
         BundleError: the bundle is missing, incomplete, gives another number of classes, or cannot take the size.
     """
     folder = find_bundle(name_or_path)
     with own_code(folder):
-        return _load(folder, num_classes=num_classes, image_size=image_size)
+        return _load(folder, num_classes=num_classes, image_size=image_size, changes=changes)
 
 
-def _load(folder: Path, *, num_classes: int, image_size: int) -> LoadedBundle:
+def _load(folder: Path, *, num_classes: int, image_size: int, changes: Mapping[str, Any]) -> LoadedBundle:
     from mdhfl.learning.transforms import PlainTransforms, TransformError
 
-    parser = _read_config(folder)
+    parser = _read_config(folder, changes)
     parser["num_classes"], parser["image_size"] = num_classes, image_size
     parser["device"], parser["network"] = "$torch.device('cpu')", "$@network_def"
     network = _build(parser, "network", folder=folder)
@@ -177,7 +183,7 @@ def _place(folder: Path) -> str:
     return f"bundle {folder.name}: {train_config(folder)}"
 
 
-def _read_config(folder: Path) -> "ConfigParser":
+def _read_config(folder: Path, changes: Mapping[str, Any]) -> "ConfigParser":
     from monai.bundle import ConfigParser
 
     parser = ConfigParser()
@@ -191,6 +197,10 @@ def _read_config(folder: Path) -> "ConfigParser":
             f"{_place(folder)}: expected {', '.join(REQUIRED)}, lacks {', '.join(missing)}; see "
             f"{shipped_folder('bundles') / built_in_bundles()[0] / TRAIN_CONFIG}"
         )
+    try:
+        parser.set(changed_config(parser.get(), changes))
+    except ValueError as error:
+        raise BundleError(f"{_place(folder)}: {error}") from error
     return parser
 
 

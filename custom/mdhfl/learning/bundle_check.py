@@ -3,11 +3,11 @@
 A bundle that passes trains as it will be served: its answers are logits, the same for an image alone or in a batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mdhfl.learning.bundle import BundleError, LoadedBundle, first_line, load_bundle
+from mdhfl.learning.bundle import NO_CHANGES, BundleError, LoadedBundle, first_line, load_bundle
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,20 +16,23 @@ TOLERANCE = 1e-3  # between an image's logits alone and in a batch, relative to 
 COUNT = 4  # images of a batch
 
 
-def verify_bundle(name_or_path: str | Path, *, num_classes: int, image_size: int) -> list[str]:
+def verify_bundle(
+    name_or_path: str | Path, *, num_classes: int, image_size: int, changes: Mapping[str, Any] = NO_CHANGES
+) -> list[str]:
     """Return what is wrong with a bundle, in words; nothing if it can be used.
 
     Args:
         name_or_path: see `find_bundle`.
         num_classes: C.
         image_size: S in pixels.
+        changes: of its training, see `bundle_changes.py`.
     """
     import torch
 
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            bundle = load_bundle(name_or_path, num_classes=num_classes, image_size=image_size)
+            bundle = load_bundle(name_or_path, num_classes=num_classes, image_size=image_size, changes=changes)
             problem = _first_problem(bundle, num_classes=num_classes, image_size=image_size)
             return [] if problem is None else [f"bundle {bundle.name}: {problem}"]
     except BundleError as error:

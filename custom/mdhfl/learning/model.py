@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.learning.bundle import LoadedBundle, load_bundle
+from mdhfl.learning.bundle import NO_CHANGES, LoadedBundle, load_bundle
 from mdhfl.learning.cache import ImageCache, how_to_read
 from mdhfl.learning.images import Part
 from mdhfl.metrics import Scores, confusion_matrix, expected_calibration_error, scores_from
@@ -60,6 +60,7 @@ class Model:
         seed: int | None = None,
         averaging: float = 0.0,
         weights: Path | None = None,
+        changes: Mapping[str, Any] = NO_CHANGES,
     ) -> "Model":
         """Build a bundle's network on a device.
 
@@ -71,6 +72,7 @@ class Model:
             seed: of the initial weights; torch's global generator as it is if None.
             averaging: decay per step of the averaged weights that answer; 0 for none: the network itself answers.
             weights: a state_dict to start from instead, see `weights_file.start_from`.
+            changes: of the bundle's training, see `bundle_changes.py`.
 
         Raises:
             BundleError: the bundle is missing, incomplete, or does not fit; or the weights are not its own.
@@ -82,7 +84,7 @@ class Model:
 
         if seed is not None:
             torch.manual_seed(seed)
-        loaded = load_bundle(bundle, num_classes=num_classes, image_size=image_size)
+        loaded = load_bundle(bundle, num_classes=num_classes, image_size=image_size, changes=changes)
         if weights is not None:
             start_from(loaded.network, weights, what=f"bundle {loaded.name}")
         loaded.network.to(device).to(memory_format=torch.channels_last)

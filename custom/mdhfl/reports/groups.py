@@ -9,6 +9,7 @@ from mdhfl.methods import METHODS
 from mdhfl.reports.runs import Run, mean_of, number_or_none, spread_of
 
 MEAN = "mean over sites"
+BUNDLES_OWN = "as in the bundle"  # what was not changed
 
 
 def title_of(method: str) -> str:
@@ -171,7 +172,7 @@ def _identity(run: Run) -> dict[str, Any]:
     return {
         "federation": run.federation,
         "method": run.method,
-        "parameters": run.experiment.get("parameters", {}),
+        "settings": run.settings,
         "engine": run.engine,
         "rounds": run.last_round,
         "finished": run.finished,
@@ -198,7 +199,7 @@ def _distinctions(run: Run, others: Sequence[Run]) -> list[str]:
     if run.method == "local" and (loss := _loss(run)):
         parts.append(loss)
         others = [other for other in others if _loss(other) == loss]
-    parts += [f"{name}={run.experiment['parameters'].get(name)}" for name in _differing_parameters(others)]
+    parts += [f"{name}={run.settings.get(name, BUNDLES_OWN)}" for name in _differing_parameters(others)]
     if len({other.engine for other in others}) > 1:
         parts.append(run.engine)
     if len({other.last_round for other in others}) > 1:
@@ -215,6 +216,6 @@ def _loss(run: Run) -> str:
 
 
 def _differing_parameters(runs: Sequence[Run]) -> list[str]:
-    values = [run.experiment.get("parameters", {}) for run in runs]
+    values = [run.settings for run in runs]
     names = sorted({name for value in values for name in value})
     return [name for name in names if len({json.dumps(value.get(name), default=str) for value in values}) > 1]

@@ -1,6 +1,5 @@
 """The report's numbers as flat rows (CSV) and as one JSON object. Pure."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,48 +8,22 @@ from mdhfl import __version__
 from mdhfl.metrics import HEADLINES, SCORES
 from mdhfl.reports.groups import MEAN, Comparison, Group
 from mdhfl.reports.runs import Federation, Run
-from mdhfl.server.rows import seconds_of
-
-
-def score_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return one flat row per run, site and round, as in scores.csv."""
-    rows = []
-    for run in runs:
-        for row in run.rows:
-            test, validation = row.get("test") or {}, row.get("validation") or {}
-            losses, seconds, sent = row.get("losses") or {}, seconds_of(row), row.get("bytes") or {}
-            rows.append(
-                {
-                    **_run_columns(run),
-                    "site": row["site"],
-                    "architecture": run.architecture(str(row["site"])),
-                    "round": row["round"],
-                    "status": row.get("status"),
-                    "reason": row.get("reason"),
-                    **{name: test.get(name) for name in SCORES},
-                    **{f"validation_{name}": validation.get(name) for name in SCORES},
-                    **{f"loss_{name}": losses.get(name) for name in ("train", "align")},
-                    **{f"seconds_{phase}": seconds.get(phase) for phase in ("align", "train", "score", "share")},
-                    "seconds": sum(seconds.values()) if seconds else None,
-                    "bytes_up": sent.get("up"),
-                    "bytes_down": sent.get("down"),
-                    "best": row.get("best"),
-                }
-            )
-    return rows
+from mdhfl.reports.tidy import run_columns, settings_columns
 
 
 def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return one flat row per run and site, and one for the mean, as in summary.csv."""
-    names = ("parameters", "training_images", *SCORES, "bytes_up", "bytes_down", "seconds")
+    names = ("training_images", *SCORES, "bytes_up", "bytes_down", "seconds")
+    settings = settings_columns([run.settings for run in runs])
     rows = []
-    for run in runs:
-        shown = {"rounds": run.last_round, "status": "finished" if run.finished else "unfinished"}
+    for run, own in zip(runs, settings, strict=True):
+        shown = {"rounds": run.last_round, **own, "status": "finished" if run.finished else "unfinished"}
         for site in (*run.sites, MEAN):
             values = run.summary["mean"] if site == MEAN else run.summary["sites"].get(site, {})
             architecture = "" if site == MEAN else run.architecture(site)
-            columns = {**_run_columns(run), **shown, "site": site, "architecture": architecture}
-            rows.append({**columns, **{name: (values or {}).get(name) for name in names}})
+            columns = {**run_columns(run), **shown, "site": site, "architecture": architecture}
+            network = {"network_parameters": (values or {}).get("parameters")}
+            rows.append({**columns, **network, **{name: (values or {}).get(name) for name in names}})
     return rows
 
 
@@ -98,17 +71,6 @@ def report_data(
         }
     )
     return plain
-
-
-def _run_columns(run: Run) -> dict[str, Any]:
-    return {
-        "run": run.place,
-        "federation": run.federation_place,
-        "method": run.method,
-        "parameters": json.dumps(run.experiment.get("parameters", {}), sort_keys=True),
-        "engine": run.engine,
-        "seed": run.seed,
-    }
 
 
 def _plain(value: Any) -> Any:

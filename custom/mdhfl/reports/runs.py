@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mdhfl.files import read_json
+from mdhfl.learning.bundle_changes import with_prefix
 from mdhfl.runs.folder import results_in
 from mdhfl.server.journal import read_journal
 from mdhfl.server.rows import summary_of
@@ -54,6 +55,11 @@ class Run:
     @property
     def engine(self) -> str:
         return str(self.experiment.get("engine") or self.summary.get("engine") or "unknown")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Hyper-parameters by the names that `--set` knows: the method's, then what was changed of the bundles."""
+        return {**self.experiment.get("parameters", {}), **with_prefix(self.experiment.get("bundle_changes", {}))}
 
     @property
     def seed(self) -> int:

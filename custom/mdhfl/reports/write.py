@@ -12,7 +12,7 @@ from mdhfl.reports.federation_view import federation_view
 from mdhfl.reports.figures import draw_bars, site_colours
 from mdhfl.reports.gallery import Gallery, Picture
 from mdhfl.reports.groups import MEAN, Comparison, Group, compare, group_runs, title_of
-from mdhfl.reports.numbers import report_data, score_rows, summary_rows
+from mdhfl.reports.numbers import report_data, summary_rows
 from mdhfl.reports.page import render_page
 from mdhfl.reports.run_view import (
     confusions,
@@ -27,6 +27,7 @@ from mdhfl.reports.run_view import (
 from mdhfl.reports.runs import Federation, Run, read_report_federation, told_apart
 from mdhfl.reports.site_run import read_any_run
 from mdhfl.reports.story import story_view
+from mdhfl.reports.tidy import score_rows
 from mdhfl.showing.sheets import to_csv
 
 MOST_NAMED = 12  # sites named in a card at the top

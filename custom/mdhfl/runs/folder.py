@@ -3,7 +3,7 @@
 import platform
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -11,12 +11,15 @@ from typing import Any
 
 from mdhfl.files import read_checked, write_json
 from mdhfl.learning.bundle import built_in_bundles, find_bundle
+from mdhfl.learning.bundle_changes import split_changes
 from mdhfl.learning.bundle_digest import bundle_digest
 from mdhfl.learning.images import digest_of_private_set
 from mdhfl.methods import Method, name_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.recipe import Recipe
 from mdhfl.server.settings import ServerSettings
+from mdhfl.server.tracking import FILE as TRACKING
+from mdhfl.server.tracking import tracking_of_run
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import clean, exists, read_sealed_json, write_sealed_json
@@ -36,11 +39,13 @@ class RunOptions:
         bundles: assigned to the sites in order, repeating.
         seed: random seed.
         rounds: instead of the recipe's.
-        changes: hyper-parameters instead of the recipe's.
+        changes: hyper-parameters instead of the recipe's, and, as "bundle.<name>", instead of the bundles', see
+            `learning/bundle_changes.py`.
         min_sites: valid replies that a round needs; None for the recipe's rule.
         device: of every simulated site.
         threads: CPU threads of each simulated site.
         command: as typed, for the record.
+        track: "mlflow" or "wandb", which FLARE's server tells the scores; None for neither.
     """
 
     federation: Path
@@ -54,6 +59,7 @@ class RunOptions:
     device: str = "cpu"
     threads: int = 1
     command: str = ""
+    track: str | None = None
 
 
 def read_federation(folder: Path) -> dict[str, Any]:
@@ -74,24 +80,32 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         ValueError: the folder already contains a run; the federation or an option is wrong.
     """
     _refuse_second(folder)
+    tracking = tracking_of_run(options.track) if options.track else None
     federation = _with_sites(read_federation(options.federation), options.sites)
+    changes, bundle_changes = split_changes(options.changes)
     experiment = recipe.experiment(
         federation,
         identity=f"{_plain(recipe.name)}-{options.seed}-{secrets.token_hex(4)}",
         seed=options.seed,
         rounds=options.rounds,
-        changes=options.changes,
+        changes=changes,
         min_sites=options.min_sites,
     )
     bundles = _bundles(experiment.sites, options)
-    _check_own_bundles(bundles, federation)
+    _check_bundles(bundles, federation, bundle_changes)
     validation = federation.get("server", {}).get("validation", 0)
     _check_method(experiment.method, options, bundles=bundles, validation=validation)
-    settings = {s: _site_settings(folder, s, b, options, method=experiment.method) for s, b in bundles.items()}
+    settings = {
+        site: replace(
+            _site_settings(folder, site, bundle, options, method=experiment.method), bundle_changes=bundle_changes
+        )
+        for site, bundle in bundles.items()
+    }
     record = {
         "version": 1,
         **experiment.to_json(),
         "recipe": recipe.name,
+        "bundle_changes": bundle_changes,
         "engine": options.engine,
         "federation": str(options.federation.resolve()),
         "sites": {site: {"bundle": bundle, **digests_of(settings[site])} for site, bundle in bundles.items()},
@@ -100,6 +114,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         "versions": {"python": platform.python_version(), **_versions()},
         "threads": options.threads,
         "device": options.device,
+        "track": options.track,
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     with run_lock(folder):
@@ -107,6 +122,8 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         for site, own in settings.items():
             write_json(site_settings_path(folder, site), own.to_json())
         write_json(server_settings_path(folder), _server_settings(options, method=experiment.method).to_json())
+        if tracking is not None:
+            write_json(folder / TRACKING, tracking.to_json())
         write_record(folder, record)
     return experiment
 
@@ -163,7 +180,7 @@ def digests_of(settings: SiteSettings) -> dict[str, str]:
         ValueError: there is no such bundle or data.
     """
     return {
-        "bundle_digest": bundle_digest(settings.bundle)[:16],
+        "bundle_digest": bundle_digest(settings.bundle, changes=settings.bundle_changes)[:16],
         "data_digest": digest_of_private_set(settings.data)[:16],
     }
 
@@ -215,12 +232,12 @@ def _bundles(sites: Sequence[str], options: RunOptions) -> dict[str, str]:
     return {site: options.bundles[i % len(options.bundles)] for i, site in enumerate(sites)}
 
 
-def _check_own_bundles(bundles: Mapping[str, str], federation: Mapping[str, Any]) -> None:
-    """Try the bundles that are not ours, before a run stops half-way or learns from what it is not served."""
-    for bundle in sorted(set(bundles.values()) - set(built_in_bundles())):
+def _check_bundles(bundles: Mapping[str, str], federation: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
+    """Try the bundles that are not as ours are, before a run stops half-way or learns from what it is not served."""
+    for bundle in sorted(set(bundles.values()) - (set() if changes else set(built_in_bundles()))):
         from mdhfl.learning.bundle_check import verify_bundle
 
-        how = {"num_classes": len(federation["classes"]), "image_size": federation["image_size"]}
+        how = {"num_classes": len(federation["classes"]), "image_size": federation["image_size"], "changes": changes}
         if problems := verify_bundle(bundle, **how):
             raise ValueError("; ".join(problems))
 
@@ -229,6 +246,8 @@ def _check_method(method: Method, options: RunOptions, *, bundles: Mapping[str, 
     """Find what cannot work before anything is written."""
     method.check_federation(bundles=bundles, validation=validation)
     method.check_engine(options.engine)
+    if options.track and options.engine != "flare":
+        raise ValueError(f"--track {options.track}: FLARE's receivers need --engine flare, got {options.engine}")
     if options.engine == "flare" and "__main__" in modules_of(method):
         raise ValueError(
             f"method {type(method).__name__}: FLARE's processes cannot see what a script or notebook defines; put the "

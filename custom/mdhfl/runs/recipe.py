@@ -1,5 +1,6 @@
 """A recipe: a method with its published hyper-parameters, waiting for a federation. `jobs/` holds one per file."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,8 @@ import yaml
 
 from mdhfl.methods import Method, changed, class_of, name_of
 from mdhfl.rounds.experiment import Experiment, digest_of_federation
+
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,5 +102,10 @@ def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise ValueError(f"--set: expected NAME=VALUE, got {pair!r}; for example --set local_epochs=2")
-        changes[name.strip()] = yaml.safe_load(value)
+        changes[name.strip()] = plain_value(yaml.safe_load(value))
     return changes
+
+
+def plain_value(value: Any) -> Any:
+    """Return a value of YAML, with 3e-4 as the number that YAML takes for a text since it has no point."""
+    return float(value) if isinstance(value, str) and NUMBER.fullmatch(value) else value

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mdhfl.learning.bundle_changes import with_prefix
 from mdhfl.methods import name_of
 from mdhfl.rounds.experiment import Experiment, digest_of_federation
 from mdhfl.runs.folder import (
@@ -57,8 +58,9 @@ def resume_run(
 
 def _check_asked(folder: Path, record: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     parameters = asked.get("parameters", {})
+    known = {**record["parameters"], **with_prefix(record.get("bundle_changes", {}))}
     before = {name: record.get(name) for name in asked if name not in ("parameters", "bundles")}
-    before["parameters"] = {name: record["parameters"].get(name) for name in parameters}
+    before["parameters"] = {name: known.get(name) for name in parameters}
     if "bundles" in asked:
         bundles = asked["bundles"]
         before["bundles"] = [site["bundle"] for site in record["sites"].values()]

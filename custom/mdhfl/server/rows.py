@@ -135,7 +135,8 @@ def _site_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     refused = [{"round": row["round"], "reason": row["reason"]} for row in rows if row["status"] != "ok"]
     if not good:
         return {"accuracy": None, "refused": refused}
-    last, best = good[-1], max(good, key=lambda row: (row.get("validation") or {}).get("macro_f1") or 0.0)
+    last = good[-1]
+    best = next((row for row in reversed(good) if row.get("best")), last)  # the last one that beat those before it
     bytes_ = {way: sum((row.get("bytes") or {}).get(way, 0) for row in good) for way in ("up", "down")}
     return {
         **(last.get("about") or {}),

@@ -27,6 +27,7 @@ class Part:
     Attributes:
         site: its name.
         bundle: name or path.
+        bundle_changes: of its training, see `learning/bundle_changes.py`.
         bundle_digest: of the bundle that trained; empty before the first round has ended.
         data: its folder of images.
         experiment: the id.
@@ -43,6 +44,7 @@ class Part:
 
     site: str
     bundle: str
+    bundle_changes: Mapping[str, Any]
     bundle_digest: str
     data: Path
     experiment: str
@@ -78,6 +80,7 @@ def keep(folder: Path, answer: Answer, *, request: Request, settings: SiteSettin
         "action": request.action,
         "site": settings.site,
         "bundle": settings.bundle,
+        "bundle_changes": dict(settings.bundle_changes),
         "bundle_digest": bundle_digest,
         "data": str(settings.data),
         "experiment": request.experiment,
@@ -126,6 +129,7 @@ def read_part(folder: Path) -> Part:
         return Part(
             **{name: str(last[name]) for name in ("site", "bundle", "experiment", "method", "public_digest")},
             bundle_digest=next((str(line["bundle_digest"]) for line, _ in reversed(good)), ""),
+            bundle_changes=dict(last["bundle_changes"]),
             data=Path(last["data"]),
             parameters=dict(last["parameters"]),
             seed=int(last["seed"]),

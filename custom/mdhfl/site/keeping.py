@@ -7,6 +7,7 @@ from mdhfl.sharing.accounts import Validation
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.records import Lesson
 from mdhfl.site.answers import answers_of, save_answers
+from mdhfl.site.best import ROUNDS, steady_score
 from mdhfl.site.standing import Work
 from mdhfl.site.state import Progress, answering, lesson_digest
 
@@ -29,11 +30,16 @@ def keep_round(work: Work, answer: Answer, *, lesson: Lesson | None, prior: "Ten
     Raises:
         StateError: the disk does not take it; what was there is kept.
     """
+    before = work.progress
     score = answer.validation.macro_f1 if answer.validation else 0.0
+    recent = (*(before.recent if before else ()), score)[-ROUNDS:]
+    steady = steady_score(recent, images=len(work.opened.private.validation.labels))
+    best_score = before.best_score if before else -1.0
     progress = Progress(
         answer=answer,
         models={name: model.state() for name, model in work.opened.models().items()},
-        best_score=max(score, work.progress.best_score if work.progress else -1.0),
+        best_score=best_score if steady is None else max(best_score, steady),
+        recent=recent,
         terms=work.terms,
         lesson=lesson_digest(lesson),
     )

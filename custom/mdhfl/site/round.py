@@ -17,6 +17,7 @@ from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.records import Lesson
 from mdhfl.sharing.weights import Merged, Weights
+from mdhfl.site.best import steady_score
 from mdhfl.site.control import compare_with_twin, validation_of
 from mdhfl.site.form import least_competence
 from mdhfl.site.state import Progress
@@ -251,9 +252,14 @@ class SiteRound:
             losses=losses,
             cost=Cost(seconds={phase: round(value, 3) for phase, value in self.seconds.items()}),
             about=self._about(),
-            best=validation.macro_f1 > (self.progress.best_score if self.progress else -1.0),
+            best=self._is_best(validation.macro_f1),
             control=control,
         )
+
+    def _is_best(self, score: float) -> bool:
+        before, images = self.progress, len(self.opened.private.validation.labels)
+        steady = steady_score([*(before.recent if before else ()), score], images=images)
+        return steady is not None and steady > (before.best_score if before else -1.0)
 
     def _about(self) -> About:
         bundle, private = self.opened.model.bundle, self.opened.private

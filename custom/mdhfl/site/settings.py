@@ -1,10 +1,12 @@
 """`site.json`: a site's own truth. In production it lives at the site, and no job ever names an architecture."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mdhfl.files import read_checked
+from mdhfl.learning.bundle_changes import check_changes
 
 SCORES = ("off", "aggregated", "full")  # how much of its scores a site tells
 OPTIONAL = ("scores", "minimum_images", "minimum_classes", "smallest_count")
@@ -34,6 +36,8 @@ class SiteSettings:
         smallest_count: the smallest number of images that it tells; a class with fewer is told like one without any.
         weights: a state_dict that the network starts from, of the site's own bundle; None for random weights.
         methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs at the site.
+        bundle_changes: learning rate, batch size, optimiser or augmentation instead of the bundle's own, see
+            `learning/bundle_changes.py`.
     """
 
     site: str
@@ -51,6 +55,7 @@ class SiteSettings:
     minimum_classes: int = 2
     smallest_count: int = 5
     weights: Path | None = None
+    bundle_changes: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values as in site.json."""
@@ -67,6 +72,7 @@ class SiteSettings:
             **({"weights": str(self.weights)} if self.weights else {}),
             **({"methods": list(self.methods)} if self.methods else {}),
             **({"withhold": list(self.withhold)} if self.withhold else {}),
+            **({"bundle_changes": dict(self.bundle_changes)} if self.bundle_changes else {}),
         }
 
 
@@ -99,8 +105,13 @@ def read_site_settings(path: Path) -> SiteSettings:
         methods=tuple(values.get("methods", [])),
         withhold=tuple(values.get("withhold", [])),
         weights=resolved("weights") if "weights" in values else None,
+        bundle_changes=values.get("bundle_changes", {}),
         **{name: values[name] for name in OPTIONAL if name in values},
     )
+    try:
+        check_changes(settings.bundle_changes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     if settings.minimum_images < settings.smallest_count:
         raise ValueError(
             f"{path}: minimum_images: expected at least smallest_count ({settings.smallest_count}), since the number "

@@ -27,7 +27,8 @@ class Progress:
         answer: what it answered last, its round included.
         models: the state of each of the site's models by name, see `Model.state`: "model", and, where the method has
             one, "twin" or "proxy".
-        best_score: macro-F1 on the validation part of its best round so far.
+        best_score: of its best round so far, see `best.steady_score`; -1 for none.
+        recent: macro-F1 on the validation part of the last rounds, as many as `best.ROUNDS`, the latest last.
         terms: what the experiment was begun with, see `terms.py`.
         lesson: digest of what the last round's lesson was, see `lesson_digest`.
         stopped: why it trains no more; empty while it does.
@@ -36,6 +37,7 @@ class Progress:
     answer: Answer
     models: Mapping[str, Mapping[str, Any]]
     best_score: float
+    recent: tuple[float, ...]
     terms: Mapping[str, Any]
     lesson: str
     stopped: str = ""
@@ -47,6 +49,7 @@ class Progress:
             **_packed(self.answer.to_wire()),
             "models": {name: _plain(state) for name, state in self.models.items()},
             "best_score": self.best_score,
+            "recent": list(self.recent),
             "terms": dict(self.terms),
             "lesson": self.lesson,
             "stopped": self.stopped,
@@ -71,6 +74,7 @@ class Progress:
                 answer=Answer.from_wire(_unpacked(values)),
                 models=values["models"],
                 best_score=float(values["best_score"]),
+                recent=tuple(float(score) for score in values["recent"]),
                 terms=dict(values["terms"]),
                 lesson=str(values["lesson"]),
                 stopped=str(values["stopped"]),

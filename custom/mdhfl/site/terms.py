@@ -30,7 +30,8 @@ def own_terms(settings: SiteSettings) -> dict[str, Any]:
     Raises:
         BundleError, DataError: there is no such bundle or data.
     """
-    return {"bundle": bundle_digest(settings.bundle)[:16], "data": digest_of_private_set(settings.data)[:16]}
+    bundle = bundle_digest(settings.bundle, changes=settings.bundle_changes)
+    return {"bundle": bundle[:16], "data": digest_of_private_set(settings.data)[:16]}
 
 
 def check_terms(before: Mapping[str, Any], now: Mapping[str, Any], *, site: str, experiment: str) -> None:

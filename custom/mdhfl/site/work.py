@@ -95,6 +95,7 @@ class Opened:
             image_size=model.image_size,
             device=self.settings.device,
             weights=self.settings.weights,
+            changes=self.settings.bundle_changes,
         )
 
 
@@ -118,6 +119,7 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
             seed=seed,
             averaging=method.average_decay(),
             weights=settings.weights,
+            changes=settings.bundle_changes,
         )
 
     model, proxy = opened(), method.proxy_bundle()
@@ -151,8 +153,14 @@ def _open_proxy(bundle: str, model: Model, *, settings: SiteSettings, seed: int)
     """Return the second network: a built-in bundle, since no job may name code, from the same start at every site."""
     if bundle not in built_in_bundles():
         raise ValueError(f"site {settings.site!r}: a proxy must be a built-in bundle, got {bundle!r}")
-    classes, size = model.num_classes, model.image_size
-    return Model.open(bundle, num_classes=classes, image_size=size, device=settings.device, seed=seed)
+    return Model.open(
+        bundle,
+        num_classes=model.num_classes,
+        image_size=model.image_size,
+        device=settings.device,
+        seed=seed,
+        changes=settings.bundle_changes,
+    )
 
 
 def state_folder(settings: SiteSettings, request: Request) -> Path:
