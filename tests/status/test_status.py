@@ -155,6 +155,7 @@ def test_refused_and_absent_sites_are_told_apart(tmp_path: Path) -> None:
 def test_sites_that_get_ready_and_one_that_cannot(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run", federation=write_federation(tmp_path / "fed"), rounds=9, recorded=3)
     with FolderLock(folder, name="results.lock", way_out=""):
+        assert read(folder).headline.startswith("Starting: 0 of 4 sites are ready; waiting for site-1, site-2")
         note_step(folder, Step(action="open", round=4, site="site-1", refusal=""))
         note_step(folder, Step(action="open", round=4, site="site-2", refusal="it runs another version"))
         status = read(folder)

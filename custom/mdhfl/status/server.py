@@ -21,6 +21,7 @@ from mdhfl.store.sealed import exists, read_sealed_json
 ANSWERS = ("warm_up", "learn", "adopt")  # actions whose answers make a round
 MOST_REFUSALS = 20
 LOCKS = ("results.lock", "run.lock")
+WRITTEN = ("experiment.json", "results.jsonl", PROGRESS, "summary.json", *LOCKS)
 Row = Mapping[str, Any]
 
 
@@ -39,7 +40,7 @@ def read_server(folder: Path) -> Status:
     finished = process is None and _is_finished(folder)
     running = process is not None
     steps = [Step(**shown(step.to_json())) for step in read_steps(folder)] if running else []
-    changed = last_change(folder / name for name in ("experiment.json", "results.jsonl", PROGRESS, "summary.json"))
+    changed = last_change(folder / name for name in WRITTEN)
     now = _Now(steps, done=done, sites=sites, running=running)
     return Status(
         experiment=str(shown(record["id"])),
@@ -91,7 +92,8 @@ class _Now:
         running: whether anybody works on it.
         number: the round after the last recorded one.
         answers: site -> what it has answered in it.
-        ready: sites that are ready to begin, at the start of a job.
+        opened: site -> what it said when it was to get ready, at the start of a job.
+        starting: whether no site has been asked for more than that yet.
     """
 
     def __init__(self, steps: Sequence[Step], *, done: int | None, sites: Sequence[str], running: bool) -> None:
@@ -99,7 +101,7 @@ class _Now:
         self.number = 0 if done is None else done + 1
         self.answers = {step.site: step for step in steps if step.action in ANSWERS and step.round == self.number}
         self.opened = {step.site: step for step in steps if step.action == "open"}
-        self.starting = running and bool(self.opened) and not any(step.action != "open" for step in steps)
+        self.starting = running and all(step.action == "open" for step in steps)
 
     def said(self, site: str) -> Step | None:
         """Return what a site has said of this round."""

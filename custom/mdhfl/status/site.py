@@ -34,7 +34,7 @@ def read_site(folder: Path) -> Status:
         raise ValueError(f"{folder}: expected {WATCHED}, which a site writes as it works, found none that can be read")
     process = holder_of(folder, name="site.lock")
     running, finished = process is not None and not said.get("finished"), bool(said.get("finished"))
-    changed = last_change(folder / name for name in (WATCHED, "state.pt", "round.pt", "left.jsonl"))
+    changed = last_change(folder / name for name in (WATCHED, "state.pt", "site.lock", "left.jsonl"))
     last: Mapping[str, Any] = said.get("last") or {}
     refused = said.get("refused")
     site = _site(said, last, refused, running=running)
