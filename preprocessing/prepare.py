@@ -200,6 +200,7 @@ def _write(
             space=gathered.space,
             traits=gathered.reader.traits,
             skips=left_out,
+            examples=False,
         ),
         notes=[
             *set_notes(drawn, arguments=arguments),
