@@ -30,6 +30,7 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
         literal_round,
         mdhfl_plus,
         memory,
+        reading,
         teaching,
         training_step,
     )
@@ -45,6 +46,7 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
         "flare_bytes": flare_cost.measure_bytes,
         "flare_seconds": lambda: flare_cost.measure_seconds(folder / "cost"),
         "start": lambda: _start(folder),
+        "reading": lambda: reading.measure(folder / "reading"),
     }
 
 

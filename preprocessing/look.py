@@ -69,6 +69,7 @@ def look(arguments: PrepareArguments, *, progress: Progress | None = None, worke
         space=found,
         traits=reader.traits,
         skips=[*(skip for one in everything for skip in one.skips), *bad],
+        examples=True,
     )
     return Look(lines, sheet)
 

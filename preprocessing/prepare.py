@@ -230,6 +230,7 @@ def _write(
             space=gathered.space,
             traits=gathered.reader.traits,
             skips=left_out,
+            examples=False,
         ),
         reading=reading,
         notes=[

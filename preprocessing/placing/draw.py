@@ -200,5 +200,5 @@ class _Drawing:
 
 def _parted(candidate: Candidate, *, leader: Candidate) -> str:
     if candidate.group is not None and candidate.group == leader.group:
-        return f"its group {candidate.record.group} lies on another side of the split"
-    return f"nearly identical to {leader.record.key}, which lies on another side of the split"
+        return f"group on two sides: {candidate.record.group} is on another"
+    return f"nearly identical: {leader.record.key} is on another side"

@@ -20,6 +20,7 @@ def summary(
     space: LabelSpace,
     traits: Mapping[tuple[str, str], int],
     skips: Iterable[Skip],
+    examples: bool,
 ) -> list[Finding]:
     """Say how raw data was read.
 
@@ -27,6 +28,7 @@ def summary(
         listed: the private inputs, and the public one if it has data of its own.
         traits: (kind of trait, value) -> pictures, of those that were read.
         skips: files and pictures left out so far.
+        examples: name a file for each reason; not in what leaves the house, as a file's name may be a patient's.
     """
     private = candidates.listed[: candidates.private]
     lines = []
@@ -44,7 +46,7 @@ def summary(
     for kind in kinds:
         values = Counter({value: count for (other, value), count in traits.items() if other == kind})
         lines.append(Finding(kind, f"{_named(values)} (of the pictures read)"))
-    lines.append(Finding("left out", _left_out(skips)))
+    lines.append(Finding("left out", _left_out(skips, examples=examples)))
     return lines
 
 
@@ -70,7 +72,7 @@ def _parts(private: Sequence[Candidate]) -> str:
     return f"fixed by the raw data: {_named(fixed)}" + (f"; {free:,} not" if free else "")
 
 
-def _left_out(skips: Iterable[Skip]) -> str:
+def _left_out(skips: Iterable[Skip], *, examples: bool) -> str:
     reasons: Counter[str] = Counter()
     first: dict[str, str] = {}
     for skip in skips:
@@ -79,7 +81,7 @@ def _left_out(skips: Iterable[Skip]) -> str:
         first.setdefault(kind, skip.file)
     if not reasons:
         return "nothing"
-    named = [f"{count:,} {kind} ({first[kind]})" for kind, count in _ranked(reasons)[:MOST]]
+    named = [f"{count:,} {kind}" + (f" ({first[kind]})" if examples else "") for kind, count in _ranked(reasons)[:MOST]]
     return "; ".join(named) + _more(reasons)
 
 

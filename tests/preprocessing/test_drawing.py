@@ -176,7 +176,10 @@ def test_a_part_that_the_raw_data_fixes_keeps_its_test_images(tmp_path: Path) ->
     assert sum(federation["sites"]["site-1"][part] for part in PARTS) in (79, 80)
     assert any("left out" in note for note in federation["notes"])
     reasons = [skip["reason"] for skip in load(tmp_path / "fed", "sites/site-1/card.json")["skipped"]]
-    assert any("nearly identical to test/" in reason for reason in reasons)
+    assert any(reason.startswith("nearly identical: test/") for reason in reasons)
+    told = {line["what"]: line["found"] for line in federation["understood"]}
+    assert "nearly identical" in told["left out"]
+    assert ".png" not in str(told)
     assert verify_federation(tmp_path / "fed", pixels=True) == []
 
 

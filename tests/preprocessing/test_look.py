@@ -56,7 +56,8 @@ def test_traits_are_counted_over_the_pictures_that_were_read(tmp_path: Path, raw
     assert found(lines, "file") == "PNG RGB (57), JPEG RGB (1), PNG L (1) (of the pictures read)"
     assert found(lines, "pixels") == "24 x 20 (57), 40 x 40 (1), 48 x 48 (1) (of the pictures read)"
     assert found(lines, "orientation tag") == "6 (1) (of the pictures read)"
-    assert "2.png" in found(lines, "left out")
+    assert found(lines, "left out").count("1 not a recognised image format") == 1
+    assert ".png" not in found(lines, "left out")  # a file's name may be a patient's
 
 
 def test_one_sheet_is_written_and_nothing_else(tmp_path: Path) -> None:

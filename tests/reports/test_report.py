@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from fakes.damage import edit_json
 from fakes.pages import Reader
 from fakes.run_folders import CLASSES, PARAMETERS, SITES, write_federation, write_run
 from PIL import Image
@@ -187,6 +188,13 @@ def test_noise_and_class_counts_come_from_the_cards(tmp_path: Path, federation: 
     first = next(row for row in page.rows["data"] if row[0] == CLASSES[0])
     assert first[1] == f"{card['counts']['training'][CLASSES[0]]} / 4 / 8"
     assert any("noise" in name for name in json.loads((tmp_path / "report/report.json").read_text())["figures"])
+
+
+def test_how_the_raw_data_was_understood_is_shown(tmp_path: Path, federation: Path) -> None:
+    edit_json(federation / "federation.json", understood=[{"what": "groups", "found": "30 groups, kept together"}])
+    run = write_run(tmp_path / "run", federation=federation)
+    page = write_report([run], out=tmp_path / "report").read_text(encoding="utf-8")
+    assert "groups: 30 groups, kept together" in page
 
 
 def test_no_noise_is_said(tmp_path: Path) -> None:

@@ -24,7 +24,11 @@ def hostile_report(folder: Path, text: str) -> Path:
     federation = write_federation(folder / "fed", sites=SITES[:2], classes=classes)
     source = dict.fromkeys(("name", "title", "licence", "citation", "url"), text)
     edit_json(
-        federation / "federation.json", name=text, sources=[source], arguments={"seed": 0, "raw": text, text: text}
+        federation / "federation.json",
+        name=text,
+        sources=[source],
+        arguments={"seed": 0, "raw": text, text: text},
+        understood=[{"what": text, "found": text}],
     )
     edit_json(federation / "public" / "card.json", source=[text])
     run = write_run(folder / "run", federation=federation, sites=sites, classes=classes, rounds=1,

@@ -36,6 +36,7 @@ def federation_view(
         "sheets": sheets,
         "public": public_facts(federation),
         "sources": [source for source in federation.card.get("sources", ()) if isinstance(source, Mapping)],
+        "understood": [line for line in federation.card.get("understood", ()) if isinstance(line, Mapping)],
         "arguments": dict(federation.card.get("arguments") or {}),
     }
 
