@@ -3,7 +3,6 @@
 Errors are exceptions with the texts that the command line shows.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -119,7 +118,8 @@ def run(
         bundles: assigned to the sites in order, repeating: built-in names, or paths of your own. A bundle is code.
         min_sites: minimum valid replies per round.
         device: "cpu", "cuda" or "cuda:<n>".
-        threads: CPU threads per site; fit to the machine if None.
+        threads: CPU threads per site, one if None. With one, the sites of an in-process run work side by side on all
+            cores; with more, one after another, and the scores may differ.
         resume: continue the run in `out` at the first round that is not recorded; `rounds` may be more and `min_sites`
             another number than before, everything else must be as it was.
         progress: show a bar on standard error.
@@ -153,7 +153,7 @@ def run(
             rounds=rounds,
             min_sites=min_sites,
             device=device,
-            threads=threads or default_threads(engine, source),
+            threads=threads or 1,
             command=f"mdhfl.run({str(source)!r}, {recipe.name!r}, seed={seed}, out={str(folder)!r})",
         )
         experiment = create(folder, recipe=recipe, options=options)
@@ -202,7 +202,7 @@ def _execute(folder: Path, *, experiment: Experiment, progress: bool) -> Run:
             def on_answer(request: Any, answer: Any) -> None:
                 on_step(Step.of(request, answer))
 
-            run_in_process(folder, experiment=experiment, on_answer=on_answer)
+            run_in_process(folder, experiment=experiment, on_answer=on_answer, all_cores=True)
         else:
             from mdhfl.flare.apart import simulate_apart
 
@@ -220,12 +220,6 @@ def _naming_logs(folder: Path) -> Iterator[None]:
         if not logs or not type(error).__module__.startswith("mdhfl."):
             raise
         raise type(error)(f"{error}. In full: {', '.join(map(str, logs))}") from error
-
-
-def default_threads(engine: str, federation: Path) -> int:
-    """Return the CPU threads per site that leave no core idle and none crowded."""
-    cores = os.cpu_count() or 1
-    return cores if engine == "inprocess" else max(1, cores // max(1, len(read_federation(federation)["sites"])))
 
 
 def _bar(experiment: Experiment) -> Any:

@@ -59,7 +59,7 @@ class RunCommand(click.Command):
     type=click.Choice(["flare", "inprocess"]),
     default="flare",
     show_default=True,
-    help="FLARE's simulator (one process per site), or one process for all sites. Equal results.",
+    help="FLARE's simulator (one process per site), or plain calls, with as many processes as cores. Equal results.",
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="Rounds after the warm-up; the recipe's if not given.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a hyper-parameter; repeatable.")
@@ -76,7 +76,13 @@ class RunCommand(click.Command):
     help="Assigned to sites in order, repeating: built-in names, or paths of your own (a bundle is code: trust it).",
 )
 @click.option("--min-sites", type=click.IntRange(min=1), help="Minimum valid replies per round.  [default: 2]")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads per site.  [default: fit to the machine]")
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="CPU threads per site. More than one may change the scores, and in process lets sites work one after another.",
+)
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 @click.option(
     "--resume",
@@ -85,7 +91,7 @@ class RunCommand(click.Command):
 )
 def run_command(recipe_name: str, *, out: Path, engine: str, rounds: int | None, resume: bool, **chosen: Any) -> None:
     """See HELP."""
-    from mdhfl.api import create, default_threads, execute
+    from mdhfl.api import create, execute
     from mdhfl.jobs import RECIPES
 
     recipe = recipe_of(recipe_name, recipes=RECIPES)
@@ -102,13 +108,11 @@ def run_command(recipe_name: str, *, out: Path, engine: str, rounds: int | None,
         trusted = modules_of(recipe.method)
         experiment = resume_run(out, asked=asked, rounds=rounds, min_sites=chosen["min_sites"], trusted=trusted)
     else:
-        threads = chosen.pop("threads") or default_threads(engine, chosen["federation"])
         options = RunOptions(
             engine=engine,
             rounds=rounds,
             changes=changes,
             bundles=bundles,
-            threads=threads,
             command=" ".join(["mdhfl", *sys.argv[1:]]),
             **chosen,
         )

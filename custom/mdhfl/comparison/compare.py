@@ -9,7 +9,7 @@ from typing import Any
 from mdhfl.comparison.curves import SCORE, curve_of, write_curves
 from mdhfl.comparison.figure import draw
 from mdhfl.comparison.grid import Cell, read_comparison
-from mdhfl.comparison.runs import Workplace, default_threads, finished, run_all
+from mdhfl.comparison.runs import Workplace, finished, run_all
 from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of
 from mdhfl.showing.console import open_console
 from mdhfl.showing.sheets import to_csv
@@ -66,8 +66,7 @@ def compare(
     """
     comparison = read_comparison(Path(file))
     workers = workers or os.cpu_count() or 1
-    threads = default_threads(workers)
-    place = Workplace(data=Path(data).resolve(), work=Path(work).resolve(), threads=threads, device=device)
+    place = Workplace(data=Path(data).resolve(), work=Path(work).resolve(), threads=1, device=device)
     failures: Mapping[Cell, str] = {}
     if not table_only:
         failures = _run(comparison.cells, place=place, workers=workers, progress=progress)

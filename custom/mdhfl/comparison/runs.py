@@ -1,7 +1,6 @@
 """Runs the cells of a comparison: as many processes as there are workers, each with one run at a time."""
 
 import contextlib
-import os
 import signal
 import sys
 import time
@@ -27,7 +26,7 @@ class Workplace:
     Attributes:
         data: folder of the raw data.
         work: folder of federations, decoded images and runs; several comparisons may share it.
-        threads: CPU threads of a run.
+        threads: CPU threads of a run; with one, its numbers are those of any other engine.
         device: of the simulated sites.
     """
 
@@ -232,8 +231,3 @@ def peak_memory() -> int:
         return 0
     found = [line.split()[1] for line in lines if line.startswith("VmHWM:")]
     return int(found[0]) * 1024 if found else 0
-
-
-def default_threads(workers: int) -> int:
-    """Return the CPU threads of a run that leave no core idle and none crowded."""
-    return max(1, (os.cpu_count() or 1) // workers)
