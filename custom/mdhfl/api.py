@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mdhfl.extras import require
 from mdhfl.jobs import RECIPES
 from mdhfl.methods import Method, parameters_of
 from mdhfl.rounds.experiment import Experiment
@@ -54,12 +55,11 @@ class Run:
         """Scores, long: one row per site, round, part ("test", "validation") and score; `value` in [0, 1].
 
         Raises:
-            ImportError: pandas is not installed; it is an extra: `pip install "mdhfl[notebook]"`.
+            MissingExtra: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError('Run.scores needs pandas: pip install "mdhfl[notebook]"') from error
+        require("notebook", what="Run.scores")
+        import pandas
+
         return pandas.DataFrame(_score_rows(self.folder), columns=["site", "round", "part", "score", "value"])
 
 
@@ -164,16 +164,19 @@ def report(runs: "Sequence[Run | str | Path]", *, out: str | Path = "report") ->
     """Write the HTML report of some runs, as `mdhfl report` does, and return the page's path.
 
     Raises:
+        MissingExtra: what draws its figures is not installed.
         ValueError: no run, or a folder that holds none.
     """
+    require("report", what="a report")
     from mdhfl.reports.write import write_report
 
     return write_report([each.folder if isinstance(each, Run) else Path(each) for each in runs], out=Path(out))
 
 
 def create(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experiment:
-    """Write a run's folder. Raises ValueError where its engine cannot run it, or as `create_run`."""
+    """Write a run's folder. Raises ValueError where its engine cannot run it, MissingExtra, or as `create_run`."""
     if options.engine == "flare":
+        require("server", what="the server of FLARE's simulator (not --engine inprocess)")
         from mdhfl.flare.simulator import check_simulator_can_take
 
         check_simulator_can_take(folder, sites=len(read_federation(options.federation)["sites"]))

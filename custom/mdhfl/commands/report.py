@@ -28,6 +28,9 @@ def report_command(runs: tuple[Path, ...], out: Path) -> None:
     RUN is a folder that `mdhfl run --out` wrote. The report is one self-contained file, report.html; beside it lie
     its figures as PNG, scores.csv (a line per run, site and round), summary.csv and report.json.
     """
+    from mdhfl.extras import require
+
+    require("report", what="a report")
     from mdhfl.reports.runs import read_report_run
     from mdhfl.reports.terminal import print_scores
     from mdhfl.reports.write import write_report

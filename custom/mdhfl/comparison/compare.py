@@ -11,6 +11,7 @@ from mdhfl.comparison.figure import draw
 from mdhfl.comparison.grid import Cell, read_comparison
 from mdhfl.comparison.runs import Workplace, finished, run_all
 from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of
+from mdhfl.extras import require
 from mdhfl.showing.console import open_console
 from mdhfl.showing.sheets import to_csv
 from mdhfl.showing.texts import one_line
@@ -62,8 +63,10 @@ def compare(
         progress: show a bar on standard error.
 
     Raises:
+        MissingExtra: what draws is not installed.
         ValueError: the file asks for what there is not.
     """
+    require("report", what="a comparison's tables and figure")
     comparison = read_comparison(Path(file))
     workers = workers or os.cpu_count() or 1
     place = Workplace(data=Path(data).resolve(), work=Path(work).resolve(), threads=1, device=device)
