@@ -1,4 +1,4 @@
-"""MONAI's random flips and quarter turns on a whole batch: the same draws, the same pixels, without a call per image."""
+"""MONAI's random flips and quarter turns on a whole batch: the same draws and pixels, without a call an image."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,10 +19,12 @@ def symmetries_of(transforms: Sequence[Any]) -> "Callable[[Tensor], Tensor] | No
     Args:
         transforms: MONAI's, in their order; their random states are used.
     """
-    ours = all(
-        type(one) in (RandFlipd, RandRotate90d) and one.keys == ("image",) and not one.lazy for one in transforms
-    )
-    return partial(_move, transforms) if ours and transforms else None
+    return partial(_move, transforms) if transforms and all(map(_is_known, transforms)) else None
+
+
+def _is_known(transform: Any) -> bool:
+    known = type(transform) in (RandFlipd, RandRotate90d)  # a subclass may do anything
+    return known and transform.keys == ("image",) and not transform.lazy
 
 
 def _move(transforms: Sequence[Any], images: Tensor) -> Tensor:
