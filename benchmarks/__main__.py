@@ -25,8 +25,11 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
     """Return every measurement by the name of its table."""
     from benchmarks import (
         comparison,
+        demo,
         encryption,
         flare_cost,
+        in_process,
+        install,
         literal_round,
         mdhfl_plus,
         memory,
@@ -45,6 +48,9 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
         "flare_bytes": flare_cost.measure_bytes,
         "flare_seconds": lambda: flare_cost.measure_seconds(folder / "cost"),
         "start": lambda: _start(folder),
+        "in_process": lambda: in_process.measure(folder / "sites"),
+        "demo": lambda: demo.measure(folder / "demo"),
+        "install": lambda: install.measure(folder / "install"),
     }
 
 
