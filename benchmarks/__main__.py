@@ -16,9 +16,9 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def _start(folder: Path) -> Rows:
-    from benchmarks import start
+    from benchmarks import flare_cost, start
 
-    return start.measure(folder / "cost" / "fed", folder / "start")
+    return start.measure(flare_cost.small_federation(folder / "cost" / "fed"), folder / "start")
 
 
 def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:

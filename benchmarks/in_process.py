@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.flare_cost import small_federation
+
 SITES = (4, 100)
 ROUNDS = 2
 CODE = """
@@ -44,19 +46,7 @@ def measure(folder: Path, *, sites: tuple[int, ...] = SITES) -> list[dict[str, A
 
 
 def _measure(folder: Path, *, sites: int) -> dict[str, Any]:
-    from mdhfl.preprocessing.arguments import PrepareArguments
-    from mdhfl.preprocessing.prepare import prepare
-
-    arguments = PrepareArguments(
-        source="synthetic",
-        out=folder / "fed",
-        sites=sites,
-        per_site=32,
-        public="synthetic",
-        public_count=32,
-        classes=("eosinophil", "monocyte"),
-    )
-    prepare(arguments, workers=None)
+    small_federation(folder / "fed", sites=sites)
     turns, one = _run(folder, "in turn")
     side, all_of_them = _run(folder, "side by side")
     return {
