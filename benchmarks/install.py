@@ -29,7 +29,8 @@ def measure(folder: Path) -> list[dict[str, Any]]:
     for number, (role, what) in enumerate(ROLES.items()):
         environment = folder / str(number)
         subprocess.run([uv, "venv", "--quiet", "--python", sys.executable, environment], check=True)
-        install = [uv, "pip", "install", "--quiet", "--python", environment / "bin" / "python", what]
+        python = str(environment / "bin" / "python")
+        install = [str(uv), "pip", "install", "--quiet", "--python", python, what]
         subprocess.run(install, cwd=ROOT, check=True)
         (packages,) = environment.glob("lib/python*/site-packages")
         found.append(
