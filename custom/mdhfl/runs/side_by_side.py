@@ -71,6 +71,8 @@ def side_by_side(
         processes: how many.
         on_answer: called in this process with every answer as it comes, for progress.
     """
+    import mdhfl.learning.transforms  # noqa: F401  # torch and MONAI once, here, and not in every process
+
     pools: dict[str, ProcessPoolExecutor] = {}
     pids: list[int] = []
     try:
