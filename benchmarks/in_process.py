@@ -1,6 +1,8 @@
 """Sites in one process and side by side: seconds a round, and the memory of a hundred small sites."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,7 +30,7 @@ def on_answer(request, answer):
         ends[request.round] = time.perf_counter()
     if answer.refusal:
         raise RuntimeError(answer.refusal)
-    if request.action == "learn" and answer.site.endswith("1"):
+    if request.action == "learn" and answer.site.endswith("01"):
         peak = max(peak, used())
 
 run_in_process(folder, experiment=read_run(folder)[0], on_answer=on_answer, all_cores=all_cores)
@@ -37,7 +39,7 @@ print((ends[max(ends)] - ends[0]) / max(ends), peak / 2**20)
 
 
 def measure(folder: Path, *, sites: tuple[int, ...] = SITES) -> list[dict[str, Any]]:
-    """Run small sites (24 training images of 32 px, ShuffleNetV2) one after another and on all cores, in turns.
+    """Run small sites (32 training images of 32 px, ShuffleNetV2) one after another and on all cores, in turns.
 
     Returns:
         Per number of sites: seconds a round both ways, their ratio, and the memory of all processes.
@@ -46,7 +48,7 @@ def measure(folder: Path, *, sites: tuple[int, ...] = SITES) -> list[dict[str, A
 
 
 def _measure(folder: Path, *, sites: int) -> dict[str, Any]:
-    small_federation(folder / "fed", sites=sites)
+    _repeat(small_federation(folder / "drawn"), folder / "fed", sites=sites)
     turns, one = _run(folder, "in turn")
     side, all_of_them = _run(folder, "side by side")
     return {
@@ -58,6 +60,18 @@ def _measure(folder: Path, *, sites: int) -> dict[str, Any]:
         "in turn MiB": round(one),
         "side by side MiB": round(all_of_them),
     }
+
+
+def _repeat(source: Path, out: Path, *, sites: int) -> None:
+    """Write a federation whose sites have the images of another one's: what they train costs the same."""
+    card = json.loads((source / "federation.json").read_text(encoding="utf-8"))
+    drawn = list(card["sites"])
+    names = {f"site-{number + 1:03}": drawn[number % len(drawn)] for number in range(sites)}
+    shutil.copytree(source / "public", out / "public")
+    for name, like in names.items():
+        shutil.copytree(source / "sites" / like, out / "sites" / name)
+    card["sites"] = {name: card["sites"][like] for name, like in names.items()}
+    (out / "federation.json").write_text(json.dumps(card), encoding="utf-8")
 
 
 def _run(folder: Path, how: str) -> tuple[float, float]:
