@@ -16,14 +16,17 @@ help: ## list these verbs
 
 setup: $(READY) ## create .venv and install everything into it
 
-$(READY): requirements.txt pyproject.toml
+$(READY): pyproject.toml
+	@echo "installing mdhfl into .venv: 6 GB, once. 4.9 GB of them are PyTorch with NVIDIA's libraries: PyPI's wheels for"
+	@echo "Linux bring them along, with or without a GPU. Where download.pytorch.org can be reached, UV_TORCH_BACKEND=cpu"
+	@echo "make setup takes the build for CPUs, without them. uv reuses what it has downloaded before."
 	@test -x $(BIN)/python || python3 -m venv .venv || { echo "python3 -m venv failed: install it (Debian: apt-get install python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --quiet --editable '.[dev]'
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --editable '.[dev]'
 	@touch $@
 
 demo: $(READY) ## prepare drawn cells, run MDH-FL+ on 4 sites in FLARE's simulator and local training beside it, write a report
-	rm -rf $(DEMO)/run $(DEMO)/local $(DEMO)/report
+	@rm -rf $(DEMO)/run $(DEMO)/local $(DEMO)/report
 	$(BIN)/mdhfl prepare synthetic --name demo --sites 4 --per-site 200 --public synthetic --public-count 128 \
 	  --classes eosinophil,erythroblast,lymphocyte_typical,monocyte,neutrophil_segmented \
 	  --split dirichlet --noise symmetric --noise-rate 0.2 --seed 0 --out $(DEMO)/fed

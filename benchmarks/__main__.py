@@ -16,17 +16,20 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def _start(folder: Path) -> Rows:
-    from benchmarks import start
+    from benchmarks import flare_cost, start
 
-    return start.measure(folder / "cost" / "fed", folder / "start")
+    return start.measure(flare_cost.small_federation(folder / "cost" / "fed"), folder / "start")
 
 
 def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
     """Return every measurement by the name of its table."""
     from benchmarks import (
         comparison,
+        demo,
         encryption,
         flare_cost,
+        in_process,
+        install,
         literal_round,
         mdhfl_plus,
         memory,
@@ -47,6 +50,9 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
         "flare_seconds": lambda: flare_cost.measure_seconds(folder / "cost"),
         "start": lambda: _start(folder),
         "reading": lambda: reading.measure(folder / "reading"),
+        "in_process": lambda: in_process.measure(folder / "sites"),
+        "demo": lambda: demo.measure(folder / "demo"),
+        "install": lambda: install.measure(folder / "install"),
     }
 
 

@@ -29,12 +29,11 @@ BARE = """
 import sys
 from pathlib import Path
 from mdhfl.comparison.grid import read_comparison
-from mdhfl.comparison.compare import default_threads
 from mdhfl.comparison.place import Workplace
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.runs.folder import RunOptions, create_run
 file, work, out = map(Path, sys.argv[1:])
-place = Workplace(data=work, work=work, threads=default_threads(1), device="cpu")  # as `compare --workers 1`
+place = Workplace(data=work, work=work, threads=1, device="cpu")  # as `compare --workers 1`
 for cell in read_comparison(file).cells:
     folder = out / cell.run_folder
     options = RunOptions(federation=place.federation(cell), engine="inprocess", bundles=cell.bundles, seed=cell.seed,

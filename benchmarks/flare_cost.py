@@ -17,22 +17,7 @@ def measure_seconds(folder: Path) -> list[dict[str, Any]]:
     The slope between the two round counts leaves start-up out. Sites work in turns in one process and side by side in
     FLARE, so training is kept as small as possible: what is left is the cost of the exchange.
     """
-    from mdhfl.preprocessing.arguments import PrepareArguments
-    from mdhfl.preprocessing.prepare import prepare
-
-    fed = folder / "fed"
-    prepare(
-        PrepareArguments(
-            source="synthetic",
-            out=fed,
-            sites=SITES,
-            per_site=32,
-            public="synthetic",
-            public_count=32,
-            classes=("eosinophil", "monocyte"),
-        ),
-        workers=1,
-    )
+    fed = small_federation(folder / "fed")
     seconds = {
         (engine, rounds): _run(folder / f"{engine}-{rounds}", fed, engine=engine, rounds=rounds)
         for rounds in (FEW, MANY)
@@ -46,6 +31,26 @@ def measure_seconds(folder: Path) -> list[dict[str, Any]]:
             "beyond s/round": round(a_round["flare"] - a_round["inprocess"], 2),
         }
     ]
+
+
+def small_federation(folder: Path, *, sites: int = SITES) -> Path:
+    """Write sites with a few drawn cells, unless they are there, and return their folder."""
+    from mdhfl.preprocessing.arguments import PrepareArguments
+    from mdhfl.preprocessing.prepare import prepare
+
+    prepare(
+        PrepareArguments(
+            source="synthetic",
+            out=folder,
+            sites=sites,
+            per_site=32,
+            public="synthetic",
+            public_count=32,
+            classes=("eosinophil", "monocyte"),
+        ),
+        workers=1,
+    )
+    return folder
 
 
 def _run(out: Path, fed: Path, *, engine: str, rounds: int) -> float:

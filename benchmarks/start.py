@@ -1,5 +1,7 @@
 """Time from `mdhfl run` to the first site's first gradient step, and where it goes."""
 
+import json
+import signal
 import subprocess
 import sys
 import time
@@ -58,7 +60,31 @@ def measure(fed: Path, out: Path) -> list[dict[str, Any]]:
             break
     process.kill()
     process.wait()
-    return found
+    seconds = _in_flare(fed, out.with_name("start-flare"))
+    return [*found, {"what": "FLARE job of 4 sites to the first step", "seconds": round(seconds, 1)}]
+
+
+def _in_flare(fed: Path, out: Path) -> float:
+    """Return the seconds from `mdhfl run` in FLARE's simulator to the first answer, less the work on it."""
+    start = time.perf_counter()
+    command = [sys.executable, "-m", "mdhfl.commands.cli", "run", "mdhfl", "--federation", str(fed), "--rounds", "1"]
+    process = subprocess.Popen([*command, "--out", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = json.loads(_first_line(out / "progress.jsonl", process))
+    seconds = time.perf_counter() - start
+    _first_line(out / "results.jsonl", process)
+    process.send_signal(signal.SIGINT)
+    process.wait()
+    rows = [json.loads(line) for line in (out / "results.jsonl").read_text(encoding="utf-8").splitlines()]
+    (worked,) = (row["seconds"] for row in rows if row["site"] == first["site"] and row["round"] == 0)
+    return seconds - float(sum(worked.values()))
+
+
+def _first_line(path: Path, process: "subprocess.Popen[bytes]") -> str:
+    while not (path.exists() and "\n" in path.read_text(encoding="utf-8")):
+        if process.poll() is not None:
+            raise RuntimeError(f"{path}: the run ended before there was a line")
+        time.sleep(0.05)
+    return path.read_text(encoding="utf-8").splitlines()[0]
 
 
 def _seconds(command: list[str]) -> float:

@@ -15,7 +15,7 @@ PLACES = {
 }
 # From the ground up. What stands in a line imports from the lines below it and, within a folder, from its neighbours.
 PACKAGE = [
-    "digests files losses metrics seeds sharing showing timing",
+    "digests extras files losses metrics seeds sharing showing timing",
     "learning methods preprocessing store",
     "rounds swarm",
     "server site",

@@ -3,13 +3,13 @@
 Errors are exceptions with the texts that the command line shows.
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mdhfl.extras import require
 from mdhfl.jobs import RECIPES
 from mdhfl.methods import Method, parameters_of
 from mdhfl.rounds.experiment import Experiment
@@ -56,12 +56,11 @@ class Run:
         """Scores, long: one row per site, round, part ("test", "validation") and score; `value` in [0, 1].
 
         Raises:
-            ImportError: pandas is not installed; it is an extra: `pip install "mdhfl[notebook]"`.
+            MissingExtra: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise ImportError('Run.scores needs pandas: pip install "mdhfl[notebook]"') from error
+        require("notebook", what="Run.scores")
+        import pandas
+
         return pandas.DataFrame(_score_rows(self.folder), columns=["site", "round", "part", "score", "value"])
 
 
@@ -120,7 +119,8 @@ def run(
         bundles: assigned to the sites in order, repeating: built-in names, or paths of your own. A bundle is code.
         min_sites: minimum valid replies per round.
         device: "cpu", "cuda" or "cuda:<n>".
-        threads: CPU threads per site; fit to the machine if None.
+        threads: CPU threads per site, one if None. With one, the sites of an in-process run work side by side on all
+            cores; with more, one after another, and the scores may differ.
         resume: continue the run in `out` at the first round that is not recorded; `rounds` may be more and `min_sites`
             another number than before, everything else must be as it was.
         progress: show a bar on standard error.
@@ -154,7 +154,7 @@ def run(
             rounds=rounds,
             min_sites=min_sites,
             device=device,
-            threads=threads or default_threads(engine, source),
+            threads=threads or 1,
             command=f"mdhfl.run({str(source)!r}, {recipe.name!r}, seed={seed}, out={str(folder)!r})",
         )
         experiment = create(folder, recipe=recipe, options=options)
@@ -165,16 +165,19 @@ def report(runs: "Sequence[Run | str | Path]", *, out: str | Path = "report") ->
     """Write the HTML report of some runs, as `mdhfl report` does, and return the page's path.
 
     Raises:
+        MissingExtra: what draws its figures is not installed.
         ValueError: no run, or a folder that holds none.
     """
+    require("report", what="a report")
     from mdhfl.reports.write import write_report
 
     return write_report([each.folder if isinstance(each, Run) else Path(each) for each in runs], out=Path(out))
 
 
 def create(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experiment:
-    """Write a run's folder. Raises ValueError where its engine cannot run it, or as `create_run`."""
+    """Write a run's folder. Raises ValueError where its engine cannot run it, MissingExtra, or as `create_run`."""
     if options.engine == "flare":
+        require("server", what="the server of FLARE's simulator (not --engine inprocess)")
         from mdhfl.flare.simulator import check_simulator_can_take
 
         check_simulator_can_take(folder, sites=len(read_federation(options.federation)["sites"]))
@@ -203,7 +206,7 @@ def _execute(folder: Path, *, experiment: Experiment, progress: bool) -> Run:
             def on_answer(request: Any, answer: Any) -> None:
                 on_step(Step.of(request, answer))
 
-            run_in_process(folder, experiment=experiment, on_answer=on_answer)
+            run_in_process(folder, experiment=experiment, on_answer=on_answer, all_cores=True)
         else:
             from mdhfl.flare.apart import simulate_apart
 
@@ -221,12 +224,6 @@ def naming_logs(folder: Path) -> Iterator[None]:
         if not logs or not type(error).__module__.startswith("mdhfl."):
             raise
         raise type(error)(f"{error}. In full: {', '.join(map(str, logs))}") from error
-
-
-def default_threads(engine: str, federation: Path) -> int:
-    """Return the CPU threads per site that leave no core idle and none crowded."""
-    cores = os.cpu_count() or 1
-    return cores if engine == "inprocess" else max(1, cores // max(1, len(read_federation(federation)["sites"])))
 
 
 def _bar(experiment: Experiment) -> Any:

@@ -24,11 +24,16 @@ class Kinship:
 
     def join(self, pairs: Pairs) -> None:
         """Make the units of both images of each pair one."""
-        from scipy.sparse import coo_array  # takes a while, and `--help` needs none of it
-        from scipy.sparse.csgraph import connected_components
+        lead = list(range(int(self.unit.max(initial=-1)) + 1))
 
-        rows, columns = self.unit[pairs].T
-        count = int(self.unit.max(initial=-1)) + 1
-        graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(count, count))
-        _, joined = connected_components(graph, directed=False)
-        self.unit = joined[self.unit].astype(np.int64)
+        def leader(unit: int) -> int:
+            while lead[unit] != unit:
+                lead[unit] = lead[lead[unit]]
+                unit = lead[unit]
+            return unit
+
+        for one, other in self.unit[pairs].tolist():
+            first, second = sorted((leader(one), leader(other)))
+            lead[second] = first
+        leaders = np.array([leader(unit) for unit in range(len(lead))], dtype=np.int64)
+        self.unit = np.unique(leaders, return_inverse=True)[1][self.unit].astype(np.int64)

@@ -117,6 +117,23 @@ def test_a_job_changes_no_site_s_bundle(federation: Path) -> None:
         )
 
 
+@pytest.mark.parametrize("engine", ["flare", "inprocess"])
+def test_whoever_asks_for_no_threads_gets_one_a_site_with_either_engine(
+    engine: str, tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread count decides the last digits of the scores: it must not depend on the engine or the machine."""
+
+    def stop(folder: Path, **_: object) -> None:
+        raise ValueError("enough")
+
+    monkeypatch.setattr("mdhfl.api.execute", stop)
+    arguments = ["run", "mdhfl", "--federation", federation, "--engine", engine, "--out", tmp_path / "a"]
+    assert mdhfl(monkeypatch, *arguments) == 2
+    assert read_record(tmp_path / "a")["threads"] == 1
+    for site in ("site-1", "site-2"):
+        assert json.loads((tmp_path / "a" / "sites" / site / "site.json").read_text())["threads"] == 1
+
+
 def test_control_is_for_methods_that_have_one(
     tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from mdhfl.commands.report import report_command
 from mdhfl.files import StateError
-from mdhfl.reports.groups import MEAN
+from mdhfl.reports.groups import MEAN, Comparison, Group
 from mdhfl.reports.runs import read_report_federation, read_report_run
 from mdhfl.reports.terminal import score_table
 from mdhfl.reports.write import write_report
@@ -285,6 +285,50 @@ def test_command_prints_scores_and_the_page(tmp_path: Path, federation: Path) ->
     assert result.exit_code == 0
     assert f"{accuracy:.3f}" in result.output
     assert str(tmp_path / "r" / "report.html") in result.output
+
+
+@pytest.mark.parametrize("columns", [None, "80"])
+def test_on_eighty_columns_every_site_has_its_name_and_nothing_is_cut(
+    tmp_path: Path, federation: Path, columns: str | None
+) -> None:
+    runs = [write_run(tmp_path / name, federation=federation, method=name, rounds=1) for name in ("mdhfl", "local")]
+    said = CliRunner().invoke(
+        report_command,
+        [*map(str, runs), "--out", str(tmp_path / "r")],
+        env={"COLUMNS": columns},
+        catch_exceptions=False,
+    )
+    *lines, sentence, page = said.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    for site in ("site-1", "site-2", "site-3", "site-4"):
+        assert sum(line.startswith(f"{site} ") for line in lines) == 2
+    means = [json.loads((run / "summary.json").read_text())["mean"]["macro_f1"] for run in runs]
+    shares, alone = (round(100 * mean) for mean in means)
+    assert sentence.startswith(f"MDH-FL {shares} %, alone {alone} %: sites ")
+    assert f" {abs(shares - alone)} point" in sentence
+    assert page == f"report: {tmp_path / 'r' / 'report.html'}"
+
+
+@pytest.mark.parametrize(
+    ("shares", "alone", "said"),
+    [
+        (0.61, 0.48, "61 %, alone 48 %: sites gain 13 points (macro-F1)"),
+        (0.48, 0.49, "48 %, alone 49 %: sites lose 1 point (macro-F1)"),
+        (0.481, 0.479, "48 %, alone 48 %: sites gain 0 points (macro-F1)"),
+        (None, 0.5, ""),
+    ],
+)
+def test_one_sentence_says_what_sharing_brings(shares: float | None, alone: float, said: str) -> None:
+    class Scored(Group):
+        def scores(self, site: str, *, score: str) -> dict[int, float]:
+            value = shares if self.label == "MDH-FL+" else alone
+            return {} if value is None else {0: value}
+
+    ours, theirs = (
+        Scored(label=label, federation="f", method="m", runs=(), repeated=()) for label in ("MDH-FL+", "alone")
+    )
+    found = Comparison(federation="f", sharing=ours, alone=theirs, sites=(MEAN,)).in_short
+    assert found == (f"MDH-FL+ {said}" if said else "")
 
 
 def test_score_table_takes_markup_for_text_and_gaps_for_dashes() -> None:

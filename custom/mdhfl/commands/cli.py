@@ -7,6 +7,7 @@ import sys
 import click
 
 from mdhfl import __version__
+from mdhfl.extras import MissingExtra
 from mdhfl.showing.terminal import say, say_exception
 
 COMMANDS = {
@@ -116,11 +117,11 @@ def one_line_errors(command: click.Command) -> None:
     except click.ClickException as error:
         say(f"Error: {error.format_message()}", error=True)
         sys.exit(1)
-    except (ValueError, OSError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError, MissingExtra) as error:
         if debug:
             raise
         say(f"Error: {error}", error=True)
-        sys.exit(2 if isinstance(error, (ValueError, OSError)) else 1)
+        sys.exit(1 if isinstance(error, RuntimeError) else 2)
 
 
 def _say_usage(error: click.UsageError) -> None:

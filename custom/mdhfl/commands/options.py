@@ -27,7 +27,14 @@ EXPERIMENT = (
         "trust it).",
     ),
     click.option("--min-sites", type=click.IntRange(min=1), help="Minimum valid replies per round.  [default: 2]"),
-    click.option("--threads", type=click.IntRange(min=1), help="CPU threads per site.  [default: fit to the machine]"),
+    click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=1,
+        show_default=True,
+        help="CPU threads per site. More than one may change the scores, and in process lets sites work one after "
+        "another.",
+    ),
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
 )
 
@@ -41,16 +48,13 @@ def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def options_of(chosen: Mapping[str, Any], *, engine: str, sites: int | None = None) -> RunOptions:
     """Return what a command was asked for by these options and `--federation`."""
-    from mdhfl.api import default_threads
-
     return RunOptions(
         engine=engine,
         sites=sites,
         changes=changes_of(chosen),
         bundles=bundles_of(chosen),
-        threads=chosen["threads"] or default_threads(engine, chosen["federation"]),
         command=" ".join(["mdhfl", *sys.argv[1:]]),
-        **{name: chosen[name] for name in ("federation", "rounds", "seed", "min_sites", "device")},
+        **{name: chosen[name] for name in ("federation", "rounds", "seed", "min_sites", "threads", "device")},
     )
 
 

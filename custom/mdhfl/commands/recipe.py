@@ -76,6 +76,9 @@ def _command(recipe: Recipe) -> click.Command:
         round_timeout: float,
     ) -> None:
         if export:
+            from mdhfl.extras import require
+
+            require("server", what="a job for a FLARE server")
             from mdhfl.flare.job import export_job
 
             identity = experiment or f"{recipe.name}-seed{seed}"

@@ -30,11 +30,17 @@ def report_command(runs: tuple[Path, ...], out: Path) -> None:
     It is one self-contained file, report.html; beside it lie its figures as PNG, scores.csv (a line per number),
     summary.csv and report.json.
     """
+    from mdhfl.extras import require
+
+    require("report", what="a report")
+    from mdhfl.reports.groups import compare, group_runs
     from mdhfl.reports.site_run import read_any_run
     from mdhfl.reports.terminal import print_scores
     from mdhfl.reports.write import write_report
 
-    summaries = [read_any_run(run).summary for run in runs]
+    found = [read_any_run(run) for run in runs]
     page = write_report(runs, out=out)
-    print_scores(summaries)
+    print_scores([run.summary for run in found])
+    for comparison in compare(group_runs(found)):
+        say(comparison.in_short)
     say(f"report: {page}")

@@ -61,7 +61,7 @@ class RunCommand(click.Command):
     type=click.Choice(["flare", "inprocess"]),
     default="flare",
     show_default=True,
-    help="FLARE's simulator (one process per site), or one process for all sites. Equal results.",
+    help="FLARE's simulator (one process per site), or plain calls, with as many processes as cores. Equal results.",
 )
 @experiment_options
 @click.option(

@@ -18,6 +18,7 @@ from mdhfl.comparison.schedule import Schedule
 from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of
 from mdhfl.comparison.watch import Silent, list_runs, shown
 from mdhfl.comparison.workers import Executor, LocalWorkers, stopped_once
+from mdhfl.extras import require
 from mdhfl.showing.sheets import to_csv
 from mdhfl.showing.terminal import say
 
@@ -72,14 +73,15 @@ def compare(
         progress: list the runs and show bars on standard error.
 
     Raises:
+        MissingExtra: what draws is not installed.
         ValueError: the file asks for what there is not, or what runs need is missing or wrong; no run has begun.
     """
+    require("report", what="a comparison's tables and figure")
     if executor not in EXECUTORS:
         raise ValueError(f"executor: expected one of {', '.join(EXECUTORS)}, got {executor!r}")
     comparison = read_comparison(Path(file))
     workers = workers or os.cpu_count() or 1
-    threads = default_threads(workers) if executor == "local" else 1
-    place = Workplace(data=Path(data).resolve(), work=Path(work).resolve(), threads=threads, device=device)
+    place = Workplace(data=Path(data).resolve(), work=Path(work).resolve(), threads=1, device=device)
     failures: Mapping[Cell, str] = {}
     if not table_only:
         opened = LocalWorkers(workers) if executor == "local" else _cluster(place)
@@ -146,11 +148,6 @@ def run_missing(
         with shown(place, known=known, slots=slots) if progress and once else nullcontext(Silent()) as watcher:
             failed = {cell.run_folder: reason for cell, reason in schedule.run(watcher).items()}
     return {cell: failed[cell.run_folder] for cell in missing if cell.run_folder in failed}
-
-
-def default_threads(workers: int) -> int:
-    """Return the CPU threads of a run that leave no core idle and none crowded."""
-    return max(1, (os.cpu_count() or 1) // workers)
 
 
 def _cluster(place: Workplace) -> Cluster:

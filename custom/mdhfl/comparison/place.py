@@ -22,7 +22,7 @@ class Workplace:
     Attributes:
         data: folder of the raw data.
         work: folder of federations, decoded images and runs; several comparisons may share it.
-        threads: CPU threads of a run.
+        threads: CPU threads of a run; with one, its numbers are those of any other engine.
         device: of the simulated sites.
     """
 

@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from mdhfl.showing.texts import shown, without_places
 CONFIGS = (".yaml", ".yml", ".json", ".conf")
 EVALUATED = "$@%"  # MONAI evaluates strings that begin so
 INTENDED_USE = "Research only. Not a medical device: not for diagnosis, treatment or any decision about a patient."
+NEEDED = {"pytorch-ignite": "0.5.5", "pillow": "12.0.0"}  # at least, by what every bundle of ours imports
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
 
@@ -145,11 +146,17 @@ def _change_training(path: Path, changes: Mapping[str, Any]) -> None:
     path.write_text(f"{text.rstrip()}\n", encoding="utf-8")
 
 
+def _version_of(package: str, *, otherwise: str) -> str:
+    """Return a package's version; what was asked for where it is not installed: a site only trains."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return otherwise
+
+
 def _metadata(before: Mapping[str, Any], facts: Facts, *, name: str) -> dict[str, Any]:
-    packages = {
-        **{package: version(package) for package in ("pytorch-ignite", "pillow", "tifffile")},
-        **{package: version(package) for package in before.get("required_packages_version", {})},
-    }
+    asked = {**NEEDED, **before.get("required_packages_version", {})}
+    packages = {package: _version_of(package, otherwise=least) for package, least in asked.items()}
     return {
         **before,
         "schema": before.get("schema", SCHEMA),

@@ -12,6 +12,8 @@ from typing import Any
 from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Compose
 
+from mdhfl.learning.symmetries import symmetries_of
+
 # Pillow's pixels are read-only until they are stacked; nothing here writes into them.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
 # Where pydicom is installed, MONAI warns of a reader that nobody asked for.
@@ -41,6 +43,7 @@ class PlainTransforms:
             raise TransformError(f"expected a list of transforms, got {transforms!r}")
         self.compose = Compose(list(steps))
         self.track_meta = track_meta
+        self.symmetries = symmetries_of(self.compose.transforms)
 
     def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
         """Apply the transforms to one image."""
@@ -51,10 +54,13 @@ class PlainTransforms:
     def batch(self, images: Any) -> Any:
         """Apply the transforms to each image of a (B, 3, S, S) tensor and stack the results.
 
-        The same results as one call an image, without what MONAI's Compose and the switch cost each time.
+        The same results as one call an image, without what MONAI's Compose and the switch cost each time; and, where
+        they only flip and turn, without a call an image.
         """
         import torch
 
+        if self.symmetries is not None:
+            return self.symmetries(images)
         changed = []
         with _tracking_meta(self.track_meta):
             for image in images:

@@ -131,6 +131,7 @@ class Method(ABC):
     permission: ClassVar[str | None] = None  # what a site's IT must allow in site.json before it takes part
     answers_with: ClassVar[type[Shared] | None] = None  # what stands in an answer to the server
     knowledge_kind: ClassVar[Kind] = "probabilities"
+    extra: ClassVar[str | None] = None  # of mdhfl, which its sites need installed, see `mdhfl.extras`
     is_federated: ClassVar[bool] = True  # a federation could run it
     repeats_rounds: ClassVar[bool] = True  # a site can do a round again from its request alone
 

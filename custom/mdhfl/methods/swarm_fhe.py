@@ -21,4 +21,5 @@ class SwarmFhe(SwarmMethod):
     shares: ClassVar[str | None] = "encrypted peer weights"
     permission: ClassVar[str | None] = "encrypted_weights"
     encrypted: ClassVar[bool] = True
+    extra: ClassVar[str | None] = "swarm"
     least_sites: ClassVar[int] = 3  # a leader without the key, one who makes it, and another to hide among

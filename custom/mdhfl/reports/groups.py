@@ -80,6 +80,18 @@ class Comparison:
             f"own clean test images, {seeds} seed{'s' if seeds > 1 else ''}{spread}."
         )
 
+    @property
+    def in_short(self) -> str:
+        """What sharing brings, in one short sentence; empty without scores to tell it from."""
+        row = self.rows("macro_f1")[-1]
+        if row["sharing"] is None or row["alone"] is None:
+            return ""
+        sharing, alone = round(100 * row["sharing"]), round(100 * row["alone"])
+        points = sharing - alone
+        brings = f"gain {points}" if points > 0 else f"lose {-points}" if points else "gain 0"
+        unit = "point" if abs(points) == 1 else "points"
+        return f"{self.sharing.label} {sharing} %, alone {alone} %: sites {brings} {unit} (macro-F1)"
+
     def rows(self, score: str) -> list[dict[str, Any]]:
         """Return per site: mean and sd of both groups over seeds, and the difference in the mean.
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from rich.console import Group
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -18,33 +19,36 @@ from mdhfl.showing.texts import one_line
 UNKNOWN = "\N{EN DASH}"
 NOT_TOLD = "not told"
 
-NARROWEST = 120  # characters: in a log file, where there is no terminal to fit, nothing is folded
+NARROWEST = 80  # characters: in a log file, where there is no terminal to fit
+LEAST = 6  # characters of a name, however narrow the terminal
 
 
 def print_scores(summaries: Sequence[Mapping[str, Any]]) -> None:
-    """Print the table of some runs' scores to standard output."""
+    """Print the scores of some runs to standard output."""
     open_console(narrowest=NARROWEST).print(score_table(summaries))
 
 
-def score_table(summaries: Sequence[Mapping[str, Any]]) -> Table:
-    """Lay out the scores of some runs: a line per site, then the mean over sites.
+def score_table(summaries: Sequence[Mapping[str, Any]]) -> Group:
+    """Lay out the scores of some runs: for each a line per site, then the mean over sites, on 80 columns.
 
     Args:
         summaries: contents of summary.json files; what is missing in one shows as a dash, what a site keeps as such.
     """
-    table = Table(title="Scores on the clean test part, last round", title_justify="left")
-    for name in ("run", "site", "architecture"):
-        table.add_column(name, overflow="fold")
-    for name in (*(score.short for score in SCORES.values()), "up", "down", "seconds"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for summary in summaries:
-        run = _run_name(summary)
-        for site, values in summary.get("sites", {}).items():
-            architecture = values.get("architecture") or values.get("bundle") or UNKNOWN
-            table.add_row(Text(run), Text(one_line(site)), Text(one_line(architecture)), *_numbers(values))
-            run = ""
-        mean = [Text(cell, style="bold") for cell in _numbers(summary.get("mean", {}))]
-        table.add_row(Text(run), Text("mean", style="bold"), "", *mean, end_section=True)
+    return Group(*(_table_of(summary) for summary in summaries))
+
+
+def _table_of(summary: Mapping[str, Any]) -> Table:
+    title = f"{_run_name(summary)}: clean test images, last round"
+    table = Table(title=Text(title), title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for name in ("site", "architecture"):
+        table.add_column(name, overflow="fold", min_width=LEAST)
+    for name in (*(score.short for score in SCORES.values()), "kB up", "kB down", "s"):
+        table.add_column(name, justify="right", overflow="fold", min_width=LEAST - 1)
+    for site, values in summary.get("sites", {}).items():
+        architecture = values.get("architecture") or values.get("bundle") or UNKNOWN
+        table.add_row(Text(one_line(site)), Text(one_line(architecture)), *_numbers(values))
+    mean = [Text(cell, style="bold") for cell in _numbers(summary.get("mean", {}))]
+    table.add_row(Text("mean", style="bold"), "", *mean)
     return table
 
 
@@ -61,7 +65,7 @@ def _run_name(summary: Mapping[str, Any]) -> str:
 def _numbers(values: Mapping[str, Any]) -> list[str]:
     unknown = NOT_TOLD if "round" in values else UNKNOWN  # it answered, and its IT keeps its scores
     scores = [_format(values.get(name), "{:.3f}", unknown=unknown) for name in SCORES]
-    traffic = [_format(values.get(name), "{:,.1f} kB", scale=1e-3) for name in ("bytes_up", "bytes_down")]
+    traffic = [_format(values.get(name), "{:,.1f}", scale=1e-3) for name in ("bytes_up", "bytes_down")]
     return [*scores, *traffic, _format(values.get("seconds"), "{:.1f}")]
 
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from mdhfl.extras import require
 from mdhfl.files import read_checked, write_json
 from mdhfl.learning.bundle import built_in_bundles, find_bundle
 from mdhfl.learning.bundle_changes import split_changes
@@ -244,6 +245,8 @@ def _check_bundles(bundles: Mapping[str, str], federation: Mapping[str, Any], ch
 
 def _check_method(method: Method, options: RunOptions, *, bundles: Mapping[str, str], validation: int) -> None:
     """Find what cannot work before anything is written."""
+    if method.extra is not None:
+        require(method.extra, what=name_of(method))
     method.check_federation(bundles=bundles, validation=validation)
     method.check_engine(options.engine)
     if options.track and options.engine != "flare":

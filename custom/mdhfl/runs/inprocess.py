@@ -1,6 +1,7 @@
-"""The in-process engine: `ask` as a loop over `Site` objects. For tests, sweeps, and hundreds of simulated sites."""
+"""The in-process engine: `ask` as calls of `Site` objects. For tests, sweeps, and hundreds of simulated sites."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -10,6 +11,7 @@ from mdhfl.rounds.experiment import Experiment
 from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import read_record, server_settings_path, site_settings_path
 from mdhfl.runs.progress import Step, forget_steps, note_step
+from mdhfl.runs.side_by_side import OnAnswer, answer_of, processes_for, side_by_side
 from mdhfl.server.results import Results
 from mdhfl.server.trainer import trainer_from
 from mdhfl.sharing.exchange import Ask
@@ -19,8 +21,6 @@ from mdhfl.site.settings import read_site_settings
 from mdhfl.site.site import Site
 from mdhfl.site.work import Surroundings
 from mdhfl.swarm.peers import PeerError
-
-OnAnswer = Callable[[Request, Answer], None]
 
 
 def _silent(request: Request, answer: Answer) -> None:
@@ -60,7 +60,12 @@ def open_sites(folder: Path, *, names: Sequence[str], cache: ImageCache | None =
 
 
 def run_in_process(
-    folder: Path, *, experiment: Experiment, on_answer: OnAnswer = _silent, cache: ImageCache | None = None
+    folder: Path,
+    *,
+    experiment: Experiment,
+    on_answer: OnAnswer = _silent,
+    cache: ImageCache | None = None,
+    all_cores: bool = False,
 ) -> dict[str, Any]:
     """Run a run folder's experiment, or what is left of it, and return its summary.
 
@@ -69,13 +74,16 @@ def run_in_process(
         experiment: the folder's.
         on_answer: called with every answer as it comes, for progress.
         cache: decoded images that other runs on the same federation may share.
+        all_cores: let the sites work side by side, in processes of their own, where that can be. Equal results.
 
     Raises:
         TooFewSites: too few usable answers in a round; nothing recorded is lost.
+        SitesDied: a process of sites was killed; nothing recorded is lost.
         InUse: another process runs it.
     """
     results = Results(folder, experiment=experiment)
     sites = open_sites(folder, names=experiment.sites, cache=cache)
+    processes = processes_for(sites, method=experiment.method) if all_cores else 1
 
     def noted(request: Request, answer: Answer) -> None:
         note_step(folder, Step.of(request, answer))
@@ -84,19 +92,30 @@ def run_in_process(
     try:
         last = results.resume()
         forget_steps(folder)
-        unfinished = federate(
-            experiment,
-            ask=ask_in_process(sites, on_answer=noted),
-            record=results.record,
-            last=last,
-            open_trainer=trainer_from(server_settings_path(folder), experiment=experiment),
-        )
+        with _asking(sites, experiment=experiment, processes=processes, on_answer=noted) as ask:
+            unfinished = federate(
+                experiment,
+                ask=ask,
+                record=results.record,
+                last=last,
+                open_trainer=trainer_from(server_settings_path(folder), experiment=experiment),
+            )
         federation = read_record(folder)["federation"]
         return results.summarise(engine="inprocess", federation=federation, unfinished=unfinished)
     finally:
         results.close()
         for site in sites.values():
             site.close()
+
+
+@contextmanager
+def _asking(sites: Mapping[str, Site], *, experiment: Experiment, processes: int, on_answer: OnAnswer) -> Iterator[Ask]:
+    if processes == 1:
+        yield ask_in_process(sites, on_answer=on_answer)
+    else:
+        images = experiment.training_images
+        with side_by_side(sites, images=images, processes=processes, on_answer=on_answer) as ask:
+            yield ask
 
 
 def ask_in_process(sites: Mapping[str, Site], *, on_answer: OnAnswer = _silent) -> Ask:
@@ -110,8 +129,7 @@ def ask_in_process(sites: Mapping[str, Site], *, on_answer: OnAnswer = _silent) 
     def ask(requests: Mapping[str, Request]) -> Mapping[str, Answer]:
         answers = {}
         for name in sorted(requests):
-            answer = sites[name].answer(requests[name])
-            answers[name] = Border(sites[name].settings).let_out(answer.to_wire(), requests[name])
+            answers[name] = answer_of(sites[name], requests[name])
             on_answer(requests[name], answers[name])
         return answers
 

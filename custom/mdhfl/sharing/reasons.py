@@ -15,6 +15,7 @@ REASONS = {
     "method_not_allowed": (
         'its site.json does not allow what this method shares; to take part, its IT adds "{permission}" to "may_share"'
     ),
+    "extra_missing": "it lacks packages that this method needs; its IT installs mdhfl[swarm] there",
     "method_needs_all": "this method pools all sites' images; only --engine inprocess can run it",
     "settings": "its site.json cannot be used; `mdhfl check` says what is wrong with it",
     "bundle": "its network cannot be built from its bundle; `mdhfl check` says what is wrong with it",
@@ -87,6 +88,7 @@ BY_TYPE = {  # exception's class -> code; by name, since their modules are slow 
     "BundleError": "bundle",
     "DataError": "private_images",
     "TrainingDiverged": "diverged",
+    "MissingExtra": "extra_missing",
     "LedgerError": "ledger",
     "CipherError": "encryption",
     "PeerError": "peers",

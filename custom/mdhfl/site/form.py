@@ -7,6 +7,7 @@ from typing import Any
 
 from mdhfl import __version__
 from mdhfl.digests import list_digest
+from mdhfl.extras import require
 from mdhfl.learning.images import classes_of, image_size_of, read_listed
 from mdhfl.learning.model import Model
 from mdhfl.methods import Method, create
@@ -143,7 +144,12 @@ def names_of(settings: SiteSettings, request: Request | None) -> set[str]:
 
 
 def check_allowed(settings: SiteSettings, method: Method) -> None:
-    """Refuse a method that shares what the site's IT does not allow. Raises Refusal."""
+    """Refuse a method that shares what the site's IT does not allow, or whose packages it lacks.
+
+    Raises:
+        Refusal: it is not allowed.
+        MissingExtra: the packages are missing.
+    """
     wanted, allowed = method.permission, settings.may_share
     if wanted is not None and wanted not in allowed:
         raise Refusal(
@@ -153,6 +159,8 @@ def check_allowed(settings: SiteSettings, method: Method) -> None:
             "in site.json",
             permission=wanted,
         )
+    if method.extra is not None:
+        require(method.extra, what=f"site {settings.site!r}: {type(method).__name__}")
 
 
 def check_enough(settings: SiteSettings, *, labels: Sequence[int], classes: int) -> None:
