@@ -14,7 +14,7 @@ from mdhfl.preprocessing.raw.table_columns import parse_columns
 from mdhfl.preprocessing.raw.window import parse_window
 from mdhfl.preprocessing.sources import find_source, source_names
 
-HOLDOUT = "holdout"
+HOLDOUT, PREPARED = "holdout", "prepared"
 NEAR = 8  # see docs/data.md for how it was chosen
 MOST_NEAR = 16
 LIMITS = tuple(field.name for field in fields(Limits))
@@ -36,7 +36,8 @@ class PrepareArguments:
         levels: what each folder level means for `folder`, for example "split/class/group"; None: found in the names.
         label_space: a name, a JSON file, or "auto"; None: "auto", for `synthetic` "cytomorphology13".
         classes: keep only these classes of the label space; empty: all.
-        public: "holdout" (a part of the private data, taken away first) or the name of another source.
+        public: "holdout" (a part of the private data, taken away first), the name of another source, or "prepared": a
+            public set that was prepared before, taken as it is.
         public_raw: raw data of that source.
         public_count: images in the public set; None: for a holdout as many as a site trains on (`per_site`), at most
             a fifth of the pool; else all available.
@@ -116,7 +117,7 @@ class PrepareArguments:
             ValueError: the first that cannot be right.
         """
         _check_choice("source", self.source, source_names())
-        _check_choice("public", self.public, [HOLDOUT, *source_names()])
+        _check_choice("public", self.public, [HOLDOUT, PREPARED, *source_names()])
         _check_choice("noise", self.noise, NOISE_KINDS)
         if self.split is not None:
             _check_choice("split", self.split, SPLIT_KINDS)
@@ -135,6 +136,8 @@ class PrepareArguments:
             raise ValueError(
                 f"validation={self.validation}, test={self.test}: expected shares of at least 0 with a sum below 1"
             )
+        if self.public == PREPARED and self.public_count is not None:
+            raise ValueError("public_count: a prepared public set is taken whole; leave --public-count out")
         if self.public != HOLDOUT and self.public != "synthetic" and self.public_raw is None:
             raise ValueError(f"public set from {self.public}: give its raw data with --public-raw")
         if self.noise in ("symmetric", "pairflip") and not self.noise_rate:
@@ -153,7 +156,8 @@ class PrepareArguments:
         """The files, beside the raw data, whose content decides what is prepared."""
         own_space = Path(self.label_space) if self.label_space and self.label_space.endswith(".json") else None
         matrix = find_matrix(self.noise_matrix) if self.noise == "matrix" and self.noise_matrix is not None else None
-        named = {"labels": self.labels, "noise matrix": matrix, "label space": own_space}
+        public = self.public_raw if self.public == PREPARED else None
+        named = {"labels": self.labels, "noise matrix": matrix, "label space": own_space, "public set": public}
         return {name: path for name, path in named.items() if path is not None}
 
     def recorded(self) -> dict[str, Any]:

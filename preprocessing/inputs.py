@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments, parse_also
+from mdhfl.preprocessing.arguments import HOLDOUT, PREPARED, PrepareArguments, parse_also
 from mdhfl.preprocessing.raw.cropping import parse_crops
 from mdhfl.preprocessing.raw.label_spaces import AUTO, LabelSpace, load_label_space, map_codes, reduced
 from mdhfl.preprocessing.raw.records import OpenSource, SourceOptions
@@ -45,7 +45,7 @@ def with_defaults(arguments: PrepareArguments) -> PrepareArguments:
     split = arguments.split or ("by_source" if inputs > 1 or drawing else "iid")
     sites = arguments.sites or (inputs if split == "by_source" and not drawing else 4)
     per_site = arguments.per_site or (DRAWN_PER_SITE if drawing else None)
-    draws_public = drawing or arguments.public == DRAWING
+    draws_public = arguments.public != PREPARED and (drawing or arguments.public == DRAWING)
     return replace(
         arguments,
         label_space=arguments.label_space or ("cytomorphology13" if arguments.source == DRAWING else AUTO),
@@ -84,8 +84,8 @@ def private_inputs(arguments: PrepareArguments, *, space: LabelSpace | None) -> 
 
 
 def public_input(arguments: PrepareArguments, *, space: LabelSpace | None) -> RawInput | None:
-    """The public raw data; None for a held-out part of the private data."""
-    if arguments.public == HOLDOUT:
+    """The public raw data; None for a held-out part of the private data, and for a set that was prepared before."""
+    if arguments.public in (HOLDOUT, PREPARED):
         return None
     one = _raw_input(
         arguments, source=arguments.public, raw=arguments.public_raw, origin=f"public {arguments.public}", space=space

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdhfl.preprocessing.arguments import PrepareArguments
+from mdhfl.preprocessing.arguments import PREPARED, PrepareArguments
 from mdhfl.preprocessing.folder.cards import (
     Json,
     federation_card,
@@ -19,6 +19,7 @@ from mdhfl.preprocessing.folder.cards import (
     site_digest,
     site_notes,
 )
+from mdhfl.preprocessing.folder.given import GivenPublic, read_given
 from mdhfl.preprocessing.folder.overview import draw_overview
 from mdhfl.preprocessing.folder.provenance import Provenance
 from mdhfl.preprocessing.folder.reading_facts import reading_facts, reading_notes
@@ -123,6 +124,7 @@ class _Gathered:
 
     Attributes:
         inputs: the private ones, and the public one if it has data of its own.
+        given: a public set that was prepared before.
         notes: what the raw data was taken to be.
     """
 
@@ -130,6 +132,7 @@ class _Gathered:
     candidates: Candidates
     space: LabelSpace
     reader: Reader
+    given: GivenPublic | None
     drawn: Drawn
     notes: list[str]
 
@@ -177,15 +180,30 @@ def _gather(
         progress=progress,
     )
     reader = Reader(everything, candidates.listed, how=how)
+    given = _given_public(arguments, classes=found.classes)
     drawn = draw(
         candidates,
         twins=lambda: twins_among(candidates.listed, inputs=everything),
         reader=reader,
+        given=None if given is None else given.pictures,
         arguments=arguments,
     )
     return _Gathered(
-        everything, candidates=candidates, space=found, reader=reader, drawn=drawn, notes=[*notes, *spellings]
+        everything,
+        candidates=candidates,
+        space=found,
+        reader=reader,
+        given=given,
+        drawn=drawn,
+        notes=[*notes, *spellings],
     )
+
+
+def _given_public(arguments: PrepareArguments, *, classes: Sequence[str]) -> GivenPublic | None:
+    if arguments.public != PREPARED or arguments.public_raw is None:
+        return None
+    size, near = arguments.image_size, arguments.near > 0
+    return read_given(arguments.public_raw, classes=classes, image_size=size, likeness=near)
 
 
 def _write(
@@ -260,7 +278,10 @@ def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: 
 
 
 def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
-    home, pictures = folder / "public", gathered.pictures(PUBLIC)
+    home, pictures, given = folder / "public", gathered.pictures(PUBLIC), gathered.given
+    if given is not None:
+        given.copy_to(home)
+        return {"count": len(given.pictures.digests), "digest": given.digest}
     if not pictures:
         raise ValueError("public set: no images left: does --public-raw repeat --raw?")
     digest = public_digest(write_public(pictures, folder=home, seed=arguments.seed))

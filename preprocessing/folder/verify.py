@@ -75,6 +75,16 @@ def verify_site_data(site_folder: Path, *, public_folder: Path, pixels: bool = T
     return problems
 
 
+def verify_public(folder: Path) -> list[str]:
+    """Problems of a public set by itself, every image decoded."""
+    problems = _Problems()
+    card = _load(folder / "card.json", schema="card", problems=problems)
+    if card is not None:
+        facts = {"count": card.get("count"), "digest": card.get("digest")}
+        _verify_public(folder, facts=facts, size=card["image_size"], pixels=True, problems=problems)
+    return problems
+
+
 class _Problems(list[str]):
     """What is wrong, and what was seen on the way.
 

@@ -15,6 +15,7 @@ from mdhfl.preprocessing.partition.kinship import Kinship, Pairs
 from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER, Place, plan, public_count, sites_need
 from mdhfl.preprocessing.pool.candidates import Candidate, Candidates
 from mdhfl.preprocessing.pool.duplicates import duplicate_reasons
+from mdhfl.preprocessing.pool.given import Given
 from mdhfl.preprocessing.pool.likeness import near_pairs
 from mdhfl.preprocessing.pool.read import Picture
 from mdhfl.preprocessing.pool.reader import Reader
@@ -52,6 +53,7 @@ def draw(
     *,
     twins: Callable[[], dict[int, str]],
     reader: Reader,
+    given: Given | None,
     arguments: PrepareArguments,
 ) -> Drawn:
     """Decide what each place takes; the same candidates, pictures and arguments give the same.
@@ -59,20 +61,23 @@ def draw(
     Args:
         twins: finds candidate -> a digest of its file, where others have the same; asked where most are not read.
         reader: of these candidates.
+        given: a public set that was prepared before: what is in it goes to no site.
         arguments: with defaults filled in.
 
     Raises:
         ValueError: there is too little for what was asked for, or too much cannot be read.
     """
-    return _Drawing(candidates, reader=reader, arguments=arguments).finished(twins)
+    return _Drawing(candidates, reader=reader, given=given, arguments=arguments).finished(twins)
 
 
 class _Drawing:
     """Knowledge that only grows: what was read, what cannot be taken, what belongs together."""
 
-    def __init__(self, candidates: Candidates, *, reader: Reader, arguments: PrepareArguments) -> None:
+    def __init__(
+        self, candidates: Candidates, *, reader: Reader, given: Given | None, arguments: PrepareArguments
+    ) -> None:
         self.candidates, self.listed = candidates, candidates.listed
-        self.reader, self.arguments = reader, arguments
+        self.reader, self.given_away, self.arguments = reader, given, arguments
         self.kinship = Kinship([one.group for one in self.listed])
         self.lots = stream(arguments.seed, "near").permutation(len(self.listed))
         self.found = Drawn()
@@ -112,10 +117,29 @@ class _Drawing:
         self.found.left_out.update(
             {index: self.reader.unreadable[index] for index in fresh if index in self.reader.unreadable}
         )
+        self._leave_out_given(fresh)
         self._leave_out_duplicates({index: one.digest for index, one in self.reader.pictures.items()})
         if self.arguments.near:
             self._join_alike()
         return True
+
+    def _leave_out_given(self, fresh: list[int]) -> None:
+        """Leave out what lies in the public set that was given, or nearly."""
+        given, pictures = self.given_away, self.reader.pictures
+        mine = [index for index in fresh if index in pictures]
+        if given is None or not mine:
+            return
+        same = [index for index in mine if pictures[index].digest in set(given.digests)]
+        self.found.left_out.update(dict.fromkeys(same, "identical to a picture of the public set"))
+        self.found.duplicates += len(same)
+        if self.arguments.near:
+            likenesses = [*given.likenesses, *(pictures[index].likeness for index in mine)]
+            pairs = near_pairs(likenesses, within=self.arguments.near)
+            count = len(given.likenesses)
+            across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
+            alike = {mine[place] for place in (across[:, 1] - count).tolist()} - set(same)
+            self.found.left_out.update(dict.fromkeys(sorted(alike), "nearly identical to a picture of the public set"))
+            self.found.parted += len(alike)
 
     def _leave_out_duplicates(self, digests: dict[int, str]) -> None:
         reasons = duplicate_reasons(self.listed, digests)

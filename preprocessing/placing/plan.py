@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mdhfl.preprocessing.arguments import HOLDOUT, PrepareArguments
+from mdhfl.preprocessing.arguments import HOLDOUT, PREPARED, PrepareArguments
 from mdhfl.preprocessing.partition.groups import Indices, Labels, joined, units_of
 from mdhfl.preprocessing.partition.parts import drawing_turns, first_of_each, split_parts, stratified_subset
 from mdhfl.preprocessing.partition.sites import by_origin, dirichlet, iid, quantity_skew
@@ -98,7 +98,8 @@ def plan(candidates: Candidates, *, left_out: frozenset[int], units: Indices, ar
         wanted = arguments.public_count
         others = np.array([i for i in range(candidates.private, len(listed)) if i not in left_out], dtype=np.int64)
         shown = others[stream(arguments.seed, "public").permutation(len(others))]
-    found._add(PUBLIC, shown.tolist(), turns=range(len(shown)), count=wanted)
+    if arguments.public != PREPARED:
+        found._add(PUBLIC, shown.tolist(), turns=range(len(shown)), count=wanted)
     if arguments.server_validation:
         count = arguments.server_validation
         chosen, private = take_for_server(

@@ -91,7 +91,8 @@ def class_names(context: click.Context, option: click.Parameter, value: str | No
     "--public",
     default=HOLDOUT,
     show_default=True,
-    help="Source of the public set, or holdout to take it from the private data.",
+    help="Source of the public set; holdout to take it from the private data; prepared for the `public` folder of "
+    "another federation (--public-raw), as it is.",
 )
 @click.option("--public-raw", type=EXISTING, help="Raw data of the public set's source.")
 @click.option(

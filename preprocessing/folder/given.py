@@ -1,0 +1,73 @@
+"""A public set that was prepared before and sent: taken as it is, so that all sites have the same one."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mdhfl.files import read_json
+from mdhfl.preprocessing.folder.verify import verify_public
+from mdhfl.preprocessing.pool.given import Given
+from mdhfl.preprocessing.pool.likeness import likeness_of
+
+
+@dataclass(frozen=True)
+class GivenPublic:
+    """The public folder of a federation.
+
+    Attributes:
+        folder: holds datalist.json, card.json and images.
+        digest: of the set.
+        pictures: what no site may have.
+    """
+
+    folder: Path
+    digest: str
+    pictures: Given
+
+    def copy_to(self, folder: Path) -> None:
+        """Copy the set: what its lists name, and nothing else."""
+        (folder / "images").mkdir(parents=True)
+        for name in ("datalist.json", "card.json"):
+            shutil.copyfile(self.folder / name, folder / name)
+        for item in _listed(self.folder):
+            shutil.copyfile(self.folder / item["image"], folder / item["image"])
+
+
+def read_given(folder: Path, *, classes: Sequence[str], image_size: int, likeness: bool) -> GivenPublic:
+    """Check a public set, every image of it.
+
+    Args:
+        folder: as it was sent.
+        classes: of the federation that is prepared.
+        image_size: the same.
+        likeness: make perceptual hashes.
+
+    Raises:
+        ValueError: it is damaged, or made for other classes or another image size.
+    """
+    if problems := verify_public(folder):
+        raise ValueError(f"public set {folder}: {'; '.join(problems[:3])}")
+    card = read_json(folder / "card.json")
+    for what, got, wanted in (("classes", card["classes"], [*classes]), ("image size", card["image_size"], image_size)):
+        if got != wanted:
+            raise ValueError(
+                f"public set {folder}: {what}: it has {got}, asked for is {wanted}; give the same --label-space, "
+                "--classes and --image-size as whoever prepared it"
+            )
+    listed = _listed(folder)
+    likenesses = tuple(_likeness(folder / item["image"]) for item in listed) if likeness else ()
+    pictures = Given(tuple(item["digest"] for item in listed), likenesses)
+    return GivenPublic(folder, digest=card["digest"], pictures=pictures)
+
+
+def _listed(folder: Path) -> list[dict[str, str]]:
+    return list(read_json(folder / "datalist.json")["public"])
+
+
+def _likeness(path: Path) -> bytes:
+    with Image.open(path, formats=("PNG",)) as image:
+        return likeness_of(np.asarray(image, dtype=np.uint8))
