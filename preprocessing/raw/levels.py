@@ -167,13 +167,12 @@ def _rivals(levels: Sequence[_Level], *, chains: Mapping[Folders, int]) -> list[
 
 def _distinct(levels: Sequence[_Level], *, chains: Iterable[Folders]) -> list[_Level]:
     """The levels without those that only repeat the names of the one above: a folder in a folder of the same name."""
-    repeats = set(levels[1:])
+    repeats = {level.number for level in levels[1:]}
     for chain in chains:
-        plains = [plain(name) for name in chain]
         for above, level in pairwise(levels):
-            if len(chain) >= level.number and plains[above.number - 1] != plains[level.number - 1]:
-                repeats.discard(level)
-    return [level for level in levels if level not in repeats]
+            if len(chain) >= level.number and plain(chain[above.number - 1]) != plain(chain[level.number - 1]):
+                repeats.discard(level.number)
+    return [level for level in levels if level.number not in repeats]
 
 
 def _nested(levels: Sequence[_Level], *, chains: Mapping[Folders, int]) -> bool:

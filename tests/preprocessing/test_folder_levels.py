@@ -4,6 +4,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 import zipfile
 from collections import Counter
 from contextlib import closing
@@ -367,3 +368,38 @@ def test_many_links_to_each_other_end(tmp_path):
         (raw / f"f{i}" / f"to{j}").symlink_to(raw / f"f{j}")
     with closing(find_source("folder").open(raw, options=SourceOptions(levels="class"))) as source:
         assert 12 <= len(source.records()) <= 24
+
+
+NAMES = st.lists(
+    st.sampled_from(["train", "Test", "val", "P1", "P2", "a", "b", "A", "40X", "0", "1", "fold_1"]), max_size=4
+)
+
+
+@given(st.lists(NAMES, min_size=1, max_size=12))
+def test_whatever_the_tree_each_picture_is_listed_or_lost_or_all_is_refused(trees):
+    names = {f"{'/'.join([*folders, str(place)])}.png" for place, folders in enumerate(trees)}
+    try:
+        found = listed(names)
+    except ValueError as error:
+        refusal = str(error)
+    else:
+        refusal = ""
+    if refusal:
+        assert "--levels" in refusal
+        return
+    lost = {skip.file for skip in found.skips if skip.lost}
+    assert {record.key for record in found.records} | lost == names
+    assert len(found.records) + len(lost) == len(names)
+    for record in found.records:
+        assert record.code in record.key.split("/")[:-1]
+    assert listed(sorted(names, reverse=True)) == found
+
+
+def test_many_folders_are_understood_in_linear_time():
+    def seconds(patients):
+        names = [f"{part}/{name}/P{i:06}/1.png" for part in ("train", "test") for name in "ab" for i in range(patients)]
+        started = time.process_time()
+        assert len({record.group for record in listed(names).records}) == patients
+        return time.process_time() - started
+
+    assert min(seconds(8_000) for _ in range(3)) < 24 * min(seconds(1_000) for _ in range(3))  # linear: 8
