@@ -73,7 +73,8 @@ def _refuse_vanished(skips: Iterable[Skip], *, roles: Roles, records: Sequence[R
         folders = path.parts if _is_folder(skip) else path.parts[:-1]
         if skip.lost and len(folders) > place and plain(folders[place]) not in known:
             gone["/".join(folders[: place + 1])].append(skip)
-    for folder, lost in sorted(gone.items()):
+    if gone:
+        folder, lost = min(gone.items())
         raise ValueError(
             f"source folder: class folder {folder!r} holds no picture that can be used: {len(lost)} file(s) left out, "
             f"first {lost[0].file}: {lost[0].reason}. Mend them, or take the folder out of the raw data"

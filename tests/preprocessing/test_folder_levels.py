@@ -20,6 +20,7 @@ from PIL import Image
 
 from mdhfl.commands.prepare import prepare_command
 from mdhfl.files import read_json
+from mdhfl.preprocessing.raw.reading import FORMATS
 from mdhfl.preprocessing.raw.records import SourceOptions
 from mdhfl.preprocessing.sources import find_source
 from mdhfl.preprocessing.sources.folder import list_records
@@ -199,26 +200,24 @@ def test_the_same_bytes_whatever_the_order_of_hashes(tmp_path):
     assert read_json(tmp_path / "0" / "fed" / "federation.json")["classes"] == ["B cell", "Eosinophil"]
 
 
-KINDS = {"jfif": "JPEG", "jpe": "JPEG", "jp2": "JPEG2000", "JPG_large": "PNG", "bin": "TIFF", "dat": "WEBP", "": "BMP"}
+KINDS = {
+    "a/1.jfif": "JPEG", "a/2.jpe": "JPEG", "a/3.jp2": "JPEG2000", "a/4.JPG_large": "PNG", "a/5.bin": "TIFF",
+    "a/6.dat": "WEBP", "a/7": "BMP", "a/8.gif2": "GIF", "b/9.png": "JPEG", "b/10.jpg": "JPEG2000", "b/11.scan": "PPM",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("packed", [False, True])
 def test_pictures_are_known_by_their_first_bytes(tmp_path, packed):
-    kinds = {suffix: kind for suffix, kind in KINDS.items() if kind != "JPEG2000"}
-    files = {
-        f"a/{i}.{suffix}": encoded(Image.fromarray(picture(i)), kind) for i, (suffix, kind) in enumerate(kinds.items())
-    }
-    files |= {
-        "b/1.png": encoded(Image.fromarray(picture(9)), "JPEG"),
-        "b/2.txt": b"P6 is a name",
-        "b/scan": b"P5 1 1 255 x",
-    }
+    files = {name: encoded(Image.fromarray(picture(seed)), kind) for seed, (name, kind) in enumerate(KINDS.items())}
+    others = {"b/study.dcm": bytes(128) + b"DICM", "b/IM0001": bytes(128) + b"DICM", "b/12.txt": b"P6 is a name"}
+    files |= others
     raw = write_zip(tmp_path / "raw.zip", files) if packed else write_files(tmp_path / "raw", files)
     with closing(find_source("folder").open(raw, options=SourceOptions())) as source:
-        assert {record.key for record in source.records()} == set(files) - {"b/2.txt"}
+        assert {record.key for record in source.records()} == set(files) - {"b/12.txt"}
+        assert [(skip.file, skip.lost) for skip in source.skipped()] == [("b/12.txt", False)]
         for record in source.records():
-            assert source.read(record).ndim == 3
-        assert [(skip.file, skip.lost) for skip in source.skipped()] == [("b/2.txt", False)]
+            if record.key in KINDS and KINDS[record.key] in FORMATS:
+                assert source.read(record).shape == (20, 24, 3)
 
 
 @pytest.mark.parametrize(
