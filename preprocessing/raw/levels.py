@@ -1,8 +1,8 @@
 """What each folder level above the pictures means: the class, the patient, the split. Found from the names, or told."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -111,20 +111,25 @@ class _Level:
 
 
 def _levels(chains: Mapping[Folders, int]) -> list[_Level]:
-    names: list[dict[str, str]] = [{} for _ in range(max(map(len, chains), default=0))]
+    names: list[dict[str, Counter[str]]] = [{} for _ in range(max(map(len, chains), default=0))]
     pictures = [0] * len(names)
     for chain, count in sorted(chains.items()):
         for place, name in enumerate(chain):
-            names[place].setdefault(plain(name), name)
+            names[place].setdefault(plain(name), Counter())[name] += count
             pictures[place] += count
     kinds = [_kind(found) for found in names]
     return [
-        _Level(place + 1, tuple(sorted(names[place].values(), key=natural)), kind, mixed, pictures[place])
+        _Level(place + 1, _shown(names[place].values()), kind, mixed, pictures[place])
         for place, (kind, mixed) in enumerate(zip(kinds, _mixed(names, kinds, chains=chains), strict=True))
     ]
 
 
-def _mixed(names: Sequence[Mapping[str, str]], kinds: Sequence[str], *, chains: Iterable[Folders]) -> list[bool]:
+def _shown(spellings: Iterable[Counter[str]]) -> tuple[str, ...]:
+    """Each name as most pictures spell it."""
+    return tuple(sorted((found.most_common(1)[0][0] for found in spellings), key=natural))
+
+
+def _mixed(names: Sequence[Iterable[str]], kinds: Sequence[str], *, chains: Iterable[Folders]) -> list[bool]:
     """Which levels have splits beside other names: several, or one with folders below it that tell pictures apart."""
     splits = [
         set(found) & set(PART_NAMES) if kind in NAMING else set() for found, kind in zip(names, kinds, strict=True)
@@ -137,7 +142,7 @@ def _mixed(names: Sequence[Mapping[str, str]], kinds: Sequence[str], *, chains: 
     return mixed
 
 
-def _kind(names: Mapping[str, str]) -> str:
+def _kind(names: Collection[str]) -> str:
     if len(names) == 1:
         return "one"
     if all(name in PART_NAMES for name in names):

@@ -77,7 +77,8 @@ def _refuse_vanished(skips: Iterable[Skip], *, roles: Roles, records: Sequence[R
         folder, lost = min(gone.items())
         raise ValueError(
             f"source folder: class folder {folder!r} holds no picture that can be used: {len(lost)} file(s) left out, "
-            f"first {lost[0].file}: {lost[0].reason}. Mend them, or take the folder out of the raw data"
+            f"first {lost[0].file}: {lost[0].reason}. Mend them (put what a link leads to in its place), or take the "
+            "folder out of the raw data"
         )
 
 
