@@ -15,6 +15,8 @@ ROLES = (CLASS, GROUP, SPLIT, NOTHING)
 NAMING = ("words", "codes")  # kinds of levels that tell pictures apart
 NAMED = 4  # folders of a level in a message
 SETTING = re.compile(r"\d+(\.\d+)?_?x|x_?\d+|fold_?\d+")  # magnifications, folds
+THINGS = "data|folder|images?|imgs?|seg|set|split"  # what the name of a split may say beside it: "train_images"
+SPLIT_NAME = re.compile(rf"(?:(?:{THINGS})_)?({'|'.join(PART_NAMES)})(?:_?(?:{THINGS}))?")
 WORD = re.compile(r"[^\W\d_]{3,}")
 HEXADECIMAL = re.compile(r"[0-9a-f_]{8,}")
 MOST = 0.9  # of the pictures that the fullest level holds: a level with fewer is not the class of all
@@ -37,6 +39,12 @@ def parse_levels(text: str) -> Roles:
             "and split at most once, * for nothing; for example split/class/group"
         )
     return roles
+
+
+def split_of(name: str) -> str | None:
+    """The part that a folder's name tells: of "train", "TestSet" or "val images"; None: none."""
+    found = SPLIT_NAME.fullmatch(plain(name))
+    return PART_NAMES[found.group(1)] if found else None
 
 
 def find_levels(chains: Mapping[Folders, int]) -> Roles:
@@ -77,7 +85,7 @@ def level_notes(chains: Mapping[Folders, int], roles: Roles) -> tuple[str, ...]:
     notes += [
         f"everything lies below {level.shown[0]!r}: taken for a name, not for a split"
         for role, level in zip(roles, levels, strict=False)
-        if role == NOTHING and level.kind == "one" and level.shown[0].lower() in PART_NAMES
+        if role == NOTHING and level.kind == "one" and split_of(level.shown[0])
     ]
     return tuple(notes)
 
@@ -132,7 +140,7 @@ def _shown(spellings: Iterable[Counter[str]]) -> tuple[str, ...]:
 def _mixed(names: Sequence[Iterable[str]], kinds: Sequence[str], *, chains: Iterable[Folders]) -> list[bool]:
     """Which levels have splits beside other names: several, or one with folders below it that tell pictures apart."""
     splits = [
-        set(found) & set(PART_NAMES) if kind in NAMING else set() for found, kind in zip(names, kinds, strict=True)
+        set(filter(split_of, found)) if kind in NAMING else set() for found, kind in zip(names, kinds, strict=True)
     ]
     mixed = [len(found) > 1 for found in splits]
     for chain in chains:
@@ -145,7 +153,7 @@ def _mixed(names: Sequence[Iterable[str]], kinds: Sequence[str], *, chains: Iter
 def _kind(names: Collection[str]) -> str:
     if len(names) == 1:
         return "one"
-    if all(name in PART_NAMES for name in names):
+    if all(map(split_of, names)):
         return SPLIT
     if all(SETTING.fullmatch(name) for name in names):
         return "setting"

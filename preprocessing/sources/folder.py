@@ -7,8 +7,17 @@ from pathlib import PurePosixPath
 from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import NO_CLASS, FileSource, Listing, image_paths
 from mdhfl.preprocessing.raw.label_spaces import plain
-from mdhfl.preprocessing.raw.levels import CLASS, GROUP, SPLIT, Roles, find_levels, level_notes, parse_levels, some
-from mdhfl.preprocessing.raw.manifest_table import PART_NAMES
+from mdhfl.preprocessing.raw.levels import (
+    CLASS,
+    GROUP,
+    SPLIT,
+    Roles,
+    find_levels,
+    level_notes,
+    parse_levels,
+    some,
+    split_of,
+)
 from mdhfl.preprocessing.raw.names import EMPTY_FOLDER
 from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES
 from mdhfl.preprocessing.raw.records import Record, Skip, SourceCard, SourceOptions, Understood
@@ -47,7 +56,7 @@ def _records(paths: Sequence[PurePosixPath], *, roles: Roles, skips: list[Skip])
         part, group = found.get(SPLIT), found.get(GROUP)
         if CLASS not in found:
             skips.append(Skip(str(path), NO_CLASS, lost=True))
-        elif part is not None and part.lower() not in PART_NAMES:
+        elif part is not None and split_of(part) is None:
             reason = f"lies in {part!r}: expected train, validation or test at level {places[SPLIT] + 1}"
             skips.append(Skip(str(path), reason, lost=True))
         else:
@@ -56,7 +65,7 @@ def _records(paths: Sequence[PurePosixPath], *, roles: Roles, skips: list[Skip])
                     key=str(path),
                     code=found[CLASS],
                     group=plain(group) if group is not None else None,
-                    part=PART_NAMES[part.lower()] if part is not None else None,
+                    part=split_of(part) if part is not None else None,
                 )
             )
     return records

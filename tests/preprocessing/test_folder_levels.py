@@ -20,7 +20,10 @@ from mdhfl.files import read_json
 from mdhfl.preprocessing.raw.records import SourceOptions
 from mdhfl.preprocessing.sources.folder import list_records
 
-PARTS = {"train": "training", "Training": "training", "val": "validation", "valid": "validation", "test": "test"}
+PARTS = {
+    "train": "training", "Training": "training", "val": "validation", "valid": "validation", "test": "test",
+    "train_images": "training", "TestSet": "test", "Validation Data": "validation", "seg_test": "test",
+}  # fmt: skip
 CLASSES = st.lists(
     st.sampled_from(["blast", "normal", "B cell", "Eosinophil", "monozyt_ä", "c-ALL", "test"]),
     min_size=2, max_size=5, unique=True,
@@ -90,6 +93,7 @@ NESTED = [f"benign/SOB/adenosis/B{i}/{zoom}/1.png" for i in range(3) for zoom in
         (tree(["01-NORMO", "05-MONO", "10-EOS"], ["4711", "4712"]), "class/group"),
         (tree(["test", "normal", "blast"]), "class"),
         (tree(["train"], ["a", "b"]), "*/class"),
+        (tree(["contest", "latest", "value"]), "class"),
         (tree(["train", "test"], ["a", "b"], ["images"]), "split/class"),
         (tree(["a", "b"], ["40X", "100X", "x400"]), "class"),
         (tree(["40X", "100X"]), "class"),
