@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mdhfl.files import read_json, shipped_folder
@@ -97,6 +98,7 @@ def spelling_notes(codes: Iterable[str]) -> list[str]:
     ]
 
 
+@lru_cache(1 << 16)
 def plain(code: str) -> str:
     """What is left of a code where case, Unicode form, spaces and hyphens do not matter."""
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFD", code).casefold())

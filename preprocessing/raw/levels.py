@@ -1,8 +1,8 @@
 """What each folder level above the pictures means: the class, the patient, the split. Found from the names, or told."""
 
 import re
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,8 @@ ROLES = (CLASS, GROUP, SPLIT, NOTHING)
 NAMING = ("words", "codes")  # kinds of levels that tell pictures apart
 NAMED = 4  # folders of a level in a message
 SETTING = re.compile(r"\d+(\.\d+)?_?x|x_?\d+|fold_?\d+")  # magnifications, folds
+THINGS = "data|folder|images?|imgs?|seg|set|split"  # what the name of a split may say beside it: "train_images"
+SPLIT_NAME = re.compile(rf"(?:(?:{THINGS})_)?({'|'.join(PART_NAMES)})(?:_?(?:{THINGS}))?")
 WORD = re.compile(r"[^\W\d_]{3,}")
 HEXADECIMAL = re.compile(r"[0-9a-f_]{8,}")
 MOST = 0.9  # of the pictures that the fullest level holds: a level with fewer is not the class of all
@@ -37,6 +39,12 @@ def parse_levels(text: str) -> Roles:
             "and split at most once, * for nothing; for example split/class/group"
         )
     return roles
+
+
+def split_of(name: str) -> str | None:
+    """The part that a folder's name tells: of "train", "TestSet" or "val images"; None: none."""
+    found = SPLIT_NAME.fullmatch(plain(name))
+    return PART_NAMES[found.group(1)] if found else None
 
 
 def find_levels(chains: Mapping[Folders, int]) -> Roles:
@@ -77,7 +85,7 @@ def level_notes(chains: Mapping[Folders, int], roles: Roles) -> tuple[str, ...]:
     notes += [
         f"everything lies below {level.shown[0]!r}: taken for a name, not for a split"
         for role, level in zip(roles, levels, strict=False)
-        if role == NOTHING and level.kind == "one" and level.shown[0].lower() in PART_NAMES
+        if role == NOTHING and level.kind == "one" and split_of(level.shown[0])
     ]
     return tuple(notes)
 
@@ -111,23 +119,28 @@ class _Level:
 
 
 def _levels(chains: Mapping[Folders, int]) -> list[_Level]:
-    names: list[dict[str, str]] = [{} for _ in range(max(map(len, chains), default=0))]
+    names: list[dict[str, Counter[str]]] = [{} for _ in range(max(map(len, chains), default=0))]
     pictures = [0] * len(names)
     for chain, count in sorted(chains.items()):
         for place, name in enumerate(chain):
-            names[place].setdefault(plain(name), name)
+            names[place].setdefault(plain(name), Counter())[name] += count
             pictures[place] += count
     kinds = [_kind(found) for found in names]
     return [
-        _Level(place + 1, tuple(sorted(names[place].values(), key=natural)), kind, mixed, pictures[place])
+        _Level(place + 1, _shown(names[place].values()), kind, mixed, pictures[place])
         for place, (kind, mixed) in enumerate(zip(kinds, _mixed(names, kinds, chains=chains), strict=True))
     ]
 
 
-def _mixed(names: Sequence[Mapping[str, str]], kinds: Sequence[str], *, chains: Iterable[Folders]) -> list[bool]:
+def _shown(spellings: Iterable[Counter[str]]) -> tuple[str, ...]:
+    """Each name as most pictures spell it."""
+    return tuple(sorted((found.most_common(1)[0][0] for found in spellings), key=natural))
+
+
+def _mixed(names: Sequence[Iterable[str]], kinds: Sequence[str], *, chains: Iterable[Folders]) -> list[bool]:
     """Which levels have splits beside other names: several, or one with folders below it that tell pictures apart."""
     splits = [
-        set(found) & set(PART_NAMES) if kind in NAMING else set() for found, kind in zip(names, kinds, strict=True)
+        set(filter(split_of, found)) if kind in NAMING else set() for found, kind in zip(names, kinds, strict=True)
     ]
     mixed = [len(found) > 1 for found in splits]
     for chain in chains:
@@ -137,10 +150,10 @@ def _mixed(names: Sequence[Mapping[str, str]], kinds: Sequence[str], *, chains: 
     return mixed
 
 
-def _kind(names: Mapping[str, str]) -> str:
+def _kind(names: Collection[str]) -> str:
     if len(names) == 1:
         return "one"
-    if all(name in PART_NAMES for name in names):
+    if all(map(split_of, names)):
         return SPLIT
     if all(SETTING.fullmatch(name) for name in names):
         return "setting"
@@ -167,13 +180,12 @@ def _rivals(levels: Sequence[_Level], *, chains: Mapping[Folders, int]) -> list[
 
 def _distinct(levels: Sequence[_Level], *, chains: Iterable[Folders]) -> list[_Level]:
     """The levels without those that only repeat the names of the one above: a folder in a folder of the same name."""
-    repeats = set(levels[1:])
+    repeats = {level.number for level in levels[1:]}
     for chain in chains:
-        plains = [plain(name) for name in chain]
         for above, level in pairwise(levels):
-            if len(chain) >= level.number and plains[above.number - 1] != plains[level.number - 1]:
-                repeats.discard(level)
-    return [level for level in levels if level not in repeats]
+            if len(chain) >= level.number and plain(chain[above.number - 1]) != plain(chain[level.number - 1]):
+                repeats.discard(level.number)
+    return [level for level in levels if level.number not in repeats]
 
 
 def _nested(levels: Sequence[_Level], *, chains: Mapping[Folders, int]) -> bool:

@@ -7,11 +7,20 @@ from pathlib import PurePosixPath
 from mdhfl.preprocessing.raw.archive import RawFiles
 from mdhfl.preprocessing.raw.file_source import NO_CLASS, FileSource, Listing, image_paths
 from mdhfl.preprocessing.raw.label_spaces import plain
-from mdhfl.preprocessing.raw.levels import CLASS, GROUP, SPLIT, Roles, find_levels, level_notes, parse_levels, some
+from mdhfl.preprocessing.raw.levels import (
+    CLASS,
+    GROUP,
+    SPLIT,
+    Roles,
+    find_levels,
+    level_notes,
+    parse_levels,
+    some,
+    split_of,
+)
 from mdhfl.preprocessing.raw.names import EMPTY_FOLDER
 from mdhfl.preprocessing.raw.reading import IMAGE_SUFFIXES
 from mdhfl.preprocessing.raw.records import Record, Skip, SourceCard, SourceOptions, Understood
-from mdhfl.preprocessing.raw.table_values import PART_NAMES
 
 UNLABELLED = "unlabelled"
 TABLES = frozenset({".csv", ".ods", ".tsv", ".xls", ".xlsx"})
@@ -47,7 +56,7 @@ def _records(paths: Sequence[PurePosixPath], *, roles: Roles, skips: list[Skip])
         part, group = found.get(SPLIT), found.get(GROUP)
         if CLASS not in found:
             skips.append(Skip(str(path), NO_CLASS, lost=True))
-        elif part is not None and part.lower() not in PART_NAMES:
+        elif part is not None and split_of(part) is None:
             reason = f"lies in {part!r}: expected train, validation or test at level {places[SPLIT] + 1}"
             skips.append(Skip(str(path), reason, lost=True))
         else:
@@ -56,7 +65,7 @@ def _records(paths: Sequence[PurePosixPath], *, roles: Roles, skips: list[Skip])
                     key=str(path),
                     code=found[CLASS],
                     group=plain(group) if group is not None else None,
-                    part=PART_NAMES[part.lower()] if part is not None else None,
+                    part=split_of(part) if part is not None else None,
                 )
             )
     return records
@@ -73,10 +82,12 @@ def _refuse_vanished(skips: Iterable[Skip], *, roles: Roles, records: Sequence[R
         folders = path.parts if _is_folder(skip) else path.parts[:-1]
         if skip.lost and len(folders) > place and plain(folders[place]) not in known:
             gone["/".join(folders[: place + 1])].append(skip)
-    for folder, lost in sorted(gone.items()):
+    if gone:
+        folder, lost = min(gone.items())
         raise ValueError(
             f"source folder: class folder {folder!r} holds no picture that can be used: {len(lost)} file(s) left out, "
-            f"first {lost[0].file}: {lost[0].reason}. Mend them, or take the folder out of the raw data"
+            f"first {lost[0].file}: {lost[0].reason}. Mend them (put what a link leads to in its place), or take the "
+            "folder out of the raw data"
         )
 
 

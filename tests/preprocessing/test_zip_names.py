@@ -121,3 +121,10 @@ def test_latin_names_are_never_read_as_chinese(names):
     ]
     for codec in ("cp437", "cp1252"):
         assert not sane or encoding_of([name.encode(codec) for name in sane]) == codec
+
+
+@given(st.lists(st.binary(min_size=1, max_size=12), min_size=1))
+def test_any_bytes_have_an_encoding_that_reads_them_or_none(names):
+    names = [name.replace(b"\n", b"-") for name in names]
+    codec = encoding_of(names)
+    assert codec is None or all(isinstance(name.decode(codec), str) for name in names)
