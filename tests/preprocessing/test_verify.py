@@ -106,7 +106,7 @@ def test_a_missing_or_broken_file(fed, name):
 @pytest.mark.parametrize(
     ("name", "edit", "message"),
     [
-        ("federation.json", lambda c: c.update(version=2), "1 was expected"),
+        ("federation.json", lambda c: c.update(version=2), "expected format 1, got format 2"),
         ("federation.json", lambda c: c.pop("classes"), "'classes' is a required property"),
         ("federation.json", lambda c: c["public"].update(digest="short"), "does not match"),
         ("sites/site-1/card.json", lambda c: c.update(classes=["b", "a"]), "expected ['a', 'b'], got ['b', 'a']"),
