@@ -21,7 +21,7 @@ from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.journal import read_rows
 from mdhfl.site.history import HISTORY
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a slow machine is waited for
 SITES = ("site-1", "site-2")
 
 
