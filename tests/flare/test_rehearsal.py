@@ -1,132 +1,143 @@
-"""`mdhfl poc` with FLARE's own server and sites: one command, the results of a run in one process, nothing left."""
+"""How a rehearsal's job ends, with a stand-in for FLARE's server: results come home, or one line says why not."""
 
 import json
-import os
-import re
-import signal
-import subprocess
 import sys
-import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
-import yaml
-from fakes.simulated import heed_ctrl_c, new_run, numbers_of, tiny_bundle
+from fakes.run_folders import write_federation, write_run
+from fakes.simulated import new_run
 
-from mdhfl.commands.check import problems_of
-from mdhfl.flare.processes import processes_of
-from mdhfl.reports.site_run import read_site_run
-from mdhfl.runs.inprocess import run_in_process
-from mdhfl.server.journal import read_rows
-from mdhfl.site.history import HISTORY
+from mdhfl.commands import cli
+from mdhfl.flare import rehearsal
+from mdhfl.flare.poc import Kits, PocFailed
+from mdhfl.flare.supervise import COMPLETED, LOST, PANIC, NotReached
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.progress import Step, note_step
+from mdhfl.sharing.messages import Answer
 
-pytestmark = pytest.mark.slow
-SITES = ("site-1", "site-2")
-
-
-class Rehearsal:
-    """`mdhfl poc` as its user calls it, with a home of his own."""
-
-    def __init__(self, folder: Path, federation: Path, *, name: str = "run") -> None:
-        self.out, self.home, self.said = folder / name, folder / "home", folder / f"{name}.txt"
-        self.config = self.home / ".nvflare" / "config.conf"
-        self.config.parent.mkdir(parents=True, exist_ok=True)
-        self.config.write_text("version = 2 # mine\n")
-        self.command = [
-            sys.executable, "-m", "mdhfl.commands.cli", "poc", "mdhfl", "--federation", str(federation),
-            "--sites", "2", "--rounds", "1", "--set", "warm_up_epochs=1", "--threads", "1",
-            "--bundles", str(tiny_bundle(folder / "tiny")), "--out", str(self.out),
-        ]  # fmt: skip
-        self.environment = {**os.environ, "HOME": str(self.home), "PYTHONUNBUFFERED": "1"}
-        self.environment.pop("NVFLARE_POC_WORKSPACE", None)
-
-    def start(self) -> subprocess.Popen:
-        with self.said.open("w") as said:
-            return subprocess.Popen(
-                self.command, env=self.environment, stdout=said, stderr=subprocess.STDOUT, preexec_fn=heed_ctrl_c
-            )
-
-    @property
-    def kits(self) -> Path:
-        return self.out / "poc" / "workspace" / "poc" / "prod_00"
-
-    @property
-    def port(self) -> int:
-        project = yaml.safe_load((self.out / "poc" / "project.yml").read_text())
-        return next(int(one["fed_learn_port"]) for one in project["participants"] if one["type"] == "server")
-
-    def left(self) -> list[psutil.Process]:
-        return [one for kit in self.kits.glob("*") for one in processes_of(kit)]
+Status = str | NotReached
 
 
-def test_one_command_gives_the_results_of_a_run_and_leaves_nothing(tmp_path: Path, three_sites: Path) -> None:
-    """Two of the federation's three sites."""
-    rehearsal = Rehearsal(tmp_path, three_sites)
-    process = rehearsal.start()
-    hosts = set()
-    while process.poll() is None:
-        hosts |= {
-            address.laddr.ip
-            for one in rehearsal.left()
-            for address in one.net_connections()
-            if address.status == psutil.CONN_LISTEN
-        }
-        time.sleep(2)
-    said = rehearsal.said.read_text()
-    assert process.returncode == 0, said
-    assert hosts == {"127.0.0.1"}
-    assert not rehearsal.left()
-    assert rehearsal.config.read_text() == "version = 2 # mine\n"
-    assert [path.name for path in rehearsal.config.parent.iterdir()] == ["config.conf"]
-    assert "Connecting" not in said
-    assert "server and sites are ended" in said
-    assert (rehearsal.out / "report" / "report.html").is_file()
-    expected = new_run(
-        tmp_path / "one",
-        three_sites,
-        rounds=1,
-        sites=2,
-        changes={"warm_up_epochs": 1},
-        bundles=[str(tmp_path / "tiny")],
+class Server:
+    """Says one status after another, then always the last."""
+
+    def __init__(self, *statuses: Status, home: Path | None = None, log: str = "") -> None:
+        self.statuses, self.home, self.said = list(statuses), home, log
+
+    def __call__(self, kit: Path) -> "Server":
+        return self
+
+    def submit(self, job: Path, *, token: str) -> str:
+        return "job-1"
+
+    def status(self, job_id: str) -> str:
+        found = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        if isinstance(found, NotReached):
+            raise found
+        return found
+
+    def log(self, job_id: str) -> str:
+        return self.said
+
+    def download(self, job_id: str, *, to: Path) -> Path:
+        assert self.home is not None
+        return self.home
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def rehearse(
+    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Server], tuple[Experiment, list[Step]]]:
+    """Rehearse with a server; give the experiment and its steps."""
+    experiment = new_run(tmp_path / "run", federation, bundles=("shufflenet_v2",))
+    kits = Kits(folder=tmp_path / "kits", sites=experiment.sites)
+    stand_ins: dict[str, Any] = {
+        "prepare_kits": lambda *_, **__: kits,
+        "_equip": lambda *_: None,
+        "running": lambda *_: nullcontext(),
+        "wait_for_start": lambda *_, **__: None,
+        "export_job": lambda *_, **__: tmp_path / "job",
+        "CHECK_PERIOD": 0.01,
+        "MOST_SILENCE": 0.1,
+    }
+    for name, one in stand_ins.items():
+        monkeypatch.setattr(rehearsal, name, one)
+
+    def call(server: Server) -> tuple[Experiment, list[Step]]:
+        monkeypatch.setattr(rehearsal, "FlareServer", server)
+        progress = kits.server / "experiments" / experiment.id
+        note_step(progress, Step.of(experiment.request("warm_up", number=0), Answer(site="site-1", round=0)))
+        steps: list[Step] = []
+        watch = nullcontext(steps.append)
+        rehearsal.rehearse(tmp_path / "run", experiment=experiment, say=lambda line: None, watch=watch)
+        return experiment, steps
+
+    return call
+
+
+def test_results_come_home_and_the_run_s_own_record_stays(tmp_path: Path, rehearse: Callable) -> None:
+    came = write_run(tmp_path / "download" / "workspace" / "mdhfl", federation=write_federation(tmp_path / "fed"))
+    experiment, steps = rehearse(
+        Server("RUNNING", NotReached("busy"), "RUNNING", COMPLETED, home=tmp_path / "download")
     )
-    run_in_process(tmp_path / "one", experiment=expected)
-    rows = read_rows(rehearsal.out / "results.jsonl")
-    assert numbers_of(rows) == numbers_of(read_rows(tmp_path / "one" / "results.jsonl"))
-    assert problems_of(rehearsal.out, classes=2, image_size=32) == ("run", [])
-    (download,) = (rehearsal.out / "poc" / "downloads").iterdir()
-    identity = json.loads((rehearsal.out / "experiment.json").read_text())["id"]
-    assert json.loads((download / "meta.json").read_text())["name"] == f"mdhfl {identity}"
-    assert problems_of(download, classes=2, image_size=32) == ("results of 2 sites, flare", [])
-    for site in SITES:
-        (history,) = (rehearsal.out / "sites" / site).glob(f"*/{HISTORY}")
-        own = read_site_run(history.parent)
-        assert [row["test"] for row in own.rows] == [row["test"] for row in rows if row["site"] == site]
-        assert own.left
+    assert [(step.action, step.site) for step in steps] == [("warm_up", "site-1")]
+    for name in ("results.jsonl", "summary.json"):
+        assert (tmp_path / "run" / name).read_bytes() == (came / name).read_bytes()
+    assert json.loads((tmp_path / "run" / "experiment.json").read_text())["id"] == experiment.id
 
 
-def test_ctrl_c_ends_two_that_run_at_once(tmp_path: Path, federation: Path) -> None:
-    rehearsals = [Rehearsal(tmp_path, federation, name=name) for name in ("a", "b")]
-    processes = [rehearsal.start() for rehearsal in rehearsals]
-    try:
-        deadline = time.monotonic() + 400
-        while not all(len(rehearsal.left()) >= 3 for rehearsal in rehearsals):
-            assert all(process.poll() is None for process in processes), [each.said.read_text() for each in rehearsals]
-            assert time.monotonic() < deadline
-            time.sleep(0.5)
-        assert rehearsals[0].port != rehearsals[1].port
-        start = time.monotonic()
-        for process in processes:
-            process.send_signal(signal.SIGINT)
-        assert [process.wait(timeout=120) for process in processes] == [1, 1]
-        took = time.monotonic() - start
-        for rehearsal in rehearsals:
-            assert not rehearsal.left()
-            assert re.search("interrupted; server and sites are ended", rehearsal.said.read_text())
-        assert took < 60
-    finally:
-        for process in processes:
-            process.kill()
-            process.wait()
-        for one in (one for rehearsal in rehearsals for one in rehearsal.left()):
-            one.kill()
+@pytest.mark.parametrize(
+    ("server", "said"),
+    [
+        (
+            Server("FINISHED:EXECUTION_EXCEPTION", log=f"2026 ERROR {PANIC}round 0: too few sites"),
+            "the job ended as FINISHED:EXECUTION_EXCEPTION: round 0: too few sites",
+        ),
+        (Server("RUNNING", LOST), r"the job ended as lost: see .*localhost/log\.txt"),
+        (Server("RUNNING", NotReached("gone")), "the server does not answer any more: gone"),
+    ],
+)
+def test_a_job_without_a_result_says_why(server: Server, said: str, rehearse: Callable) -> None:
+    with pytest.raises(PocFailed, match=said):
+        rehearse(server)
+
+
+def test_a_download_without_results_is_named(tmp_path: Path, rehearse: Callable) -> None:
+    with pytest.raises(ValueError, match="expected a finished job's results in workspace/mdhfl, found none"):
+        rehearse(Server(COMPLETED, home=tmp_path / "empty"))
+
+
+@pytest.mark.parametrize(
+    ("out", "more", "said"),
+    [
+        ("with space", [], "FLARE's scripts take no spaces in a path"),
+        ("run", ["--sites", "3"], "--sites: expected 1 to 2, as many as the federation has, got 3"),
+        ("run", ["--set", "nonsense=1"], "nonsense"),
+        ("run", ["--bundles", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    out: str,
+    more: list[str],
+    said: str,
+    tmp_path: Path,
+    federation: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = ["mdhfl", "poc", "--federation", str(federation), "--out", str(tmp_path / out), *more]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert said in lines[0]
+    assert not (tmp_path / out).exists()
