@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,19 +31,14 @@ from mdhfl.preprocessing.folder.writing import (
     write_server,
     write_site,
 )
-from mdhfl.preprocessing.inputs import RawInput, fixed_label_space, private_inputs, public_input, with_defaults
-from mdhfl.preprocessing.placing.draw import Drawn, draw
-from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER, Place
+from mdhfl.preprocessing.gathering import Gathered, gather
+from mdhfl.preprocessing.inputs import fixed_label_space, private_inputs, public_input, with_defaults
+from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER
 from mdhfl.preprocessing.placing.sites import PlacedSite, place_sites
-from mdhfl.preprocessing.pool.candidates import Candidates, candidates_of
-from mdhfl.preprocessing.pool.gather import Listed, label_space_of, list_inputs
 from mdhfl.preprocessing.pool.read import Picture, Progress
-from mdhfl.preprocessing.pool.reader import Reader, Reading
 from mdhfl.preprocessing.pool.summary import summary
-from mdhfl.preprocessing.pool.twins import twins_among
 from mdhfl.preprocessing.raw.archive import fingerprint
-from mdhfl.preprocessing.raw.label_spaces import LabelSpace
-from mdhfl.preprocessing.raw.records import PARTS, Skip
+from mdhfl.preprocessing.raw.records import PARTS
 
 POOL = "pool"  # below the unfinished folder: the pictures that were read
 
@@ -87,12 +82,12 @@ def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, wo
     if old is not None and _is_up_to_date(old, arguments=full, raw=raw):
         return Prepared(full.out, up_to_date=True, federation=old, seconds=time.perf_counter() - started)
     with beside(full.out) as folder:
-        gathered = _gather(
+        gathered = gather(
             inputs,
             public=public,
             space=space,
             arguments=full,
-            folder=folder,
+            folder=folder / POOL,
             workers=workers,
             progress=progress,
         )
@@ -100,67 +95,8 @@ def prepare(arguments: PrepareArguments, *, progress: Progress | None = None, wo
     return Prepared(full.out, up_to_date=False, federation=federation, seconds=time.perf_counter() - started)
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    """What was listed, and what of it was drawn and read.
-
-    Attributes:
-        inputs: the private ones, and the public one if it has data of its own.
-    """
-
-    inputs: list[Listed]
-    candidates: Candidates
-    space: LabelSpace
-    reader: Reader
-    drawn: Drawn
-
-    def skips(self) -> dict[str, list[Skip]]:
-        """Input -> files and pictures left out, with reasons."""
-        skips = {one.raw_input.origin: list(one.skips) for one in self.inputs}
-        for index, reason in self.drawn.left_out.items():
-            candidate = self.candidates.listed[index]
-            skips[candidate.input].append(Skip(candidate.record.key, reason))
-        return skips
-
-    def pictures(self, place: Place) -> list[Picture]:
-        """What a place takes; nothing where there is no such place."""
-        return self.drawn.pictures.get(place, [])
-
-
-def _gather(
-    inputs: Sequence[RawInput],
-    *,
-    public: RawInput | None,
-    space: LabelSpace | None,
-    arguments: PrepareArguments,
-    folder: Path,
-    workers: int | None,
-    progress: Progress | None,
-) -> _Gathered:
-    private = list_inputs(inputs)
-    shown = list_inputs([public]) if public is not None else []
-    found = label_space_of(private, space=space, classes=arguments.classes)
-    candidates = candidates_of(private, public=shown[0] if shown else None, space=found)
-    how = Reading(
-        folder / POOL,
-        likeness=arguments.near > 0,
-        bad_limit=arguments.bad_limit,
-        workers=workers,
-        progress=progress,
-    )
-    everything = [*private, *shown]
-    reader = Reader([one.raw_input for one in everything], candidates.listed, how=how)
-    drawn = draw(
-        candidates,
-        twins=lambda: twins_among(candidates.listed, inputs=everything),
-        reader=reader,
-        arguments=arguments,
-    )
-    return _Gathered(everything, candidates=candidates, space=found, reader=reader, drawn=drawn)
-
-
 def _write(
-    gathered: _Gathered,
+    gathered: Gathered,
     *,
     arguments: PrepareArguments,
     raw: Mapping[str, str],
@@ -211,7 +147,7 @@ def _write(
     return federation
 
 
-def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: _Gathered, folder: Path) -> Json:
+def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: Gathered, folder: Path) -> Json:
     home = folder / "sites" / site.name
     datalist = write_site(site, folder=home, seed=arguments.seed)
     origins = {item.picture.candidate.input for part in PARTS for item in site.parts[part]}
@@ -226,7 +162,7 @@ def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: 
     return {**{part: len(datalist[part]) for part in PARTS}, "digest": site_digest(datalist)}
 
 
-def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
+def _write_public_set(gathered: Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
     home, pictures = folder / "public", gathered.pictures(PUBLIC)
     if not pictures:
         raise ValueError("public set: no images left: does --public-raw repeat --raw?")
@@ -235,7 +171,7 @@ def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folde
     return {"count": len(pictures), "digest": digest}
 
 
-def _write_server_part(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json | None:
+def _write_server_part(gathered: Gathered, *, arguments: PrepareArguments, folder: Path) -> Json | None:
     home, pictures = folder / "server", gathered.pictures(SERVER)
     if not pictures:
         return None
@@ -245,7 +181,7 @@ def _write_server_part(gathered: _Gathered, *, arguments: PrepareArguments, fold
 
 
 def _write_set_card(
-    home: Path, pictures: list[Picture], *, digest: str, gathered: _Gathered, arguments: PrepareArguments
+    home: Path, pictures: list[Picture], *, digest: str, gathered: Gathered, arguments: PrepareArguments
 ) -> None:
     inputs = {one.candidate.input for one in pictures}
     private = any(one.candidate.label is not None for one in pictures)
