@@ -2,11 +2,11 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdhfl.preprocessing.arguments import PREPARED, PrepareArguments
+from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.folder.cards import (
     Json,
     federation_card,
@@ -19,7 +19,6 @@ from mdhfl.preprocessing.folder.cards import (
     site_digest,
     site_notes,
 )
-from mdhfl.preprocessing.folder.given import GivenPublic, read_given
 from mdhfl.preprocessing.folder.overview import draw_overview
 from mdhfl.preprocessing.folder.provenance import Provenance
 from mdhfl.preprocessing.folder.reading_facts import reading_facts, reading_notes
@@ -33,27 +32,14 @@ from mdhfl.preprocessing.folder.writing import (
     write_server,
     write_site,
 )
-from mdhfl.preprocessing.inputs import RawInput, fixed_label_space, private_inputs, public_input, with_defaults
-from mdhfl.preprocessing.placing.draw import Drawn, draw
-from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER, Place
+from mdhfl.preprocessing.gathering import Gathered, gather
+from mdhfl.preprocessing.inputs import fixed_label_space, private_inputs, public_input, with_defaults
+from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER
 from mdhfl.preprocessing.placing.sites import PlacedSite, place_sites
-from mdhfl.preprocessing.pool.candidates import Candidates, candidates_of
-from mdhfl.preprocessing.pool.gather import (
-    Listed,
-    check_lost,
-    check_tables,
-    label_space_of,
-    list_inputs,
-    notes_of,
-    spellings_of,
-)
 from mdhfl.preprocessing.pool.read import Picture, Progress
-from mdhfl.preprocessing.pool.reader import Reader, Reading
 from mdhfl.preprocessing.pool.summary import summary
-from mdhfl.preprocessing.pool.twins import twins_among
 from mdhfl.preprocessing.raw.archive import fingerprint
-from mdhfl.preprocessing.raw.label_spaces import LabelSpace
-from mdhfl.preprocessing.raw.records import PARTS, Skip
+from mdhfl.preprocessing.raw.records import PARTS
 
 POOL = "pool"  # below the unfinished folder: the pictures that were read
 
@@ -104,12 +90,12 @@ def prepare(
     if old is not None and _is_up_to_date(old, arguments=full, raw=raw):
         return Prepared(full.out, up_to_date=True, federation=old, seconds=time.perf_counter() - started)
     with beside(full.out) as folder:
-        gathered = _gather(
+        gathered = gather(
             inputs,
             public=public,
             space=space,
             arguments=full,
-            folder=folder,
+            folder=folder / POOL,
             workers=workers,
             progress=progress,
             tell=tell,
@@ -118,96 +104,8 @@ def prepare(
     return Prepared(full.out, up_to_date=False, federation=federation, seconds=time.perf_counter() - started)
 
 
-@dataclass(frozen=True)
-class _Gathered:
-    """What was listed, and what of it was drawn and read.
-
-    Attributes:
-        inputs: the private ones, and the public one if it has data of its own.
-        given: a public set that was prepared before.
-        notes: what the raw data was taken to be.
-    """
-
-    inputs: list[Listed]
-    candidates: Candidates
-    space: LabelSpace
-    reader: Reader
-    given: GivenPublic | None
-    drawn: Drawn
-    notes: list[str]
-
-    def skips(self) -> dict[str, list[Skip]]:
-        """Input -> files and pictures left out, with reasons."""
-        skips = {one.raw_input.origin: list(one.skips) for one in self.inputs}
-        for index, reason in self.drawn.left_out.items():
-            candidate = self.candidates.listed[index]
-            skips[candidate.input].append(Skip(candidate.record.key, reason))
-        return skips
-
-    def pictures(self, place: Place) -> list[Picture]:
-        """What a place takes; nothing where there is no such place."""
-        return self.drawn.pictures.get(place, [])
-
-
-def _gather(
-    inputs: Sequence[RawInput],
-    *,
-    public: RawInput | None,
-    space: LabelSpace | None,
-    arguments: PrepareArguments,
-    folder: Path,
-    workers: int | None,
-    progress: Progress | None,
-    tell: Callable[[str], object],
-) -> _Gathered:
-    private = list_inputs(inputs)
-    shown = list_inputs([public]) if public is not None else []
-    everything = [*private, *shown]
-    notes = notes_of(everything)
-    for note in notes:
-        tell(note)
-    check_tables(everything, limit=arguments.bad_limit)
-    check_lost(everything, limit=arguments.bad_limit)
-    found = label_space_of(private, space=space, classes=arguments.classes)
-    for note in (spellings := spellings_of(private, space=found)):
-        tell(note)
-    candidates = candidates_of(private, public=shown[0] if shown else None, space=found)
-    how = Reading(
-        folder / POOL,
-        likeness=arguments.near > 0,
-        bad_limit=arguments.bad_limit,
-        workers=workers,
-        progress=progress,
-    )
-    reader = Reader(everything, candidates.listed, how=how)
-    given = _given_public(arguments, classes=found.classes)
-    drawn = draw(
-        candidates,
-        twins=lambda: twins_among(candidates.listed, inputs=everything),
-        reader=reader,
-        given=None if given is None else given.pictures,
-        arguments=arguments,
-    )
-    return _Gathered(
-        everything,
-        candidates=candidates,
-        space=found,
-        reader=reader,
-        given=given,
-        drawn=drawn,
-        notes=[*notes, *spellings],
-    )
-
-
-def _given_public(arguments: PrepareArguments, *, classes: Sequence[str]) -> GivenPublic | None:
-    if arguments.public != PREPARED or arguments.public_raw is None:
-        return None
-    size, near = arguments.image_size, arguments.near > 0
-    return read_given(arguments.public_raw, classes=classes, image_size=size, likeness=near)
-
-
 def _write(
-    gathered: _Gathered,
+    gathered: Gathered,
     *,
     arguments: PrepareArguments,
     raw: Mapping[str, str],
@@ -262,7 +160,7 @@ def _write(
     return federation
 
 
-def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: _Gathered, folder: Path) -> Json:
+def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: Gathered, folder: Path) -> Json:
     home = folder / "sites" / site.name
     datalist = write_site(site, folder=home, seed=arguments.seed)
     origins = {item.picture.candidate.input for part in PARTS for item in site.parts[part]}
@@ -277,7 +175,7 @@ def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: 
     return {**{part: len(datalist[part]) for part in PARTS}, "digest": site_digest(datalist)}
 
 
-def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
+def _write_public_set(gathered: Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
     home, pictures, given = folder / "public", gathered.pictures(PUBLIC), gathered.given
     if given is not None:
         given.copy_to(home)
@@ -289,7 +187,7 @@ def _write_public_set(gathered: _Gathered, *, arguments: PrepareArguments, folde
     return {"count": len(pictures), "digest": digest}
 
 
-def _write_server_part(gathered: _Gathered, *, arguments: PrepareArguments, folder: Path) -> Json | None:
+def _write_server_part(gathered: Gathered, *, arguments: PrepareArguments, folder: Path) -> Json | None:
     home, pictures = folder / "server", gathered.pictures(SERVER)
     if not pictures:
         return None
@@ -299,7 +197,7 @@ def _write_server_part(gathered: _Gathered, *, arguments: PrepareArguments, fold
 
 
 def _write_set_card(
-    home: Path, pictures: list[Picture], *, digest: str, gathered: _Gathered, arguments: PrepareArguments
+    home: Path, pictures: list[Picture], *, digest: str, gathered: Gathered, arguments: PrepareArguments
 ) -> None:
     inputs = {one.candidate.input for one in pictures}
     private = any(one.candidate.label is not None for one in pictures)

@@ -32,6 +32,7 @@ PREPROCESSING = [
     "pool",
     "placing",
     "folder",
+    "gathering",
     "look prepare",
 ]
 OUTSIDE = {"digests", "files", "seeds", "showing"}  # what preprocessing may know of the package around it

@@ -80,6 +80,8 @@ class _Drawing:
         self.reader, self.given_away, self.arguments = reader, given, arguments
         self.kinship = Kinship([one.group for one in self.listed])
         self.lots = stream(arguments.seed, "near").permutation(len(self.listed))
+        origins = sorted({one.origin for one in self.listed[: candidates.private]})
+        self.own_site = {origin: f"site-{number}" for number, origin in enumerate(origins, start=1)}
         self.found = Drawn()
         self.given: set[int] = set()  # units that were given to a place that lacked images
         self.moved: set[int] = set()
@@ -191,12 +193,8 @@ class _Drawing:
         if index >= self.candidates.private or place in (PUBLIC, SERVER):
             return place in (PUBLIC, SERVER) and (index < self.candidates.private or place == PUBLIC)
         site, part = place
-        own_site = self.arguments.split != "by_source" or site == self._site_by_source(index)
+        own_site = self.arguments.split != "by_source" or site == self.own_site[self.listed[index].origin]
         return own_site and self.listed[index].record.part in (None, part)
-
-    def _site_by_source(self, index: int) -> str:
-        origins = sorted({one.origin for one in self.listed[: self.candidates.private]})
-        return f"site-{origins.index(self.listed[index].origin) + 1}"
 
     def _fill(self, place: Place) -> bool:
         """Give a place that lacks images whole units that no site takes, if it takes of the sites' images at all."""
@@ -205,14 +203,15 @@ class _Drawing:
             return False
         taken = self.plan.drawn()
         lacking = count - len(taken[place])
-        used = {int(self.kinship.unit[index]) for mine in taken.values() for index in mine}
+        barred = self.given | {int(self.kinship.unit[index]) for mine in taken.values() for index in mine}
         changed = False
         for index in sorted(self.plan.home, key=lambda index: int(self.lots[index])) if lacking > 0 else []:
             unit = int(self.kinship.unit[index])
             if lacking <= 0:
                 break
-            if unit in used | self.given or self.plan.home[index] in (PUBLIC, SERVER):
+            if unit in barred or self.plan.home[index] in (PUBLIC, SERVER):
                 continue
+            barred.add(unit)
             self.given.add(unit)
             for member in np.flatnonzero(self.kinship.unit == unit).tolist():
                 if member in self.plan.home:

@@ -191,7 +191,11 @@ def _held_out(among: Indices, *, units: Indices, arguments: PrepareArguments) ->
     public = joined(taken)
     rest = np.setdiff1d(np.arange(len(among)), public)
     if len(public) < wanted or not len(rest):
-        raise ValueError(f"public holdout of {wanted} images: the pool has only {len(among)}; lower --public-count")
+        largest = max(len(unit) for unit in whole)
+        together = f", of which {largest} stay together as one group or as nearly identical" if largest > 1 else ""
+        raise ValueError(
+            f"public holdout of {wanted} images: the pool has only {len(among)}{together}; lower --public-count"
+        )
     return among[generator.permutation(public)], among[rest]
 
 
