@@ -4,8 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdhfl.preprocessing.arguments import PREPARED, PrepareArguments
-from mdhfl.preprocessing.folder.given import GivenPublic, read_given
+from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.inputs import RawInput
 from mdhfl.preprocessing.placing.draw import Drawn, draw
 from mdhfl.preprocessing.placing.plan import Place
@@ -19,6 +18,7 @@ from mdhfl.preprocessing.pool.gather import (
     notes_of,
     spellings_of,
 )
+from mdhfl.preprocessing.pool.given import Given
 from mdhfl.preprocessing.pool.read import Picture, Progress
 from mdhfl.preprocessing.pool.reader import Reader, Reading
 from mdhfl.preprocessing.pool.twins import twins_among
@@ -32,7 +32,6 @@ class Gathered:
 
     Attributes:
         inputs: the private ones, and the public one if it has data of its own.
-        given: a public set that was prepared before.
         notes: what the raw data was taken to be.
     """
 
@@ -40,7 +39,6 @@ class Gathered:
     candidates: Candidates
     space: LabelSpace
     reader: Reader
-    given: GivenPublic | None
     drawn: Drawn
     notes: list[str]
 
@@ -61,6 +59,7 @@ def gather(
     inputs: Sequence[RawInput],
     *,
     public: RawInput | None,
+    given: Callable[[Sequence[str]], Given] | None,
     space: LabelSpace | None,
     arguments: PrepareArguments,
     folder: Path,
@@ -73,6 +72,7 @@ def gather(
     Args:
         inputs: the private ones.
         public: the public one, if it has data of its own.
+        given: of the classes that are found: the pictures of a public set that was prepared before.
         space: the label space; None: the classes that are found.
         arguments: with defaults filled in.
         folder: where the pictures that are read lie until they are written.
@@ -103,12 +103,11 @@ def gather(
         progress=progress,
     )
     reader = Reader(everything, candidates.listed, how=how)
-    given = _given_public(arguments, classes=found.classes)
     drawn = draw(
         candidates,
         twins=lambda: twins_among(candidates.listed, inputs=everything),
         reader=reader,
-        given=None if given is None else given.pictures,
+        given=None if given is None else given(found.classes),
         arguments=arguments,
     )
     return Gathered(
@@ -116,14 +115,6 @@ def gather(
         candidates=candidates,
         space=found,
         reader=reader,
-        given=given,
         drawn=drawn,
         notes=[*notes, *spellings],
     )
-
-
-def _given_public(arguments: PrepareArguments, *, classes: Sequence[str]) -> GivenPublic | None:
-    if arguments.public != PREPARED or arguments.public_raw is None:
-        return None
-    size, near = arguments.image_size, arguments.near > 0
-    return read_given(arguments.public_raw, classes=classes, image_size=size, likeness=near)

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from mdhfl.preprocessing.folder.cards import (
     site_digest,
     site_notes,
 )
+from mdhfl.preprocessing.folder.given import copy_given, read_given
 from mdhfl.preprocessing.folder.overview import draw_overview
 from mdhfl.preprocessing.folder.provenance import Provenance
 from mdhfl.preprocessing.folder.reading_facts import reading_facts, reading_notes
@@ -36,6 +37,7 @@ from mdhfl.preprocessing.gathering import Gathered, gather
 from mdhfl.preprocessing.inputs import fixed_label_space, private_inputs, public_input, with_defaults
 from mdhfl.preprocessing.placing.plan import PUBLIC, SERVER
 from mdhfl.preprocessing.placing.sites import PlacedSite, place_sites
+from mdhfl.preprocessing.pool.given import Given
 from mdhfl.preprocessing.pool.read import Picture, Progress
 from mdhfl.preprocessing.pool.summary import summary
 from mdhfl.preprocessing.raw.archive import fingerprint
@@ -93,6 +95,7 @@ def prepare(
         gathered = gather(
             inputs,
             public=public,
+            given=_given(full),
             space=space,
             arguments=full,
             folder=folder / POOL,
@@ -102,6 +105,15 @@ def prepare(
         )
         federation = _write(gathered, arguments=full, raw=raw, folder=folder, progress=progress)
     return Prepared(full.out, up_to_date=False, federation=federation, seconds=time.perf_counter() - started)
+
+
+def _given(arguments: PrepareArguments) -> Callable[[Sequence[str]], Given] | None:
+    """Return what reads a public set that was prepared before, if there is one."""
+    folder = arguments.public_raw
+    if arguments.public != PREPARED or folder is None:
+        return None
+    size, near = arguments.image_size, arguments.near > 0
+    return lambda classes: read_given(folder, classes=classes, image_size=size, likeness=near)
 
 
 def _write(
@@ -176,10 +188,9 @@ def _write_one_site(site: PlacedSite, *, arguments: PrepareArguments, gathered: 
 
 
 def _write_public_set(gathered: Gathered, *, arguments: PrepareArguments, folder: Path) -> Json:
-    home, pictures, given = folder / "public", gathered.pictures(PUBLIC), gathered.given
-    if given is not None:
-        given.copy_to(home)
-        return {"count": len(given.pictures.digests), "digest": given.digest}
+    home, pictures = folder / "public", gathered.pictures(PUBLIC)
+    if arguments.public == PREPARED and arguments.public_raw is not None:
+        return copy_given(arguments.public_raw, to=home)
     if not pictures:
         raise ValueError("public set: no images left: does --public-raw repeat --raw?")
     digest = public_digest(write_public(pictures, folder=home, seed=arguments.seed))

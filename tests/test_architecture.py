@@ -31,8 +31,7 @@ PREPROCESSING = [
     "inputs",
     "pool",
     "placing",
-    "folder",
-    "gathering",
+    "folder gathering",
     "look prepare",
 ]
 OUTSIDE = {"digests", "files", "seeds", "showing"}  # what preprocessing may know of the package around it

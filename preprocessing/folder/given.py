@@ -2,8 +2,8 @@
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,30 +14,18 @@ from mdhfl.preprocessing.pool.given import Given
 from mdhfl.preprocessing.pool.likeness import likeness_of
 
 
-@dataclass(frozen=True)
-class GivenPublic:
-    """The public folder of a federation.
-
-    Attributes:
-        folder: holds datalist.json, card.json and images.
-        digest: of the set.
-        pictures: what no site may have.
-    """
-
-    folder: Path
-    digest: str
-    pictures: Given
-
-    def copy_to(self, folder: Path) -> None:
-        """Copy the set: what its lists name, and nothing else."""
-        (folder / "images").mkdir(parents=True)
-        for name in ("datalist.json", "card.json"):
-            shutil.copyfile(self.folder / name, folder / name)
-        for item in _listed(self.folder):
-            shutil.copyfile(self.folder / item["image"], folder / item["image"])
+def copy_given(folder: Path, *, to: Path) -> dict[str, Any]:
+    """Copy a public set: what its lists name, and nothing else; return its count and digest."""
+    (to / "images").mkdir(parents=True)
+    for name in ("datalist.json", "card.json"):
+        shutil.copyfile(folder / name, to / name)
+    for item in _listed(folder):
+        shutil.copyfile(folder / item["image"], to / item["image"])
+    card = read_json(folder / "card.json")
+    return {name: card[name] for name in ("count", "digest")}
 
 
-def read_given(folder: Path, *, classes: Sequence[str], image_size: int, likeness: bool) -> GivenPublic:
+def read_given(folder: Path, *, classes: Sequence[str], image_size: int, likeness: bool) -> Given:
     """Check a public set, every image of it.
 
     Args:
@@ -60,8 +48,7 @@ def read_given(folder: Path, *, classes: Sequence[str], image_size: int, likenes
             )
     listed = _listed(folder)
     likenesses = tuple(_likeness(folder / item["image"]) for item in listed) if likeness else ()
-    pictures = Given(tuple(item["digest"] for item in listed), likenesses)
-    return GivenPublic(folder, digest=card["digest"], pictures=pictures)
+    return Given(tuple(item["digest"] for item in listed), likenesses)
 
 
 def _listed(folder: Path) -> list[dict[str, str]]:
