@@ -1,7 +1,7 @@
 """Nearly identical pictures: a perceptual hash and a small grey copy of each finished image, and the pairs they join.
 
 The hash is pHash (C. Zauner: Implementation and Benchmarking of Perceptual Image Hash Functions, 2010): which of the
-8 x 8 lowest frequencies of the grey image's cosine transform lie above their median, 64 bits. Cells that lie alike
+8 x 8 lowest frequencies of the grey image's cosine transform are in the upper half, 64 bits. Cells that lie alike
 share many of them, so a pair must also agree in its small grey copies.
 """
 
@@ -37,8 +37,7 @@ def likeness_of(pixels: Pixels) -> bytes:
     """
     grey = Image.fromarray(pixels).convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     waves = np.round(_COSINES @ np.asarray(grey, dtype=np.float64) @ _COSINES.T, DIGITS).ravel()
-    half = len(waves) // 2
-    middle = np.partition(waves, (half - 1, half))[half - 1 : half + 1].mean()
+    middle = np.partition(waves, len(waves) // 2 - 1)[len(waves) // 2 - 1]
     return np.packbits(waves > middle).tobytes() + grey.resize((SMALL, SMALL), Image.Resampling.BOX).tobytes()
 
 
