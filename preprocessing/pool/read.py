@@ -177,7 +177,9 @@ def _finish(task: _Task) -> tuple[Path, _Outcomes]:
                 continue
             start, data = packed.tell(), _png(pixels)
             packed.write(data)
-            outcomes.append(_Packed(image_digest(pixels), start=start, length=len(data), notes=tuple(notes)))
+            outcomes.append(
+                _Packed(image_digest(pixels), start=start, length=len(data), notes=tuple(dict.fromkeys(notes)))
+            )
     return task.packed, outcomes
 
 
