@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mdhfl.preprocessing.arguments import PrepareArguments
+from mdhfl.preprocessing.arguments import PREPARED, PrepareArguments
 from mdhfl.preprocessing.folder.cards import (
     Json,
     federation_card,

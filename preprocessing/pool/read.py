@@ -197,8 +197,8 @@ def _finish(task: _Task) -> _Done:
             traits.update({"pixels": f"{whole.shape[1]} x {whole.shape[0]}", **traits_of(source)}.items())
             start, data = packed.tell(), _png(pixels)
             packed.write(data)
-            likeness = likeness_of(pixels) if task.likeness else b""
-            place = _Packed(image_digest(pixels), likeness=likeness, start=start, length=len(data), notes=tuple(notes))
+            likeness, noted = likeness_of(pixels) if task.likeness else b"", tuple(dict.fromkeys(notes))
+            place = _Packed(image_digest(pixels), likeness=likeness, start=start, length=len(data), notes=noted)
             outcomes.append(place)
     return task.packed, outcomes, traits
 

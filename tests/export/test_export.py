@@ -20,7 +20,7 @@ from fakes.strange_images import write_strange_images
 
 from mdhfl.commands.export_bundle import export_bundle_command
 from mdhfl.export.bundle import export_bundle
-from mdhfl.export.facts import crop_of
+from mdhfl.export.facts import crop_of, window_of
 from mdhfl.files import shipped_folder
 from mdhfl.learning.bundle import BundleError, load_bundle
 from mdhfl.learning.weights_file import load_weights
@@ -166,6 +166,17 @@ def test_the_run_s_class_count_and_the_preparation_s_crop_are_in_the_configurati
 )
 def test_crop_of_a_site_s_sources(crops: list[str], sources: list[str], expected: float | None) -> None:
     assert crop_of({"source": "a", "also": ["b=b.zip"], "crop": crops}, sources=sources) == expected
+
+
+@pytest.mark.parametrize(
+    ("origins", "expected"),
+    [(["ct"], (-160.0, 240.0)), (["ct", "mr"], None), (["cells"], None), (["unknown"], None)],
+)
+def test_window_of_a_site_s_own_sources(origins: list[str], expected: tuple[float, float] | None) -> None:
+    windows = {"ct": [-160, 240], "mr": [0, 900], "cells": None, "public folder": None}
+    reading = {name: {"window": window} for name, window in windows.items()}
+    assert window_of({"reading": reading}, origins=origins) == expected
+    assert window_of({}, origins=origins) is None
 
 
 def exported(run: Path, out: Path, site: str = "site-1") -> str:

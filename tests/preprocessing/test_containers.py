@@ -1,6 +1,7 @@
 """A known picture in every container, depth, orientation and form of opacity: the same pixels come back."""
 
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -190,6 +191,32 @@ def test_cmyk_of_16_bits_is_as_of_8():
     shallow = decode_rgb(tiff_file(inks, photometric="separated"))
     for bits in (12, 16):
         check(tiff_file(deepened(inks, bits), photometric="separated"), shallow)
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+def test_grey_of_12_bits_without_gaps_and_others_by_name(bits):
+    values = deepened(np.arange(256, dtype=np.uint8).reshape(16, 16), bits)
+    rows = "".join(f"{value:0{bits}b}" for value in values.ravel())
+    packed = bytes(int(rows[place : place + 8], 2) for place in range(0, len(rows), 8))
+    fields = [
+        (256, 16),
+        (257, 16),
+        (258, bits),
+        (259, 1),
+        (262, 1),
+        (273, 200),
+        (277, 1),
+        (278, 16),
+        (279, len(packed)),
+    ]
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+    head = b"II*\0" + struct.pack("<IH", 8, len(fields)) + entries + bytes(4)
+    data = head.ljust(200, b"\0") + packed
+    if bits == 12:
+        check(data, np.arange(256, dtype=np.uint8).reshape(16, 16, 1).repeat(3, axis=2))
+    else:
+        with pytest.raises(UnreadableImageError, match="10 bits without gaps: save it with 16 bits a channel"):
+            decode_rgb(data)
 
 
 def test_a_deep_ppm():

@@ -154,3 +154,18 @@ def test_no_tag_of_a_patient_is_copied_anywhere(tmp_path, caplog, recwarn):
     for secret in SECRETS:
         assert not [path for path in written if secret.encode() in path.read_bytes()]
         assert secret not in caplog.text + "".join(str(each.message) for each in recwarn)
+
+
+def test_tables_instead_of_slopes_and_windows():
+    def table(values):
+        item = Dataset()
+        item.LUTDescriptor = [256, 0, 16]
+        item.LUTData = values.astype("<u2").tobytes()
+        item["LUTData"].VR = "OW"
+        item.ModalityLUTType = "US"
+        return [item]
+
+    falling = np.arange(256)[::-1] * 257
+    assert difference(dicom_file(GREY, VOILUTSequence=table(falling)), 255 - GREY) <= 1
+    rescaled = dicom_file(GREY, ModalityLUTSequence=table(falling), WindowCenter=32768, WindowWidth=65536)
+    assert difference(rescaled, 255 - GREY) <= 1

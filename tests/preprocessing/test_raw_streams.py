@@ -203,7 +203,7 @@ def test_slices_are_what_nibabel_reads_of_the_whole(tmp_path, packed):
     with open_raw("nifti", raw) as source:
         for record in reversed(source.records()):
             one = whole[:, :, int(record.key.partition("#")[2])].T
-            expected = np.rint((one - one.min()) * (255 / (one.max() - one.min())))
+            expected = np.rint((one - whole.min()) * (255 / (whole.max() - whole.min())))
             assert (source.read(record)[:, :, 0] == expected).all()
 
 

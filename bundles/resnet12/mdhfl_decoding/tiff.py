@@ -14,7 +14,7 @@ from mdhfl_decoding.notes import note
 from mdhfl_decoding.opacity import blended
 from mdhfl_decoding.orientation import TURNED, turned
 from mdhfl_decoding.pixels import Pixels, Samples, UnreadableImageError
-from mdhfl_decoding.scaling import Scaling, to_bytes
+from mdhfl_decoding.scaling import BY_RULE, Scaling, to_bytes
 from mdhfl_decoding.sizes import check_pixels, check_samples
 from mdhfl_decoding.tiff_header import Page
 
@@ -94,7 +94,7 @@ def _colours(samples: Samples, page: Page, *, scaling: Scaling) -> Pixels:
     stated = page.depth if page.depth % 8 and page.depth < 16 else None
     inverted = kind == tags.WHITE_IS_ZERO
     if kind == tags.SEPARATED and channels >= 4:
-        inks = _shallow(samples[:, :, :4], scaling=scaling, bits=stated)
+        inks = _shallow(samples[:, :, :4], scaling=BY_RULE, bits=stated)
         return np.array(Image.frombytes("CMYK", (inks.shape[1], inks.shape[0]), inks.tobytes()).convert("RGB"))
     grey = kind in (tags.WHITE_IS_ZERO, tags.BLACK_IS_ZERO)
     opaque = not has_opacity(page)
@@ -123,7 +123,10 @@ def _shallow(samples: Samples, *, scaling: Scaling, bits: int | None, inverted: 
 def _samples(data: bytes, page: Page, *, limits: Limits) -> Samples:
     """One page, (height, width, channels), turned as its tag says."""
     packing = page.first(tags.COMPRESSION, 1)
-    if packing in (*STORED, *DEFLATE, *PACKBITS):
+    without_gaps = page.depth > 8 and page.depth % 8 > 0
+    if without_gaps and (page.depth, page.channels) != (12, 1):
+        raise UnreadableImageError(f"a TIFF of {page.depth} bits without gaps: save it with 16 bits a channel")
+    if packing in (*STORED, *DEFLATE, *PACKBITS) and not without_gaps:
         return turned(_unpacked(data, page, limits=limits), page.first(tags.ORIENTATION, 1))
     with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:  # which turns it itself
         image.seek(page.number)

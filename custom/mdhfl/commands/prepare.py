@@ -36,7 +36,8 @@ SOURCE is a known dataset or a general format:
   medmnist    an .npz of the MedMNIST family
   nifti       NIfTI with a table of labels
 
-Pictures may be PNG, JPEG, TIFF, DICOM, WebP, GIF, BMP, PPM, of any depth.
+Pictures may be PNG, JPEG, TIFF, DICOM, WebP, GIF, BMP or PPM, of any depth.
+
 The same arguments give identical files. A rerun with the same arguments does nothing.
 
 \b

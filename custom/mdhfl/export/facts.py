@@ -43,7 +43,7 @@ class Facts:
         crop: as in `mdhfl.preprocessing.raw.cropping.crop_side`; None also where the site's sources were cropped in
             different ways.
         window: the values that became black and white where pictures have more than 8 bits; None for none, or where
-            the federation's sources have different ones.
+            the site's sources have different ones.
         nan: what was done with values that are not finite: "refuse" or "black".
         max_pixels: of one picture.
         scores: on the site's clean test part: accuracy, macro_f1, balanced_accuracy, ece, each in [0, 1], None where
@@ -194,7 +194,7 @@ def of_federation(federation: Mapping[str, Any], card: Mapping[str, Any]) -> dic
     own = [source for source in federation["sources"] if source["name"] in card["source"]]
     return {
         "crop": crop_of(federation["arguments"], sources=card["source"]),
-        "window": window_of(federation),
+        "window": window_of(federation, origins=card.get("origin", ())),
         "nan": str(federation["arguments"].get("nan", REFUSE)),
         "max_pixels": int(federation["arguments"].get("max_pixels", DEFAULTS.max_pixels)),
         "sources": own or federation["sources"],
@@ -211,9 +211,11 @@ def crop_of(arguments: Mapping[str, Any], *, sources: Sequence[str]) -> float | 
     return found.pop() if len(found) == 1 else None
 
 
-def window_of(federation: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Return the window of a federation's pictures; None for none, or for different ones."""
-    found = {tuple(facts["window"] or ()) for facts in federation.get("reading", {}).values()}
+def window_of(federation: Mapping[str, Any], *, origins: Sequence[str]) -> tuple[float, float] | None:
+    """Return the window of a site's pictures, which come from these origins; None for none, or for different ones."""
+    reading = federation.get("reading", {})
+    own = [reading[name] for name in origins if name in reading] or reading.values()
+    found = {tuple(facts["window"] or ()) for facts in own}
     window = found.pop() if len(found) == 1 else ()
     return (float(window[0]), float(window[1])) if window else None
 
