@@ -66,7 +66,7 @@ class ZipFiles:
 
     def glance(self, name: str) -> tuple[int, int]:
         """Size and checksum of a member: what members with the same bytes have in common."""
-        member = self.archive.getinfo(name)
+        member = self.members[name]
         return member.file_size, member.CRC
 
     def close(self) -> None:
