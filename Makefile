@@ -9,7 +9,7 @@ export OMP_NUM_THREADS ?= 1
 export UV_SYSTEM_CERTS ?= true
 export UV_NATIVE_TLS ?= true
 
-.PHONY: help setup demo test fast fuzz faults lint format type check bench results app bundles tables browser clean
+.PHONY: help setup demo test fast fuzz faults wheel offline lint format type check bench results app bundles tables browser clean
 
 help: ## list these verbs
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -48,6 +48,13 @@ faults: $(READY) ## make processes fail in FLARE's POC mode, and write what was 
 	rm -f experiments/faults.csv
 	MDHFL_FAULTS=experiments/faults.csv $(BIN)/python -m pytest -q --timeout 1800 tests/flare/test_faults.py
 	$(BIN)/python -m experiments.faults
+
+wheel: $(READY) ## build dist/mdhfl-*.whl, the one file that a site and the server install
+	rm -rf dist
+	$(BIN)/uv build --quiet --wheel --out-dir dist
+
+offline: wheel ## collect what a machine without a network needs, in dist/offline (several GB)
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest dist/offline dist/mdhfl-*.whl
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

@@ -12,6 +12,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 
 STARTS_FLARE = {
+    "test_deploy",
     "test_flare",
     "test_poc",
     "test_rehearsal",

@@ -87,17 +87,25 @@ def test_a_site_tells_means_only_unless_its_it_says_otherwise(kit: Path, scores:
 def test_everything_in_site_json_can_be_said_in_the_command(kit: Path) -> None:
     """Nobody needs to edit the file by hand."""
     site_kit(kit, *("--minimum-images", "60", "--minimum-classes", "3", "--smallest-count", "12"),
-             *("--withhold", "competences", "--weights", "w.pt", "--methods", "ours.first, ours.second"))  # fmt: skip
+             *("--withhold", "competences", "--weights", "w.pt", "--methods", "ours.first, ours.second"),
+             *("--set", "bundle.learning_rate=3e-4", "--set", "bundle.batch_size=8"))  # fmt: skip
     settings = read_site_settings(kit / "local" / "site.json")
     assert (settings.minimum_images, settings.minimum_classes, settings.smallest_count) == (60, 3, 12)
     assert (settings.withhold, settings.methods) == (("competences",), ("ours.first", "ours.second"))
     assert settings.weights == Path("w.pt").resolve()
+    assert settings.bundle_changes == {"learning_rate": 3e-4, "batch_size": 8}
     schema = json.loads((shipped_folder("meta") / "schemas" / "site.schema.json").read_text())
     assert set(read(kit, "site.json")) == set(schema["properties"])
     page = " ".join((kit / "local" / "mdhfl.md").read_text().split())
     for said in ("fewer than 60 training images, or 3 classes", "fewer than 12 images", "Never leaves: competences"):
         assert said in page
     assert "whose code a job may run: ours.first, ours.second." in page
+
+
+def test_a_site_sets_nothing_of_a_job(kit: Path) -> None:
+    arguments = ["--out", str(kit), "--site", "site-1", "--bundle", "resnet10", "--data", "d", "--public", "p"]
+    done = CliRunner().invoke(site_kit_command, [*arguments, "--state", "s", "--set", "local_epochs=3"])
+    assert "--set local_epochs: a site sets its bundle alone" in str(done.exception)
 
 
 def test_a_minimum_below_the_smallest_count_is_refused(kit: Path) -> None:
@@ -118,6 +126,17 @@ def test_the_server_tells_of_jobs_that_it_left_running(kit: Path) -> None:
     assert CliRunner().invoke(server_kit_command, ["--out", str(kit)]).exit_code == 0
     paths = [one["path"] for one in read(kit, "resources.json")["components"]]
     assert paths == ["mdhfl.flare.launchers.ServerLauncher", "mdhfl.flare.abandoned.AbandonedJobs"]
+
+
+def test_the_server_keeps_its_jobs_in_the_kit(kit: Path) -> None:
+    """FLARE's servers of one machine would share a folder that is emptied when it starts again."""
+    path = kit / "local" / "resources.json.default"
+    storage = {"id": "job_manager", "path": "x.JobManager", "args": {"uri_root": "/tmp/nvflare/jobs-storage"}}
+    default = json.loads(path.read_text())
+    path.write_text(json.dumps({**default, "components": [*default["components"], storage]}))
+    assert CliRunner().invoke(server_kit_command, ["--out", str(kit)]).exit_code == 0
+    (found,) = [one for one in read(kit, "resources.json")["components"] if one["id"] == "job_manager"]
+    assert found["args"]["uri_root"] == str(kit.resolve() / "store" / "jobs-storage")
 
 
 def test_the_server_allows_its_own_classes(kit: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import yaml
 
-from mdhfl.flare.poc import own_port, use_own_store
+from mdhfl.flare.poc import own_port
 from mdhfl.flare.processes import processes_of, sweep
 from mdhfl.flare.project import project
 
@@ -58,8 +58,6 @@ def prepare_kits(
     (folder / "project.yml").write_text(yaml.safe_dump(asked))
     call(folder, "nvflare", "poc", "prepare", "-i", str(folder / "project.yml"), "--force")
     kits = folder / "poc" / "example_project" / "prod_00"
-    for name in ("server", *sites):
-        use_own_store(kits / name, store=folder / "storage")
     call(folder, "mdhfl", "server-kit", "--out", str(kits / "server"))
     for site, bundle in sites.items():
         call(

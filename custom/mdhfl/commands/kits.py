@@ -5,6 +5,8 @@ from pathlib import Path
 import click
 
 from mdhfl.flare.kits import write_server_kit, write_site_kit
+from mdhfl.learning.bundle_changes import split_changes
+from mdhfl.runs.recipe import parse_changes
 from mdhfl.showing.terminal import say
 from mdhfl.site.settings import SCORES, SiteSettings
 
@@ -62,6 +64,13 @@ PLACE = click.Path(path_type=Path)
     default="",
     help="Modules of methods from elsewhere that a job may name, with commas. Their code runs at the site.",
 )
+@click.option(
+    "--set",
+    "pairs",
+    multiple=True,
+    metavar="bundle.NAME=VALUE",
+    help="Change the bundle's training, for example bundle.learning_rate=3e-4; repeatable.",
+)
 def site_kit_command(
     kit: Path,
     *,
@@ -80,6 +89,7 @@ def site_kit_command(
     withhold: str,
     weights: Path | None,
     methods: str,
+    pairs: tuple[str, ...],
 ) -> None:
     """Write site.json, resources.json, authorization.json and privacy.json, and a page that explains each.
 
@@ -88,6 +98,11 @@ def site_kit_command(
       mdhfl site-kit --out kits/site-1 --site site-1 --bundle resnet10 --device cuda:0 \\
             --data /srv/mdhfl/site-1 --public /srv/mdhfl/public --state /srv/mdhfl/state
     """
+    others, bundle_changes = split_changes(parse_changes(pairs))
+    if others:
+        raise ValueError(
+            f"--set {', '.join(others)}: a site sets its bundle alone, bundle.NAME=VALUE; the rest jobs say"
+        )
     settings = SiteSettings(
         site=site,
         bundle=str(Path(bundle).resolve()) if "/" in bundle else bundle,
@@ -104,6 +119,7 @@ def site_kit_command(
         withhold=_names(withhold),
         weights=weights.resolve() if weights else None,
         methods=_names(methods),
+        bundle_changes=bundle_changes,
     )
     _say_written(write_site_kit(kit, settings))
     say(f"next: mdhfl check {kit / 'local' / 'site.json'}")

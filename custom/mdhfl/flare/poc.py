@@ -17,7 +17,6 @@ from signal import SIGHUP, SIGTERM
 
 import yaml
 
-from mdhfl.files import read_json
 from mdhfl.flare.admin import FlareServer
 from mdhfl.flare.processes import processes_of, sweep
 from mdhfl.flare.project import project
@@ -26,7 +25,6 @@ from mdhfl.runs.signals import ended_by, undisturbed
 
 NAME, SERVER = "poc", "localhost"  # FLARE listens on loopback alone if the server is named so
 ADMIN = "admin@poc.example"
-FLARES_STORE = "/tmp/nvflare"  # where POC servers keep their jobs, all of them
 CONSOLE = "console.txt"  # in a kit: what its processes print
 STARTED_AGAIN = "does not exist"  # in the console: FLARE's script starts a process that has ended
 CHECK_PERIOD = 1.0  # seconds between two looks at what is starting
@@ -86,7 +84,7 @@ def check_poc_can_take(folder: Path) -> None:
 
 
 def prepare_kits(folder: Path, *, sites: Sequence[str], port: int) -> Kits:
-    """Let FLARE make the kits of a POC system, with a job store and a home in the same folder.
+    """Let FLARE make the kits of a POC system, with a home in the same folder.
 
     Args:
         folder: of the system; FLARE's workspace is `folder/workspace`.
@@ -114,20 +112,7 @@ def prepare_kits(folder: Path, *, sites: Sequence[str], port: int) -> Kits:
     kits = Kits(folder=workspace / NAME / "prod_00", sites=tuple(sites))
     if done.returncode or not kits.server.is_dir():
         raise PocFailed(f"FLARE made no startup kits: {_last_line(done.stdout + done.stderr)}")
-    for kit in kits.running:
-        use_own_store(kit, store=folder / "store")
     return kits
-
-
-def use_own_store(kit: Path, *, store: Path) -> None:
-    """Let a kit keep its jobs in a folder of its own; before the kit's policy is written.
-
-    Raises:
-        ValueError: it is no startup kit.
-    """
-    path = kit / "local" / "resources.json.default"
-    read_json(path)
-    path.write_text(path.read_text(encoding="utf-8").replace(FLARES_STORE, str(store)), encoding="utf-8")
 
 
 @contextmanager

@@ -22,6 +22,8 @@ LAUNCHERS = {  # FLARE's -> ours, which start our jobs alone
 }
 LOG_STREAMERS = ("SiteLogStreamer", "JobLogStreamer")
 ABANDONED_JOBS = {"id": "abandoned_jobs", "path": "mdhfl.flare.abandoned.AbandonedJobs", "args": {}}
+FLARES_STORE = "/tmp/nvflare"  # where FLARE's servers keep jobs, all of a machine, until it starts again
+STORE = "store"  # in the kit instead
 GET_LOG = "get_job_log"  # of the server's process of a job, which the job's result contains anyway
 # Whoever administrates may start, stop and look at jobs; nobody may bring code, or read files of a kit.
 NOBODY = {"byoc": "none", "shell_commands": "none", "server-predeployed-flwr": "none"}
@@ -72,12 +74,15 @@ def write_policy(local: Path, *, classes: Sequence[str], is_site: bool) -> list[
 def resources(local: Path, *, classes: Sequence[str]) -> dict[str, Any]:
     """Return a kit's resources: FLARE's, with few classes that a job may name, our launchers, no streaming of logs.
 
+    Jobs are kept in the kit.
+
     Raises:
         ValueError: there is no resources.json.default, it is not JSON, or jobs are not launched as processes.
     """
     path = local / "resources.json.default"
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8").replace(FLARES_STORE, str((local.parent / STORE).resolve()))
+        found: dict[str, Any] = json.loads(text)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{path}: expected the resources of a FLARE startup kit ({error}); give the kit's folder, the one with "
