@@ -32,10 +32,10 @@ def skipped(folder):
 def test_a_picture_that_takes_more_than_expected_is_left_out_alone(tmp_path, raw, monkeypatch, workers):
     greedy = (raw / GREEDY).read_bytes()
 
-    def decode(data, *, limits):
+    def decode(data, *, limits, scaling):
         if data == greedy:
             np.ones(3 << 30, dtype=np.uint8)
-        return decode_rgb(data, limits=limits)
+        return decode_rgb(data, limits=limits, scaling=scaling)
 
     monkeypatch.setattr(file_source, "decode_rgb", decode)  # the processes are copies of this one
     done = prepare(PrepareArguments("folder", out=tmp_path / "fed", raw=raw, sites=2, image_size=8), workers=workers)
