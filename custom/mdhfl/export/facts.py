@@ -122,16 +122,18 @@ def facts_of_run(run_folder: Path, *, site: str, which: str | None) -> Facts:
         raise ValueError(f"--site: no {site!r} in {run_folder}; its sites are {', '.join(experiment.sites)}")
     summary = _read_summary(run_folder)
     said = summary["sites"].get(site, {})
+    paths = {one: checkpoint_path(run_folder, experiment=experiment, site=site, which=one) for one in WHICH}
+    if not any(map(exists, paths.values())):
+        reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
+        raise ValueError(f"{paths['last']}: {site} has no model" + (f": {reasons[-1]}" if reasons else ""))
     settings = read_site_settings(site_settings_path(run_folder, site))
     card, rows = read_card(settings.data), _rows_of(run_folder, site=site)
-    none_best = why_none(images=sum(card["counts"]["validation"].values()))
-    has_best = exists(checkpoint_path(run_folder, experiment=experiment, site=site, which="best"))
-    which, why = (which, "") if which else least_harm(rows, none_best="" if has_best else none_best)
-    path = checkpoint_path(run_folder, experiment=experiment, site=site, which=which)
+    none_best = "" if exists(paths["best"]) else why_none(images=sum(card["counts"]["validation"].values()))
+    which, why = (which, "") if which else least_harm(rows, none_best=none_best)
+    path = paths[which]
     if not exists(path):
-        reasons = [str(refusal["reason"]) for refusal in said.get("refused", [])]
-        reasons += [f"{none_best}; take the last (--which last)"] if which == "best" and not reasons else []
-        raise ValueError(f"{path}: {site} has no {which} model" + (f": {reasons[-1]}" if reasons else ""))
+        instead = f": {none_best}; take the last (--which last)" if which == "best" else ""
+        raise ValueError(f"{path}: {site} has no {which} model{instead}")
     checkpoint = read_checkpoint(path, site=site, experiment=experiment.id)
     number = int(checkpoint["round"])
     scored = test_scores(rows, number=number, alone=which == "alone") or _best_scores(said, number=number)
