@@ -71,10 +71,13 @@ def export_job(experiment: Experiment, *, name: str, out: Path, round_timeout: f
         ValueError: no federation can run the method.
     """
     recipe = FederationRecipe(name=name, experiment=experiment, round_timeout=round_timeout)
+    meta = out / name / "meta.json"
+    if meta.is_file():
+        _name(meta, name)  # FLARE replaces a folder only if its job is called like it
     with warnings.catch_warnings():  # FLARE takes the public set's digest for a secret
         warnings.simplefilter("ignore")
         recipe.export(str(out))
-    _name(out / name / "meta.json", f"{name_of(experiment.method)} {experiment.id}")
+    _name(meta, f"{name_of(experiment.method)} {experiment.id}")
     return out / name
 
 

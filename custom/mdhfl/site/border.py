@@ -136,6 +136,8 @@ def _checked(answer: Answer, request: Request, settings: SiteSettings) -> Answer
         if not is_sentence(answer.refusal, site=site, names=names_of(settings, request)):
             raise MessageError(f"expected a refusal among the known reasons, got {answer.refusal!r}")
         return Answer(site=site, round=request.round, refusal=answer.refusal)
+    if request.action == "open":
+        form_of(settings, request)  # it builds the network to look at: while the site gets ready, not within a round
     if request.action in ("open", "merge", "finish"):
         return Answer(site=site, round=request.round)
     form = form_of(settings, request)
