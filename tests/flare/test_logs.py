@@ -50,7 +50,7 @@ def test_the_controller_quotes_a_refusal_in_one_line(caplog: pytest.LogCaptureFi
     done = Round(number=0, requests=dict.fromkeys([*answers, f"b{FORGED}"], request), answers={
         answer.site: answer for answer in answers.values()}, shared={})  # fmt: skip
     controller = FederationController(experiment=EXPERIMENT.to_json(), round_timeout=1)
-    controller._tell(done, FLContext())
+    controller._tell(done, None, FLContext())
     controller.process_result_of_unknown_task(SimpleNamespace(name=FORGED), "learn", "1", None, FLContext())  # type: ignore[arg-type]
     check_log(caplog)
     assert tags

@@ -113,7 +113,8 @@ def test_a_kit_that_cannot_be_started_leaves_no_other_running(kits: Kits) -> Non
 def test_a_signal_ends_what_was_started_and_a_second_one_does_not_disturb(kits: Kits, number: signal.Signals) -> None:
     code = (
         "import sys, signal, time; from pathlib import Path; from mdhfl.flare.poc import Kits, running\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job would ignore it
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job would ignore it,
+        "signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"  # and one of nohup this
         f"with running(Kits(folder=Path({str(kits.folder)!r}), sites={kits.sites!r})):\n"
         "    print('started', flush=True)\n"
         "    time.sleep(600)\n"

@@ -65,6 +65,13 @@ def test_every_argument_is_in_the_exported_job(recipe: str, tmp_path: Path, fede
     assert json.loads((job / "meta.json").read_text())["name"] == f"{method} trial"  # as `list_jobs` shows it
 
 
+def test_a_job_s_folder_is_written_again(tmp_path: Path, federation: Path) -> None:
+    """FLARE takes the folder for another job's where the name in it differs from the folder's."""
+    first = (export("mdhfl", federation, tmp_path) / "meta.json").read_text()
+    assert json.loads(first)["name"] == "mdhfl trial"
+    assert (export("mdhfl", federation, tmp_path) / "meta.json").read_text() == first
+
+
 def test_pooled_training_makes_no_job(tmp_path: Path, federation: Path) -> None:
     with pytest.raises(ValueError, match="pools all sites' images; only --engine inprocess can run it"):
         export("centralised", federation, tmp_path)

@@ -159,12 +159,13 @@ def test_levels_that_make_no_sense_are_refused(tmp_path, levels):
 
 
 def test_what_was_understood_is_printed_and_kept(tmp_path):
-    files = {f"{part}/{name}/{p}/{i}.png": png(hash_of(part, name, p, i)) for part in ("train", "test") for name in "ab"
-             for p in (f"{part[0]}1", f"{part[0]}2", f"{part[0]}3") for i in range(3)}  # fmt: skip
+    patients = {"train": ("p1", "p2"), "test": ("p3",)}
+    files = {f"{part}/{name}/{p}/{i}.png": png(hash_of(part, name, p, i)) for part in patients for name in "ab"
+             for p in patients[part] for i in range(6)}  # fmt: skip
     raw = write_files(tmp_path / "raw", files)
-    done = run(raw, tmp_path / "fed", "--public-count", "4")
+    done = run(raw, tmp_path / "fed", "--public-count", "4", "--near", "0")
     assert done.exit_code == 0, done.exception
-    said = "raw: folder levels split/class/group; split: test, train; class: a, b; group: t1, t2, t3"
+    said = "raw: folder levels split/class/group; split: test, train; class: a, b; group: p1, p2, p3"
     assert said in " ".join(done.output.split())
     assert said in read_json(tmp_path / "fed" / "federation.json")["notes"]
 

@@ -13,7 +13,8 @@ from mdhfl.commands.prepare import prepare_command
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.look import A_CLASS, look
 from mdhfl.preprocessing.raw import file_source
-from mdhfl.preprocessing.raw.understood import Understood
+from mdhfl.preprocessing.raw.records import Understood
+from mdhfl.preprocessing.raw.understood import Finding
 
 
 @pytest.fixture
@@ -35,7 +36,7 @@ def raw(tmp_path: Path) -> Path:
     return write_zip(tmp_path / "raw.zip", {**files, "manifest.csv": "\n".join(rows).encode()})
 
 
-def found(lines: list[Understood], what: str) -> str:
+def found(lines: list[Finding], what: str) -> str:
     return "; ".join(line.found for line in lines if line.what == what)
 
 
@@ -52,7 +53,7 @@ def test_what_was_understood(tmp_path: Path, raw: Path) -> None:
 
 def test_traits_are_counted_over_the_pictures_that_were_read(tmp_path: Path, raw: Path) -> None:
     federation = make(raw, tmp_path / "fed", source="manifest", public_count=4).federation
-    lines = [Understood(**line) for line in federation["understood"]]
+    lines = [Finding(**line) for line in federation["understood"]]
     assert found(lines, "file") == "PNG RGB (57), JPEG RGB (1), PNG L (1) (of the pictures read)"
     assert found(lines, "pixels") == "24 x 20 (57), 40 x 40 (1), 48 x 48 (1) (of the pictures read)"
     assert found(lines, "orientation tag") == "6 (1) (of the pictures read)"
@@ -86,15 +87,16 @@ def test_a_look_reads_a_few_pictures_and_leaves_a_federation_alone(
 
 
 def test_what_a_source_says_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def understood(self: object) -> list[Understood]:
-        return [Understood("folder level", "the first holds the class")]
+    def understood(self: object) -> Understood:
+        return Understood(levels="class/group", notes=("the first holds the class",))
 
     monkeypatch.setattr(file_source.OpenFileSource, "understood", understood, raising=False)
     raw = write_zip(tmp_path / "raw.zip", class_folders({"a": 20, "b": 20}))
     lines = look(PrepareArguments("folder", raw=raw, out=tmp_path / "fed"), workers=1).lines
-    assert Understood("folder level", "the first holds the class") in lines
+    assert {Finding("levels", "class/group"), Finding("read as", "the first holds the class")} <= set(lines)
     federation = make(raw, tmp_path / "fed", public_count=4).federation
-    assert {"what": "folder level", "found": "the first holds the class"} in federation["understood"]
+    assert {"what": "levels", "found": "class/group"} in federation["understood"]
+    assert "raw: the first holds the class" in federation["notes"]
 
 
 def test_the_command_looks(tmp_path: Path, raw: Path) -> None:

@@ -92,14 +92,14 @@ def test_volumes_of_two_planes_are_not_mixed(tmp_path):
         read_all(raw)
 
 
-@pytest.mark.parametrize(("place", "number"), [("2", 2), ("2.0", 2), ("0002", 2), ("0.", 0), ("1.000", 1)])
+@pytest.mark.parametrize(("place", "number"), [("2", 2), ("2.0", 2), ("0002", 2), ("0.", 0), ("1.000", 1), (" 1", 1)])
 def test_whole_numbers_in_any_spelling(tmp_path, place, number):
     assert list(read_all(write(tmp_path / "raw", [f"x.nii.gz#{place},a"], x=stored_as("RAS")))) == [
         f"x.nii.gz#{number:04}"
     ]
 
 
-@pytest.mark.parametrize("place", ["-1", "mid", "", "2.5", "nan", "1e0", "²", " 1", "99999999999"])
+@pytest.mark.parametrize("place", ["-1", "mid", "", "2.5", "nan", "1e0", "²", "99999999999"])
 def test_other_slices_are_refused_never_all_of_them(tmp_path, place):
     raw = write(tmp_path / "raw", [f"x.nii.gz#{place},a"], x=stored_as("RAS"))
     with pytest.raises(ValueError, match="expected a whole number from 0 for a slice along the third axis"):

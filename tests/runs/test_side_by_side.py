@@ -38,6 +38,11 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+def children_at_work() -> list[psutil.Process]:
+    """The processes of this one, but for those that have ended and that another test has not waited for."""
+    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+
+
 def started(folder: Path, federation: Path, recipe: str = "mdhfl", **options: Any) -> Experiment:
     return new_run(folder, federation, recipe=recipe, bundles=BUNDLES, changes=changes_for(recipe), **options)
 
@@ -48,7 +53,7 @@ def test_sites_side_by_side_give_the_numbers_of_sites_in_turn(tmp_path: Path, un
     children: set[int] = set()
 
     def look(request: object, answer: object) -> None:
-        children.update(child.pid for child in psutil.Process().children())
+        children.update(child.pid for child in children_at_work())
 
     for name, all_cores in (("turns", False), ("side", True)):
         experiment = started(tmp_path / name, uneven, recipe)
@@ -94,12 +99,12 @@ def test_a_killed_process_is_told_and_the_run_goes_on_where_it_was(tmp_path: Pat
 
     def kill(request: Any, answer: Any) -> None:
         if request.round == 1:
-            for child in psutil.Process().children():
+            for child in children_at_work():
                 child.send_signal(signal.SIGKILL)
 
     with pytest.raises(SitesDied, match=r"the process of site-.* was killed \(out of memory\?\). Resume"):
         run_in_process(tmp_path / "run", experiment=experiment, on_answer=kill, all_cores=True)
-    assert not psutil.Process().children()
+    assert not children_at_work()
     assert_goes_on(tmp_path, uneven, experiment)
 
 
@@ -112,7 +117,7 @@ def test_an_interruption_ends_the_processes_at_once(tmp_path: Path, uneven: Path
 
     with pytest.raises(KeyboardInterrupt):
         run_in_process(tmp_path / "run", experiment=experiment, on_answer=interrupt, all_cores=True)
-    assert not psutil.Process().children()
+    assert not children_at_work()
     assert_goes_on(tmp_path, uneven, experiment)
 
 
@@ -133,7 +138,7 @@ def test_what_a_site_raises_is_raised_here(tmp_path: Path, uneven: Path, monkeyp
     monkeypatch.setattr(Border, "let_out", fail)
     with pytest.raises(ArithmeticError, match="a fault of ours"):
         run_in_process(tmp_path / "run", experiment=started(tmp_path / "run", uneven), all_cores=True)
-    assert not psutil.Process().children()
+    assert not children_at_work()
 
 
 @given(
