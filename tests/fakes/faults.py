@@ -73,7 +73,8 @@ class Poc:
         """Say what the results lack."""
         missed = self.missed(name, after=after)
         assert len({row["site"] for row in missed}) <= 1, "the other site was harmed as well"
-        return f"{len(missed)} rounds of that site" if missed else NOTHING
+        rounds = "1 round" if len(missed) == 1 else f"{len(missed)} rounds"
+        return f"{rounds} of that site" if missed else NOTHING
 
 
 def wait_for(condition: Callable[[], object], *, seconds: float = 240) -> float:
