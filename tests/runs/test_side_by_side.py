@@ -38,9 +38,18 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
+OTHERS: set[int] = set()  # processes that other tests have left to this one, such as multiprocessing's tracker
+
+
+@pytest.fixture(autouse=True)
+def others() -> None:
+    OTHERS.clear()
+    OTHERS.update(child.pid for child in psutil.Process().children())
+
+
 def children_at_work() -> list[psutil.Process]:
-    """The processes of this one, but for those that have ended and that another test has not waited for."""
-    return [child for child in psutil.Process().children() if child.status() != psutil.STATUS_ZOMBIE]
+    """The processes that a test's own run has started."""
+    return [child for child in psutil.Process().children() if child.pid not in OTHERS]
 
 
 def started(folder: Path, federation: Path, recipe: str = "mdhfl", **options: Any) -> Experiment:
