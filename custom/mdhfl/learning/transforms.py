@@ -4,6 +4,7 @@ MONAI wraps images into MetaTensor, which records every transform; a network run
 takes three times as long. The switch that turns it off is global to the process: here it is turned only for a call.
 """
 
+import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,8 +17,9 @@ from mdhfl.learning.symmetries import symmetries_of
 
 # Pillow's pixels are read-only until they are stacked; nothing here writes into them.
 warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-# Where pydicom is installed, MONAI warns of a reader that nobody asked for.
+# Where pydicom is installed, MONAI warns of a reader that nobody asked for, and logs what that one would need.
 warnings.filterwarnings("ignore", message="NvImgCodecPydicomReader")
+logging.getLogger("monai.data.nvimgcodec_pydicom_plugin").setLevel(logging.ERROR)
 
 
 class TransformError(ValueError):
