@@ -18,7 +18,7 @@ setup: $(READY) ## create .venv and install everything into it
 
 $(READY): pyproject.toml
 	@echo "installing mdhfl into .venv: 6 GB, once. 4.9 GB of them are PyTorch with NVIDIA's libraries: PyPI's wheels for"
-	@echo "Linux bring them along, with or without a GPU. Where download.pytorch.org can be reached, UV_TORCH_BACKEND=cpu"
+	@echo "Linux bring them along, with or without a GPU. Where PyTorch's own index can be reached, UV_TORCH_BACKEND=cpu"
 	@echo "make setup takes the build for CPUs, without them. uv reuses what it has downloaded before."
 	@test -x $(BIN)/python || python3 -m venv .venv || { echo "python3 -m venv failed: install it (Debian: apt-get install python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -12,9 +12,9 @@ from threading import current_thread, main_thread
 from typing import Any, Protocol
 
 from mdhfl.comparison.tasks import Outcome, attempt
+from mdhfl.runs.signals import die_with
 
 PATIENCE = 5.0  # seconds until killed processes are gone
-DIE_WITH_PARENT = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
 class Job(Protocol):
@@ -79,18 +79,8 @@ class LocalWorkers:
     def _open(self) -> ProcessPoolExecutor:
         context = get_context("spawn")
         return ProcessPoolExecutor(
-            max_workers=self._count, mp_context=context, initializer=_start, initargs=(os.getpid(),)
+            max_workers=self._count, mp_context=context, initializer=die_with, initargs=(os.getpid(),)
         )
-
-
-def _start(parent: int) -> None:
-    """Let the kernel end this process when its parent ends, even by SIGKILL, where it can (Linux)."""
-    if sys.platform == "linux":
-        import ctypes
-
-        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
-        if os.getppid() != parent:
-            os.kill(os.getpid(), signal.SIGKILL)
 
 
 @contextlib.contextmanager

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 from mdhfl.metrics import SCORES
 from mdhfl.reports.runs import number_or_none
-from mdhfl.showing.texts import readable
+from mdhfl.showing.pages import page_environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 UNKNOWN = "\N{EN DASH}"
@@ -35,23 +34,16 @@ def render_page(page: Mapping[str, Any]) -> str:
     Returns:
         HTML without scripts and without references to anything outside the page.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_visible,
-    )
-    environment.filters.update(
-        {"score": score, "spread": spread, "signed": signed, "bytes": byte_count, "count": count, "seconds": seconds}
-    )
+    filters = {
+        "score": score,
+        "spread": spread,
+        "signed": signed,
+        "bytes": byte_count,
+        "count": count,
+        "seconds": seconds,
+    }
+    environment = page_environment(TEMPLATES, filters=filters)
     return environment.get_template("report.html.j2").render(page, explanations=EXPLANATIONS, unknown=UNKNOWN)
-
-
-def _visible(value: Any) -> Any:
-    """Return what the template is about to insert: a text without invisible characters, or markup of its own."""
-    return value if isinstance(value, Markup | jinja2.Undefined) else readable(str(value))
 
 
 def score(value: Any, digits: int = 3) -> str:

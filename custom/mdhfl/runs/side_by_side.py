@@ -4,7 +4,6 @@ A forked process imports nothing again and shares what is in memory. A site's nu
 and its thread count, so they are those of sites that work one after another.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -15,13 +14,13 @@ from contextlib import contextmanager, suppress
 from multiprocessing import current_process, get_context
 
 from mdhfl.methods import Method
+from mdhfl.runs.signals import die_with
 from mdhfl.sharing.exchange import Ask
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.border import Border
 from mdhfl.site.site import Site
 
 OnAnswer = Callable[[Request, Answer], None]
-DIE_WITH_PARENT = 1  # Linux's prctl: a signal for whoever's parent has died
 
 
 class SitesDied(RuntimeError):
@@ -78,7 +77,9 @@ def side_by_side(
     try:
         for share in shares_of(images, processes=processes):
             own = {name: sites[name] for name in share}
-            pool = ProcessPoolExecutor(1, mp_context=get_context("fork"), initializer=_begin, initargs=(own,))
+            pool = ProcessPoolExecutor(
+                1, mp_context=get_context("fork"), initializer=_begin, initargs=(own, os.getpid())
+            )
             pools |= dict.fromkeys(share, pool)
             pids.append(pool.submit(os.getpid).result())
         yield _ask(pools, on_answer=on_answer)
@@ -119,9 +120,9 @@ def answer_of(site: Site, request: Request) -> Answer:
 _sites: dict[str, Site] = {}  # in a forked process: its share
 
 
-def _begin(sites: Mapping[str, Site]) -> None:
+def _begin(sites: Mapping[str, Site], parent: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+    die_with(parent)
     _sites.update(sites)
 
 

@@ -1,13 +1,15 @@
-"""What stops a program that has started others: it ends them first, and nothing disturbs it meanwhile."""
+"""What ends a program that has started others: it ends them first, undisturbed, and they never outlive it."""
 
+import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from threading import current_thread, main_thread
 from typing import Any
 
 Handler = Callable[[int, Any], None] | signal.Handlers
+DIE_WITH_PARENT = 1  # prctl(2), PR_SET_PDEATHSIG
 
 
 @contextmanager
@@ -24,9 +26,24 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
+def die_with(parent: int) -> None:
+    """Let the kernel end this process when the one that started it ends, even by SIGKILL, where it can (Linux).
+
+    Args:
+        parent: the process that started this one.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
+        if os.getppid() != parent:  # it had ended before
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
 @contextmanager
-def _handled(signals: tuple[signal.Signals, ...], *, by: Handler) -> Iterator[None]:
-    if current_thread() is not main_thread():  # only that one may decide
+def _handled(signals: Iterable[signal.Signals], *, by: Handler) -> Iterator[None]:
+    """Let one handler hear signals meanwhile, except those that are ignored; only the main thread may decide."""
+    if current_thread() is not main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in signals}
