@@ -6,6 +6,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
         literal_round,
         mdhfl_plus,
         memory,
+        peer,
         reading,
         teaching,
         training_step,
@@ -43,6 +45,7 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
         "memory": memory.measure,
         "literal_round": lambda: literal_round.measure(folder / "round"),
         "mdhfl_plus": mdhfl_plus.measure,
+        "peer": lambda: peer.measure(folder / "peer"),
         "teaching": teaching.measure,
         "encryption": encryption.measure,
         "comparison": lambda: comparison.measure(folder / "comparison"),
@@ -77,6 +80,9 @@ def main(names: tuple[str, ...]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, measure in measurements(Path(folder)).items():
             if names and name not in names:
+                continue
+            if not names and name == "peer" and find_spec("flwr") is None:
+                click.echo("\npeer: left out; it needs uv pip install 'mdhfl[peer]'")
                 continue
             table = markdown(measure())
             click.echo(f"\n{name}\n{table}")
