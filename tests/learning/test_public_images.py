@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mdhfl.learning.averaging import AveragedNetwork
-from mdhfl.learning.crossfit import competences_of
+from mdhfl.learning.crossfit import competences_of, epochs_over, out_of_fold_answers
+from mdhfl.learning.images import Part
 from mdhfl.learning.model import Model
 from mdhfl.learning.normalisation import batch_statistics
 from mdhfl.learning.stain import FAINTEST, restained, stain_of
@@ -216,3 +217,29 @@ def test_competences_are_agreements_and_not_label_counts() -> None:
     labels = np.array([0] * 30 + [1] * 30 + [2] * 2)
     answers = np.array([0] * 30 + [0] * 20 + [1] * 10 + [0, 0])
     np.testing.assert_allclose(competences_of(answers, labels, classes=4), [0.75, 0.5, 0.0, 0.0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("images", "expected"), [(200, 4), (1000, 4), (100, 8), (40, 17), (3, 32), (0, 32)])
+def test_a_small_fold_is_trained_for_enough_steps_to_answer_more_than_the_commonest_classes(
+    images: int, expected: int
+) -> None:
+    """50 steps of 16 images, from 200 images on four epochs; at most eight times as many as asked for."""
+    assert epochs_over(images, epochs=4, batch_size=16) == expected
+
+
+def test_a_fold_takes_the_epochs_that_its_size_asks_for() -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 255, (32, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    part = Part(images=images, labels=torch.arange(32) % 2)
+    steps = []
+
+    def loss(logits: Tensor, labels: Tensor) -> Tensor:
+        steps.append(len(labels))
+        return torch.nn.functional.cross_entropy(logits, labels)
+
+    def opened() -> Model:
+        return Model.open("shufflenet_v2", num_classes=2, image_size=32, seed=0)
+
+    answers = out_of_fold_answers(part, open_model=opened, loss=loss, epochs=7, seed=0, should_stop=lambda: False)
+    assert answers.shape == (32,)
+    assert len(steps) == 2 * 50  # two folds of one batch

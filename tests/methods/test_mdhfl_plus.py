@@ -4,6 +4,7 @@ import json
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import Results
 from mdhfl.sharing.competence import SMALLEST, ClassTeaching, class_teacher, class_weighted_sum
 from mdhfl.sharing.knowledge import Knowledge, Subject
+from mdhfl.sharing.teaching import sharpened
 
 QUICK = {"warm_up_epochs": 1, "local_epochs": 1, "views": 2, "competence_epochs": 1}
 
@@ -153,6 +155,48 @@ def test_a_site_that_has_lost_what_it_shared_is_told_so() -> None:
     with pytest.raises(ValueError, match="site 'a': the teaching holds its knowledge of round 1, but it has kept noth"):
         class_teacher(teaching, own=None, site="a", include_own=False)
     assert class_teacher(class_weighted_sum({"a": shared["a"]}), own=None, site="a", include_own=True) is None
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.5, 0.9, 1.0]))
+def test_a_sharpened_teacher_is_the_literal_power_and_says_the_same_more_surely(seed: int, temperature: float) -> None:
+    rows = np.random.default_rng(seed).dirichlet([0.3] * 5, size=4) + 1e-9
+    rows /= rows.sum(axis=1, keepdims=True)
+    ours = sharpened(rows, temperature=temperature)
+    for row, sharp in zip(rows, ours, strict=True):
+        powers = [math.exp(math.log(p) / temperature - math.log(max(row)) / temperature) for p in row]
+        np.testing.assert_allclose(sharp, [power / sum(powers) for power in powers], rtol=1e-4, atol=1e-7)
+        assert sharp.argmax() == row.argmax()
+        assert sharp.max() >= row.max() - 1e-6
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_row_of_tiny_numbers_does_not_vanish_when_sharpened() -> None:
+    rows = np.array([[1e-30, 2e-30, 0.0]], dtype=np.float32)
+    np.testing.assert_allclose(sharpened(rows, temperature=0.5), [[0.2, 0.8, 0.0]], rtol=1e-6)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_site_learns_from_the_sharpened_teacher_and_the_report_shows_it(joint: bool) -> None:
+    shared = {site: knowledge_of(site, [[0.6, 0.3, 0.1]], [0.5] * 3) for site in "ab"}
+    method = MdhflPlus(sharpening=0.5, joint=joint)
+    expected = np.array([[0.36, 0.09, 0.01]]) / 0.46
+    targets = []
+
+    def learn(given: torch.Tensor, **_: Any) -> None:
+        targets.append(given.numpy())
+
+    request = SimpleNamespace(round=2, subject=SimpleNamespace(shape=(1, 3)))
+    learner = SimpleNamespace(
+        site="a", request=request, last=None, public=lambda **_: None, align=learn, accompany=learn
+    )
+    method.learn(class_weighted_sum(shared), learner)  # type: ignore[arg-type]
+    shown = method.common_teacher(shared)
+    for rows in (*targets, shown):
+        np.testing.assert_allclose(rows, expected, rtol=1e-5)
+    assert len(targets) == 1
+    unsharpened = MdhflPlus(sharpening=1.0).common_teacher(shared)
+    np.testing.assert_allclose(unsharpened, [[0.6, 0.3, 0.1]], rtol=1e-5)
 
 
 # the whole

@@ -84,7 +84,10 @@ def _write_configs(draft: Path, bundle: Path, facts: Facts) -> None:
     _copy_code(draft, bundle)
     values = {"num_classes": len(facts.classes), "image_size": facts.image_size}
     train = train_config(draft) or draft / TRAIN_CONFIG  # the copy of one that was loaded
-    for path, own in ((train, {}), (draft / "configs" / "inference.yaml", {"prior": facts.prior, **facts.reading()})):
+    for path, own in (
+        (train, {}),
+        (draft / "configs" / "inference.yaml", {"prior": facts.prior, "scale": facts.scale, **facts.reading()}),
+    ):
         path.write_text(_with_values(path, {**values, **own}), encoding="utf-8")
     if facts.bundle_changes:
         _change_training(train, facts.bundle_changes)

@@ -38,6 +38,7 @@ class Facts:
         parameters: how many the network has.
         model: the state_dict.
         prior: of each class, to be added to the logits for images of the site's own mix; None if there is none.
+        scale: what the logits are multiplied by before, above 0.
         classes: in the order of the model's answers.
         image_size: pixels.
         crop: as in `mdhfl.preprocessing.raw.cropping.crop_side`; None also where the site's sources were cropped in
@@ -73,6 +74,7 @@ class Facts:
     parameters: int
     model: Mapping[str, Any]
     prior: tuple[float, ...] | None
+    scale: float
     classes: Sequence[str]
     image_size: int
     crop: float | None
@@ -149,6 +151,7 @@ def facts_of_run(run_folder: Path, *, site: str, which: str | None) -> Facts:
         parameters=int(said.get("parameters", 0)),
         model=checkpoint["model"],
         prior=prior_of(checkpoint),
+        scale=float(checkpoint.get("scale", 1.0)),
         scores={name: scored.get(name) for name in SCORES},
         recall=tuple(scored.get("recall") or [None] * len(experiment.classes)),
         engine=record["engine"],

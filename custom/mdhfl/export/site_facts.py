@@ -73,6 +73,7 @@ def _facts_of_part(folder: Path, part: Part, *, site: str | None, which: str | N
         parameters=int(about["parameters"]),
         model=checkpoint["model"],
         prior=prior_of(checkpoint),
+        scale=float(checkpoint.get("scale", 1.0)),
         scores={name: scored.get(name) for name in SCORES},
         recall=tuple(scored.get("recall") or [None] * len(part.classes)),
         engine="",

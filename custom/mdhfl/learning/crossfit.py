@@ -1,5 +1,6 @@
 """How well a site knows each class, from its own labels: answers of models that have not seen the image."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -12,6 +13,8 @@ from mdhfl.learning.model import Model, ShouldStop
 from mdhfl.sharing.competence import DOUBT
 
 FOLDS = 2
+LEAST_STEPS = 50  # gradient steps before which our networks hardly answer anything but the commonest classes
+MOST_TIMES = 8  # how many times the epochs asked for are trained for them
 
 
 def out_of_fold_answers(
@@ -29,7 +32,7 @@ def out_of_fold_answers(
         part: images and labels.
         open_model: gives a model with fresh weights.
         loss: of the training.
-        epochs: over a fold.
+        epochs: over a fold; up to eight times as many where a fold is so small that they are less than 50 steps.
         seed: of the folds and of the training.
         should_stop: asked before every batch.
 
@@ -45,7 +48,7 @@ def out_of_fold_answers(
             part.images[rest],
             part.labels[rest],
             loss=loss,
-            epochs=epochs,
+            epochs=epochs_over(len(rest), epochs=epochs, batch_size=model.bundle.batch_size),
             seed=seed + fold,
             transforms_seed=seed + fold,
             should_stop=should_stop,
@@ -53,6 +56,12 @@ def out_of_fold_answers(
         if len(held_out):
             answers[held_out] = model.predict(part.images[held_out], should_stop=should_stop).argmax(dim=1)
     return answers.numpy()
+
+
+def epochs_over(images: int, *, epochs: int, batch_size: int) -> int:
+    """Return how many epochs a fold is trained: those asked for, or as many as give enough gradient steps."""
+    steps = max(1, math.ceil(images / batch_size))
+    return max(epochs, min(math.ceil(LEAST_STEPS / steps), MOST_TIMES * epochs))
 
 
 def competences_of(answers: NDArray[np.int64], labels: NDArray[np.int64], *, classes: int) -> NDArray[np.float32]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from mdhfl.learning.averaging import AveragedNetwork
+    from mdhfl.learning.calibration import OwnMix
     from mdhfl.learning.training import Companion
 
 ShouldStop = Callable[[], bool]
@@ -225,13 +226,13 @@ class Model:
         return logits
 
     def score(
-        self, part: Part, *, adjustment: "Tensor | None" = None, should_stop: ShouldStop = never
+        self, part: Part, *, own_mix: "OwnMix | None" = None, should_stop: ShouldStop = never
     ) -> tuple[Scores, NDArray[np.int64]]:
         """Return the scores on a labelled part, and the (C, C) confusion matrix, rows the true class.
 
         Args:
             part: images and labels.
-            adjustment: (C,), added to every image's logits: a prior, for a network that carries none.
+            own_mix: what becomes of the logits, for a network that carries no prior.
             should_stop: asked before every batch.
 
         Raises:
@@ -241,7 +242,7 @@ class Model:
         probabilities = np.zeros((0, self.num_classes), dtype=np.float32)
         if len(labels):
             logits = self.predict(part.images, should_stop=should_stop)
-            probabilities = (logits if adjustment is None else logits + adjustment).softmax(dim=1).numpy()
+            probabilities = (logits if own_mix is None else own_mix(logits)).softmax(dim=1).numpy()
         confusion = confusion_matrix(labels, probabilities.argmax(axis=1), classes=self.num_classes)
         return scores_from(confusion, ece=expected_calibration_error(probabilities, labels)), confusion
 

@@ -32,6 +32,7 @@ class LocalPlus(Method):
     averaging: float = parameter(
         0.99, "decay per step of the averaged weights that answer; 0 for none", at_least=0, at_most=0.9999
     )
+    calibrated: bool = parameter(True, "whether scores on own images are scaled to fit the validation part")
     relabel_above: float = parameter(
         1.0, "probability above which a model's own answer replaces a training label; 1: never", above=0, at_most=1
     )
@@ -50,6 +51,9 @@ class LocalPlus(Method):
     def cools(self, number: int) -> bool:
         """Return whether a round is one of the last, in which learning comes to rest."""
         return 0 < self.cooling_from <= number
+
+    def calibrates(self) -> bool:
+        return self.calibrated
 
     def trust(self, number: int) -> float:
         return self.relabel_above if number else 1.0

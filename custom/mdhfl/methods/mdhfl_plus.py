@@ -26,7 +26,7 @@ from mdhfl.sharing.coupling import coupled_teachings
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
-from mdhfl.sharing.teaching import Teaching, check_matrix
+from mdhfl.sharing.teaching import Teaching, check_matrix, sharpened
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,6 +41,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     ramp_rounds: int = parameter(1, "rounds over which the alignment's weight rises evenly to its own", at_least=1)
     joint: bool = parameter(False, "whether each local step also aligns a public batch, instead of a phase before")
     temperature: float = parameter(1.0, "temperature of the softmax that makes knowledge", above=0)
+    sharpening: float = parameter(1.0, "temperature that sharpens the teacher; 1: as it is", above=0, at_most=1)
     views: int = parameter(4, "views in which each public image is asked about", at_least=1, at_most=64)
     own_stain: bool = parameter(True, "whether public images are shown in the site's own stain")
     own_statistics: bool = parameter(True, "whether public images have batch statistics of their own")
@@ -99,7 +100,8 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     def _teacher_of(self, lesson: Lesson) -> NDArray[np.float32] | None:
         if not isinstance(lesson, ClassTeaching):
             return None
-        return class_teacher(lesson, own=None, site="", include_own=True, power=self.competence_power)
+        teacher = class_teacher(lesson, own=None, site="", include_own=True, power=self.competence_power)
+        return None if teacher is None else sharpened(teacher, temperature=self.sharpening)
 
     def learn(self, lesson: Lesson, learner: Learner) -> float | None:
         if not isinstance(lesson, ClassTeaching):
@@ -114,6 +116,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         if teacher is None:
             return None
         check_matrix(teacher, shape=learner.request.subject.shape, what="teacher")
+        teacher = sharpened(teacher, temperature=self.sharpening)
         import torch
 
         images = learner.public(views=self.views, asked_in=self.asked_in(lesson.round), own_stain=self.own_stain)

@@ -233,6 +233,10 @@ class Method(ABC):
         """Return the seed of the initial weights: one for all sites, or the site's own."""
         return own
 
+    def calibrates(self) -> bool:
+        """Return whether a site scales its scores, before the prior, to fit its validation part."""
+        return False
+
     def training_images(self, own: Any, *, pooled: Callable[[], Any]) -> Any:
         """Return the part that a site draws its training batches from: its own, or that of all sites."""
         return own

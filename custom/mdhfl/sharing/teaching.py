@@ -154,3 +154,19 @@ def leave_one_out(teaching: Teaching, *, own: Knowledge | None, site: str) -> ND
         raise MessageError(f"teaching: does not hold what site {site!r} shared, though it says so")
     mean = np.maximum(mean, 0.0)  # the subtraction of rounded numbers may leave -1e-8
     return rows_of_sum_one(mean)
+
+
+def sharpened(rows: NDArray[np.floating], *, temperature: float) -> NDArray[np.float32]:
+    """Return (N, C) probabilities raised to the power of 1 / temperature, rows brought back to sum 1.
+
+    A mean of answers is less sure than each of them. Entropy reduction of a mean before it teaches: Itahara et al.,
+    DS-FL, arXiv 2008.06180; this form of it: Berthelot et al., MixMatch, NeurIPS 2019.
+
+    Args:
+        rows: not negative, each with a number above 0.
+        temperature: in (0, 1]; 1 leaves the rows as they are.
+    """
+    if temperature == 1:
+        return rows.astype(np.float32, copy=False)
+    relative = rows.astype(np.float64) / rows.max(axis=1, keepdims=True)  # so that no row vanishes
+    return rows_of_sum_one(relative ** (1 / temperature))

@@ -12,10 +12,15 @@ from numpy.typing import NDArray
 from mdhfl.store.sealed import Damaged, read_sealed, write_sealed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
+    from mdhfl.learning.calibration import OwnMix
     from mdhfl.learning.model import Model
     from mdhfl.site.work import Opened
+
+    MixOf = Callable[[Model], OwnMix | None]
 
 Probabilities = NDArray[np.float16]
 FILE = "answers.npz"
@@ -26,7 +31,7 @@ class Answers:
     """Class probabilities of the last models, images in the order of their datalists.
 
     Attributes:
-        test: (M, C) for the site's test images, with the prior of its own mix.
+        test: (M, C) for the site's test images, as those of its own mix.
         public: (N, C) for the public images as they are, which have batch statistics of their own.
         alone: (M, C), of the twin that learned from nobody; None without a twin.
     """
@@ -36,17 +41,21 @@ class Answers:
     alone: Probabilities | None
 
 
-def answers_of(opened: "Opened", *, prior: "Tensor | None") -> Answers:
+def answers_of(opened: "Opened", *, own_mix: "MixOf") -> Answers:
     """Ask a site's models about its test images and the public ones.
+
+    Args:
+        opened: the site's part in the experiment.
+        own_mix: gives what becomes of a model's logits for images of the site's own mix.
 
     Raises:
         TrainingDiverged: an answer is NaN or infinite.
     """
     test, twin = opened.private.test.images, opened.twin
     return Answers(
-        test=_asked(opened.model, test, prior=prior),
+        test=_asked(opened.model, test, own_mix=own_mix(opened.model)),
         public=_asked(opened.model, opened.public, own_statistics=True),
-        alone=None if twin is None else _asked(twin, test, prior=prior),
+        alone=None if twin is None else _asked(twin, test, own_mix=own_mix(twin)),
     )
 
 
@@ -78,9 +87,9 @@ def load_answers(folder: Path) -> Answers:
 
 
 def _asked(
-    model: "Model", images: "Tensor", *, prior: "Tensor | None" = None, own_statistics: bool = False
+    model: "Model", images: "Tensor", *, own_mix: "OwnMix | None" = None, own_statistics: bool = False
 ) -> Probabilities:
     if not len(images):
         return np.zeros((0, model.num_classes), dtype=np.float16)
     logits = model.predict(images, own_statistics=own_statistics)
-    return (logits if prior is None else logits + prior).softmax(dim=1).numpy().astype(np.float16)
+    return (logits if own_mix is None else own_mix(logits)).softmax(dim=1).numpy().astype(np.float16)

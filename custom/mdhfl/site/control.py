@@ -1,21 +1,19 @@
 """What sharing brought to a site: its model beside the twin that trained alone, on the site's own images."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.learning.calibration import OwnMix
 from mdhfl.learning.images import Part, PrivateSet
 from mdhfl.learning.model import Model, ShouldStop
 from mdhfl.metrics import Scores, macro_f1_gain, smallest_counts
 from mdhfl.sharing.accounts import Control, Validation
 
-if TYPE_CHECKING:
-    from torch import Tensor
+OwnMixes = tuple[OwnMix | None, OwnMix | None]
 
 
 def compare_with_twin(
-    model: Model, twin: Model, private: PrivateSet, *, adjustment: "Tensor | None", should_stop: ShouldStop
+    model: Model, twin: Model, private: PrivateSet, *, own_mixes: OwnMixes, should_stop: ShouldStop
 ) -> Control:
     """Score the twin, and the difference on the validation part with its interval over the images.
 
@@ -23,18 +21,19 @@ def compare_with_twin(
         model: the site's.
         twin: the one that learns from nobody.
         private: the site's images.
-        adjustment: added to the logits of both, see `Model.score`.
+        own_mixes: of the model and of the twin, see `Model.score`.
         should_stop: asked before every batch.
 
     Raises:
         TrainingDiverged, Aborted: as `Model.predict`.
     """
-    validation, _ = twin.score(private.validation, adjustment=adjustment, should_stop=should_stop)
-    test, confusion = twin.score(private.test, adjustment=adjustment, should_stop=should_stop)
+    own, twins = own_mixes
+    validation, _ = twin.score(private.validation, own_mix=twins, should_stop=should_stop)
+    test, confusion = twin.score(private.test, own_mix=twins, should_stop=should_stop)
     difference, low, high = macro_f1_gain(
         private.validation.labels.numpy(),
-        _answers(model, private.validation, adjustment=adjustment, should_stop=should_stop),
-        _answers(twin, private.validation, adjustment=adjustment, should_stop=should_stop),
+        _answers(model, private.validation, own_mix=own, should_stop=should_stop),
+        _answers(twin, private.validation, own_mix=twins, should_stop=should_stop),
         classes=model.num_classes,
     )
     return Control(
@@ -52,9 +51,9 @@ def validation_of(scores: Scores) -> Validation:
     return Validation(**{name: getattr(scores, name) for name in Validation.__dataclass_fields__})
 
 
-def _answers(model: Model, part: Part, *, adjustment: "Tensor | None", should_stop: ShouldStop) -> NDArray[np.int64]:
+def _answers(model: Model, part: Part, *, own_mix: OwnMix | None, should_stop: ShouldStop) -> NDArray[np.int64]:
     if not len(part.labels):
         return np.zeros(0, dtype=np.int64)
     logits = model.predict(part.images, should_stop=should_stop)
-    answers: NDArray[np.int64] = (logits if adjustment is None else logits + adjustment).argmax(dim=1).numpy()
+    answers: NDArray[np.int64] = (logits if own_mix is None else own_mix(logits)).argmax(dim=1).numpy()
     return answers

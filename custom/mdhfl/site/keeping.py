@@ -12,17 +12,18 @@ from mdhfl.site.standing import Work
 from mdhfl.site.state import Progress, answering, lesson_digest
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from mdhfl.learning.calibration import OwnMix
+    from mdhfl.site.answers import MixOf
 
 
-def keep_round(work: Work, answer: Answer, *, lesson: Lesson | None, prior: "Tensor | None") -> Progress:
+def keep_round(work: Work, answer: Answer, *, lesson: Lesson | None, own_mix: "MixOf") -> Progress:
     """Write where the site stands after a round, and its model if it is the best so far.
 
     Args:
         work: the site's, its models as the round has left them.
         answer: to the round's request.
         lesson: of the round.
-        prior: what an exported model adds to its logits for the site's own mix, see `Method.own_prior`.
+        own_mix: gives what becomes of a model's logits for images of the site's own mix.
 
     Returns:
         What was written.
@@ -44,14 +45,18 @@ def keep_round(work: Work, answer: Answer, *, lesson: Lesson | None, prior: "Ten
         lesson=lesson_digest(lesson),
     )
     if answer.best:
-        best = _checkpoint(work, progress, name="model", scores=answer.validation, prior=prior)
+        best = _checkpoint(work, progress, name="model", scores=answer.validation, own_mix=own_mix(work.opened.model))
         work.folder.keep_model("best", best)
     work.folder.keep(progress)
     return progress
 
 
-def keep_last(work: Work, *, prior: "Tensor | None") -> None:
+def keep_last(work: Work, *, own_mix: "MixOf") -> None:
     """Write the models as they are at the end, the site's and its twin's if it has one, and what they answer.
+
+    Args:
+        work: the site's.
+        own_mix: as in `keep_round`.
 
     Raises:
         StateError: the disk does not take it.
@@ -61,25 +66,28 @@ def keep_last(work: Work, *, prior: "Tensor | None") -> None:
     progress = work.progress
     if progress is None:
         return
-    scores = progress.answer.validation
-    work.folder.keep_model("last", _checkpoint(work, progress, name="model", scores=scores, prior=prior))
+    scores, opened = progress.answer.validation, work.opened
+    last = _checkpoint(work, progress, name="model", scores=scores, own_mix=own_mix(opened.model))
+    work.folder.keep_model("last", last)
     control = progress.answer.control
-    if "twin" in progress.models and control is not None:
-        alone = _checkpoint(work, progress, name="twin", scores=control.validation, prior=prior)
+    if opened.twin is not None and control is not None:
+        scores = control.validation
+        alone = _checkpoint(work, progress, name="twin", scores=scores, own_mix=own_mix(opened.twin))
         work.folder.keep_model("alone", alone)
     with suppress(TrainingDiverged):  # on the public images, which this method never asked about
-        save_answers(work.folder.path, answers_of(work.opened, prior=prior))
+        save_answers(work.folder.path, answers_of(opened, own_mix=own_mix))
 
 
 def _checkpoint(
-    work: Work, progress: Progress, *, name: str, scores: Validation | None, prior: "Tensor | None"
+    work: Work, progress: Progress, *, name: str, scores: Validation | None, own_mix: "OwnMix | None"
 ) -> dict[str, Any]:
-    """Return what is exported: the answering network, and what is added to its logits for the site's own mix."""
+    """Return what is exported: the answering network, and what becomes of its logits for the site's own mix."""
     return {
         "site": work.site,
         "experiment": work.experiment,
         "model": dict(answering(progress.models[name])),
-        "prior": prior,
+        "prior": None if own_mix is None else own_mix.prior,
+        "scale": 1.0 if own_mix is None else own_mix.scale,
         "round": progress.answer.round,
         "scores": dict(vars(scores)) if scores else {},
     }

@@ -28,6 +28,7 @@ from mdhfl.timing import timed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from mdhfl.learning.calibration import OwnMix
     from mdhfl.learning.training import Companion
 
 
@@ -81,6 +82,18 @@ class SiteRound:
             train = self._train(epochs=self.method.local_epochs, phase="train")
         self._settle()
         return self._score_and_share(Losses(train=train, align=align))
+
+    def own_mix(self, model: Model) -> "OwnMix | None":
+        """Return what becomes of a model's logits for images of the site's own mix; None where it stays with them."""
+        from mdhfl.learning.calibration import LEAST_IMAGES, OwnMix, fitted_scale
+
+        prior, held_out = self.method.own_prior(self), self.opened.private.validation
+        if prior is None:
+            return None
+        if not self.method.calibrates() or len(held_out.labels) < LEAST_IMAGES:
+            return OwnMix(prior=prior)
+        logits = model.predict(held_out.images, should_stop=self.should_stop)
+        return OwnMix(prior=prior, scale=fitted_scale(logits, held_out.labels, prior=prior))
 
     # what a method may ask for
 
@@ -235,11 +248,12 @@ class SiteRound:
     def _score_and_share(self, losses: Losses) -> Answer:
         private, twin, control = self.opened.private, self.opened.twin, None
         with timed(self.seconds, "score"):
-            prior, stop = self.method.own_prior(self), self.should_stop
-            validation, _ = self.opened.model.score(private.validation, adjustment=prior, should_stop=stop)
-            test, confusion = self.opened.model.score(private.test, adjustment=prior, should_stop=stop)
+            model, own, stop = self.opened.model, self.own_mix(self.opened.model), self.should_stop
+            validation, _ = model.score(private.validation, own_mix=own, should_stop=stop)
+            test, confusion = model.score(private.test, own_mix=own, should_stop=stop)
             if twin is not None:
-                control = compare_with_twin(self.opened.model, twin, private, adjustment=prior, should_stop=stop)
+                mixes = own, self.own_mix(twin)
+                control = compare_with_twin(model, twin, private, own_mixes=mixes, should_stop=stop)
         with timed(self.seconds, "share"):
             shared = self.method.share(self, losses=losses)
         return Answer(

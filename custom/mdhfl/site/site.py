@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mdhfl.learning.model import ShouldStop, never
 from mdhfl.methods import Method, create
@@ -26,9 +26,6 @@ from mdhfl.site.watched import Watched, start_line, start_of
 from mdhfl.site.work import Surroundings, open_site, state_folder
 from mdhfl.swarm.member import Swarm
 from mdhfl.swarm.peers import NoPeers
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 PEER_PATIENCE = 60.0  # seconds that a peer's message waits for this site to finish what it is doing
 
@@ -85,7 +82,7 @@ class Site:
                 if lost is not None:
                     self._learn(work, lost, should_stop)
                 if request.action == "finish":
-                    keep_last(work, prior=self._prior(work, request))
+                    keep_last(work, own_mix=self._round(work, request).own_mix)
                     return self._noted(Answer(site=self.settings.site, round=request.round), request)
                 answer = work.known_answer(request) or self._learn(work, request, should_stop)
                 if answer.refusal:
@@ -156,7 +153,7 @@ class Site:
         if work.swarm is not None and answer.about is not None:
             about = replace(answer.about, merged_by=work.swarm.merged_by)
             answer = replace(answer, cost=work.swarm.spent(answer.cost), about=about)
-        work.progress = keep_round(work, answer, lesson=request.lesson, prior=self._prior(work, request))
+        work.progress = keep_round(work, answer, lesson=request.lesson, own_mix=self._round(work, request).own_mix)
         if work.swarm is not None:
             work.swarm.commit()
         return self._noted(answer, request)
@@ -224,9 +221,6 @@ class Site:
                 encrypted=encrypted,
             )
         return work.swarm
-
-    def _prior(self, work: Work, request: Request) -> "Tensor | None":
-        return work.method.own_prior(self._round(work, request))
 
     def _stop(self, request: Request, error: Exception) -> Answer:
         """Keep the last good state, mark it as final, and say so now and in every later round."""
