@@ -73,7 +73,8 @@ def _ours(federation: Path, out: Path, *, engine: str) -> tuple[float, float, fl
     ]
     command += ["--rounds", str(ROUNDS), "--set", "warm_up_epochs=1", "--set", "local_epochs=2"]
     command += ["--set", "align_epochs=1", "--out", str(out)]
-    results, ends = out / "results.jsonl", {}
+    results = out / "results.jsonl"
+    ends: dict[int, float] = {}  # rounds that every site has answered -> when
     began = time.perf_counter()
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | QUIET) as process:
         while process.poll() is None:

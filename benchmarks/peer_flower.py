@@ -56,7 +56,7 @@ def client_app(federation: Path, bundles: Sequence[str]) -> ClientApp:
     sites = sorted(card["sites"])
     app = ClientApp()
 
-    @app.train()
+    @app.train()  # type: ignore[untyped-decorator]
     def train(message: Message, context: Context) -> Message:
         torch.set_num_threads(1)
         number = int(context.node_config["partition-id"])
@@ -90,7 +90,7 @@ def server_app(rounds: int, *, sites: int) -> ServerApp:
     """Return the server: the mean of all logits is the next round's consensus."""
     app = ServerApp()
 
-    @app.main()
+    @app.main()  # type: ignore[untyped-decorator]
     def main(grid: Grid, context: Context) -> None:
         consensus: np.ndarray[Any, Any] | None = None
         began = 0.0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from fakes.monai_alone import run_without_mdhfl
 from fakes.simulated import new_run, numbers_of, run
 from hypothesis import given
@@ -126,9 +127,10 @@ def test_an_exported_model_uses_the_prior_of_its_scores_and_lets_its_user_choose
             truth = np.array([labels[line[0]] for line in rows])
             counted = confusion_matrix(truth, answers[mix].argmax(axis=1), classes=3)
             assert counted.tolist() == row["test"]["confusion"]
-    prior = torch.load(
-        next(controlled.glob("sites/site-1/*/last.pt")), weights_only=True
-    )["prior"].numpy()  # fmt: skip
+    kept = torch.load(next(controlled.glob("sites/site-1/*/last.pt")), weights_only=True)
+    configured = yaml.safe_load((out / "configs" / "inference.yaml").read_text(encoding="utf-8"))
+    assert configured["scale"] == kept["scale"] != 1
+    prior = kept["prior"].numpy()
     shifted = answers["false"] * np.exp(prior)
     np.testing.assert_allclose(answers["true"], shifted / shifted.sum(axis=1, keepdims=True), atol=1e-5)
 
