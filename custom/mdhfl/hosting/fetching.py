@@ -9,6 +9,7 @@ from mdhfl.hosting.kept import image_path, missing_images
 from mdhfl.hosting.offer import Offer, measure, parse_offer
 from mdhfl.hosting.pieces import LARGEST_PIECE, Piece, Question
 from mdhfl.sharing.checks import MessageError
+from mdhfl.sharing.protocol import OtherProtocol
 from mdhfl.sharing.reasons import Refusal
 
 WAITS = (1.0, 2.0, 4.0, 8.0)  # seconds before a piece that did not come is asked for again
@@ -124,6 +125,8 @@ class Fetcher:
         question = Question(about=about, public_digest=self._digest, start=start, stop=stop)
         try:
             piece = Piece.from_wire(self._asked(question.to_wire()), question=question)
+        except OtherProtocol:
+            raise
         except MessageError as error:
             raise self._refusal("public_offer", str(error)) from error
         if piece.refusal == "unreadable":
