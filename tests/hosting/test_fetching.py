@@ -1,6 +1,8 @@
 """The way of a public set, without FLARE: whole, cut off, spoilt, and asked for by others than honest sites."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +142,44 @@ def test_only_what_a_disk_lost_is_fetched_again(tmp_path: Path, federation: Path
         (offer.starts[5], offer.starts[7]),
         (offer.starts[11], offer.starts[12]),
     ]
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from fakes.hosts import Host
+from mdhfl.hosting import fetching, hosted, pieces
+from mdhfl.hosting.hosted import HostedSet
+for module in (fetching, hosted, pieces):
+    module.LARGEST_PIECE = 500
+host = Host(HostedSet(Path({public!r})))
+def ask(wire):
+    if len(host.asked) == 9:
+        print("nine", flush=True)
+        time.sleep(600)
+    return host(wire)
+fetcher = fetching.Fetcher(
+    ask, public_digest=host.hosted.offer.public_digest, should_stop=lambda: False, tell=lambda here, whole: None
+)
+fetcher.images(Path({folder!r}), host.hosted.offer)
+"""
+
+
+def test_a_process_that_is_killed_has_lost_no_piece(tmp_path: Path, federation: Path, host: Host) -> None:
+    folder, tests = tmp_path / "set", str(Path(__file__).parents[1])
+    code = KILLED.format(public=str(federation / "public"), folder=str(folder), tests=tests)
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "nine\n"
+    process.kill()
+    process.wait()
+    here = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert here == 9 * 500
+    offer = host.hosted.offer
+    host.fetcher().images(folder, offer)
+    sent(host, federation, folder)
+    assert host.asked_for == offer.bytes - here
 
 
 def test_rubbish_that_a_crash_left_is_thrown_away(tmp_path: Path, federation: Path, host: Host) -> None:
