@@ -40,6 +40,9 @@ class Engine:
     def register_aux_message_handler(self, topic: str, handler: Any) -> None:
         self.handlers[topic] = handler
 
+    def fire_event(self, *args: Any) -> None:
+        """FLARE tells everybody of warnings."""
+
     def new_context(self) -> Any:
         return contextlib.nullcontext(FLContext())
 
