@@ -145,6 +145,9 @@ def test_no_answer_is_told_from_a_wrong_one(reply: Any) -> None:
         FlareHost(Engine(reply), Passing()).ask({"x": 1}, request=ASKED)  # type: ignore[arg-type]
     with pytest.raises(MessageError, match="expected FLARE's DXO"):
         FlareHost(Engine({"server": make_reply(ReturnCode.OK)}), Passing()).ask({}, request=ASKED)  # type: ignore[arg-type]
+    engine = Engine({"server": make_reply(ReturnCode.TOPIC_UNKNOWN)})
+    answer = FlareHost(engine, Passing()).ask({}, request=ASKED)  # type: ignore[arg-type]
+    assert answer["refusal"] == "other_set"
     whole = DXO(data_kind=DataKind.APP_DEFINED, data={"bytes": b"1"}).to_shareable()
     engine = Engine({"server": whole})
     assert FlareHost(engine, Passing()).ask({"x": 1}, request=ASKED) == {"bytes": b"1"}  # type: ignore[arg-type]

@@ -103,6 +103,8 @@ class FlareHost:
                 fl_ctx=fl_ctx,
             )
         reply = next(iter((replies or {}).values()), None)
+        if reply is not None and reply.get_return_code() == ReturnCode.TOPIC_UNKNOWN:
+            return no_set()  # a server of a version that hosts none
         if reply is None or reply.get_return_code() not in (None, ReturnCode.OK):
             code = "nothing" if reply is None else reply.get_return_code()
             raise HostGone(f"expected a piece of the public set, got {code}")
