@@ -18,7 +18,7 @@ from mdhfl.flare.poc import own_port
 from mdhfl.flare.processes import processes_of, sweep
 from mdhfl.reports.write import write_report
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a slow machine is waited for
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "deploy"
 SERVER = "fl.example.org"  # in the pages; here it is this machine

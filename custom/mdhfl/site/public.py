@@ -68,7 +68,7 @@ def get_public_set(
         request: whose subject names the set.
         host: how to ask the server; None where there is none that could be asked.
         should_stop: asked before each piece.
-        tell: called with the bytes that are here and all, after each piece.
+        tell: called with the bytes that are here and all, at each tenth of the way.
 
     Raises:
         Refusal: the site's IT has not accepted it, it is too large, or the server does not give what it offers.
@@ -143,14 +143,14 @@ def _check_accepted(offer: Offer, settings: SiteSettings) -> None:
 
 
 def _logged(site: str, tell: Tell) -> Tell:
-    """Return what tells of progress as `tell` does, and writes a line into the log at each tenth of the way."""
+    """Return what tells of progress at each tenth of the way, by `tell` and by a line in the log."""
     log, said = logging.getLogger(__name__), 0
 
     def told(here: int, whole: int) -> None:
         nonlocal said
-        tell(here, whole)
         if (part := here * TOLD_PARTS // whole) > said:
             said = part
+            tell(here, whole)
             log.info("site %s: public set, %d of %d bytes are here", site, here, whole)
 
     return told
