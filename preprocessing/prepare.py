@@ -164,7 +164,7 @@ def _write(
         notes=[
             *gathered.notes,
             *reading_notes(reading),
-            *set_notes(drawn, arguments=arguments),
+            *set_notes(drawn, public=public, arguments=arguments),
             *(note for site in sites for note in site_notes(site, classes=classes, per_site=arguments.per_site)),
         ],
     )

@@ -15,6 +15,7 @@ STARTS_FLARE = {
     "test_deploy",
     "test_flare",
     "test_poc",
+    "test_public",
     "test_rehearsal",
     "test_faults",
     "test_readme",

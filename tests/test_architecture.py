@@ -17,7 +17,7 @@ PLACES = {
 PACKAGE = [
     "digests extras files losses metrics seeds sharing showing timing",
     "learning methods preprocessing store",
-    "rounds swarm",
+    "hosting rounds swarm",
     "server site",
     "runs",
     "flare jobs reports status",

@@ -159,9 +159,13 @@ def program_version() -> str:
     return metadata.version("mdhfl")
 
 
-def set_notes(drawn: Drawn, *, arguments: PrepareArguments) -> list[str]:
+def set_notes(drawn: Drawn, *, public: Json, arguments: PrepareArguments) -> list[str]:
     """What a reader should know about the whole: sets smaller than asked for, pictures that hang together."""
     notes = []
+    if public.get("at_server"):
+        notes.append(
+            "the public set's images are at the server: only identical ones were looked for among the site's own"
+        )
     for place, name, wanted in (
         (PUBLIC, "public set", arguments.public_count),
         (SERVER, "server", arguments.server_validation),

@@ -33,7 +33,8 @@ def entry_of(folder: Path, *, site: str) -> Json:
             f"{folder}: expected the images of one site, got {len(card['sites'])}; prepare them with --sites 1"
         )
     (facts,) = card["sites"].values()
-    entry = {"version": VERSION, "site": site, **{name: card[name] for name in COMMON}, **facts}
+    public = {name: card["public"][name] for name in ("count", "digest")}
+    entry = {"version": VERSION, "site": site, **{name: card[name] for name in COMMON}, "public": public, **facts}
     check_against_schema(entry, schema="entry", what=f"--site {site}")
     return entry
 

@@ -16,7 +16,9 @@ PUBLIC_IMAGES = 96
 
 
 def draw_overview(folder: Path, *, classes: Sequence[str]) -> None:
-    """Draw `overview/<site>.png`, `overview/public.png` and `overview/classes.png` of a written federation folder.
+    """Draw `<site>.png`, `public.png` and `classes.png` into the `overview` of a written federation folder.
+
+    There is no `public.png` where the server will send the public images.
 
     A site's sheet has a row for each given label, wrong ones outlined with the clean class below. The chart counts a
     site's images of all parts by true class.
@@ -37,12 +39,13 @@ def draw_overview(folder: Path, *, classes: Sequence[str]) -> None:
             title=f"{site.name}, training images",
             path=overview / f"{site.name}.png",
         )
-    public = read_json(folder / "public" / "datalist.json")["public"][:PUBLIC_IMAGES]
-    contact_sheet(
-        [_pixels(folder / "public" / item["image"]) for item in public],
-        title="public set, unlabelled",
-        path=overview / "public.png",
-    )
+    if (folder / "public").is_dir():  # else the server sends it
+        public = read_json(folder / "public" / "datalist.json")["public"][:PUBLIC_IMAGES]
+        contact_sheet(
+            [_pixels(folder / "public" / item["image"]) for item in public],
+            title="public set, unlabelled",
+            path=overview / "public.png",
+        )
     class_chart(counts, overview / "classes.png")
 
 

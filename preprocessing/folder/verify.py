@@ -41,7 +41,9 @@ def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
             counts = {part: len(datalist[part]) for part in PARTS}
             _compare(home, "images per part", {part: facts[part] for part in PARTS}, counts, problems=problems)
             _compare(home, "digest", facts["digest"], site_digest(datalist), problems=problems)
-    shown = _verify_public(folder / "public", facts=federation["public"], size=size, pixels=pixels, problems=problems)
+    facts, shown = federation["public"], None
+    if not facts.get("at_server"):
+        shown = _verify_public(folder / "public", facts=facts, size=size, pixels=pixels, problems=problems)
     sides.update(sides_of("public", shown or {}))
     if "server" in federation:
         home, facts = folder / "server", federation["server"]
@@ -54,21 +56,23 @@ def verify_federation(folder: Path, *, pixels: bool) -> list[str]:
     return problems
 
 
-def verify_site_data(site_folder: Path, *, public_folder: Path, pixels: bool = True) -> list[str]:
+def verify_site_data(site_folder: Path, *, public_folder: Path | None, pixels: bool = True) -> list[str]:
     """Problems of one site's data and the public set beside it, as a site sees them: without federation.json.
 
     Args:
         site_folder: holds datalist.json, card.json and images.
-        public_folder: the same of the public set.
+        public_folder: the same of the public set; None: the site has no copy of it.
         pixels: also decode every image and compare its digest.
     """
     problems = _Problems()
     card = _load(site_folder / "card.json", schema="card", problems=problems)
-    public = _load(public_folder / "card.json", schema="card", problems=problems)
-    if card is None or public is None:
+    public = None if public_folder is None else _load(public_folder / "card.json", schema="card", problems=problems)
+    if card is None or (public is None and public_folder is not None):
         return problems
     size = card["image_size"]
     _verify_site(site_folder, classes=card["classes"], size=size, pixels=pixels, problems=problems, card=card)
+    if public is None or public_folder is None:
+        return problems
     _compare(public_folder / "card.json", "classes", card["classes"], public["classes"], problems=problems)
     facts = {"count": public["count"], "digest": public["digest"]}
     _verify_public(public_folder, facts=facts, size=size, pixels=pixels, problems=problems)

@@ -88,7 +88,8 @@ def test_everything_in_site_json_can_be_said_in_the_command(kit: Path) -> None:
     """Nobody needs to edit the file by hand."""
     site_kit(kit, *("--minimum-images", "60", "--minimum-classes", "3", "--smallest-count", "12"),
              *("--withhold", "competences", "--weights", "w.pt", "--methods", "ours.first, ours.second"),
-             *("--set", "bundle.learning_rate=3e-4", "--set", "bundle.batch_size=8"))  # fmt: skip
+             *("--set", "bundle.learning_rate=3e-4", "--set", "bundle.batch_size=8"),
+             *("--public", "server", "--accept-public", "a" * 64, "--largest-public", "5"))  # fmt: skip
     settings = read_site_settings(kit / "local" / "site.json")
     assert (settings.minimum_images, settings.minimum_classes, settings.smallest_count) == (60, 3, 12)
     assert (settings.withhold, settings.methods) == (("competences",), ("ours.first", "ours.second"))

@@ -82,7 +82,11 @@ def test_no_round_begins_before_the_sites_are_ready(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(controller, "broadcast", broadcast)
     clients = [SimpleNamespace(name=name) for name in EXPERIMENT.sites]
     workspace = SimpleNamespace(get_root_dir=lambda: str(tmp_path), get_run_dir=lambda job: str(tmp_path / job))
-    engine = SimpleNamespace(get_clients=lambda: clients, get_workspace=lambda: workspace)
+    engine = SimpleNamespace(
+        get_clients=lambda: clients,
+        get_workspace=lambda: workspace,
+        register_aux_message_handler=lambda topic, handler: None,
+    )
     fl_ctx: Any = SimpleNamespace(get_engine=lambda: engine, get_job_id=lambda: "job")
     with pytest.raises(TooFewSites):
         controller._run(Signal(), fl_ctx)

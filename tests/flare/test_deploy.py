@@ -1,6 +1,7 @@
 """docs/deploy, command by command: a consortium of two sites with certificates of its own, over TLS, on this machine.
 
-Every role works in a folder of its own, and gets from the others what the pages say, nothing else.
+Every role works in a folder of its own, and gets from the others what the pages say, nothing else. Berlin has a copy of
+the public set; Paris accepts the server's offer, and fetches it when the job begins.
 """
 
 import os
@@ -17,11 +18,12 @@ from mdhfl.flare.poc import own_port
 from mdhfl.flare.processes import processes_of, sweep
 from mdhfl.reports.write import write_report
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # a slow machine is waited for
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ROOT / "docs" / "deploy"
 SERVER = "fl.example.org"  # in the pages; here it is this machine
 SITES = ("berlin", "paris")
+WITH_A_COPY = 3  # the blocks of site.md from here on are for a site that has one
 
 
 class Role:
@@ -80,17 +82,34 @@ def test_the_pages_lead_to_results(tmp_path: Path, port: int) -> None:
         kits = coordinator.folder / "consortium" / "kits" / "mdhfl" / "prod_00"
         for role, kit in ((server, "localhost"), (researcher, "lead@mdhfl.example"), *((sites[s], s) for s in SITES)):
             shutil.copytree(kits / kit, role.folder / "kits" / kit)
-        for site, role in sites.items():
+        berlin, paris = (sites[site] for site in SITES)
+        for role in (server, berlin):
             shutil.copytree(coordinator.folder / "base" / "public", role.folder / "public")
-            role.do(0)
+        shutil.copy(coordinator.folder / "offer.json", paris.folder)
+        berlin.do(WITH_A_COPY)
+        paris.do(0)
+        for site, role in sites.items():
             shutil.copy(role.folder / f"{site}.json", coordinator.folder)
         assert "all is well" in coordinator.do(2)
         (researcher.folder / "fed").mkdir()
         shutil.copy(coordinator.folder / "fed" / "federation.json", researcher.folder / "fed")
-        server.do(0)
-        for role in sites.values():
-            assert "all is well" in role.do(1)
+        offered = server.do(0)
+        assert "all is well" in berlin.do(WITH_A_COPY + 1)
+        shown = paris.do(1)
+        assert "licence: " in shown
+        (accept,) = re.findall(r"not accepted; to accept it: (mdhfl accept-public .*)", shown)
+        assert accept.split()[-1] in offered  # the digest that the server's operator sees
+        paris.blocks.append(accept)
+        paris.do(-1)
+        assert not list((paris.folder / "state").rglob("*.png"))
+        assert "all is well" in paris.do(2)
         researcher.do(0)
+        fetched = {path.read_bytes() for path in (paris.folder / "state" / "_public").rglob("*.png")}
+        assert fetched == {path.read_bytes() for path in (server.folder / "public").rglob("*.png")}
+        assert len(fetched) == 64
+        assert not (berlin.folder / "state" / "_public").exists()
+        left = (paris.folder / "state" / "trial" / "left.jsonl").read_text(encoding="utf-8")
+        assert left.count('"action":"public set"') == 2  # the offer, and one piece
         results = server.folder / "kits" / "localhost" / "experiments" / "trial"
         page = write_report([results], out=tmp_path / "report").read_text(encoding="utf-8")
         assert all(site in page for site in SITES)

@@ -9,7 +9,9 @@ import pytest
 from PIL import Image
 
 import mdhfl
+from mdhfl.hosting.offer import offer_of, write_offer
 from mdhfl.preprocessing.arguments import PrepareArguments
+from mdhfl.preprocessing.folder.joining import entry_of, join
 from mdhfl.preprocessing.folder.verify import verify_federation
 from mdhfl.preprocessing.prepare import prepare
 
@@ -112,3 +114,34 @@ def test_a_damaged_set_is_refused_by_name(tmp_path: Path, base: Path) -> None:
     Image.fromarray(pixels).save(path)
     with pytest.raises(ValueError, match=rf"public set .*{path.name}: expected pixels with digest"):
         own(pictures(tmp_path / "raw"), tmp_path / "a", public)
+
+
+def test_an_offer_stands_for_a_set_that_the_server_will_send(tmp_path: Path, base: Path) -> None:
+    """Its images are not here; identical ones are left out all the same, and the sites' entries go together."""
+    offer = offer_of(base / "public")
+    write_offer(tmp_path / "offer.json", offer)
+    shown = np.asarray(Image.open(next((base / "public" / "images").iterdir())))
+    raw = pictures(tmp_path / "raw", more=(("twin.png", shown),))
+    by_offer, by_copy = own(raw, tmp_path / "a", tmp_path / "offer.json"), own(raw, tmp_path / "b", base / "public")
+    card = json.loads((by_offer / "federation.json").read_text())
+    assert card["public"] == {"count": 24, "digest": offer.public_digest, "at_server": True}
+    assert not (by_offer / "public").exists()
+    assert card["duplicates"] == 1
+    assert any("images are at the server: only identical ones" in note for note in card["notes"])
+    assert verify_federation(by_offer, pixels=True) == []
+    lists = [folder / "sites" / "site-1" / "datalist.json" for folder in (by_offer, by_copy)]
+    assert lists[0].read_bytes() == lists[1].read_bytes()
+    joined = join([entry_of(by_offer, site="a"), entry_of(by_copy, site="b")], name="blood")
+    assert joined["public"] == {"count": 24, "digest": offer.public_digest}
+    own(raw, tmp_path / "a", tmp_path / "offer.json")  # again: up to date
+
+
+def test_an_offer_of_another_size_or_digest_is_refused(tmp_path: Path, base: Path) -> None:
+    raw, values = pictures(tmp_path / "raw"), offer_of(base / "public").to_json()
+    for changes, said in (({"image_size": 64}, "image size"), ({"public_digest": "0" * 64}, "not that of its images")):
+        (tmp_path / "offer.json").write_text(json.dumps({**values, **changes}))
+        with pytest.raises(ValueError, match=said):
+            own(raw, tmp_path / "out", tmp_path / "offer.json")
+    (tmp_path / "offer.json").write_text(json.dumps({**values, "images": [["../up.png", 1, "0" * 64]]}))
+    with pytest.raises(ValueError, match="offer"):
+        own(raw, tmp_path / "out", tmp_path / "offer.json")

@@ -13,6 +13,7 @@ from nvflare.apis.dxo import DXO, DataKind
 
 from mdhfl import __version__
 from mdhfl.flare.controller import read_answer
+from mdhfl.hosting.pieces import Piece, Question
 from mdhfl.sharing.accounts import About, Control, Cost, Losses, Validation
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Answer, Request
@@ -61,7 +62,7 @@ def test_a_site_says_which_version_it_runs_and_the_server_which_protocol_came(tm
 
 def test_other_fields_are_another_protocol() -> None:
     """The fields of every record that travels, as protocol.json has them."""
-    records = [Request, Answer, Subject, About, Cost, Losses, Validation, Control]
+    records = [Request, Answer, Subject, About, Cost, Losses, Validation, Control, Question, Piece]
     now = {record.__name__: sorted(record.__dataclass_fields__) for record in records}
     kinds = [*Lesson.kinds.values(), *Shared.kinds.values()]
     now |= {kind.__name__: sorted(kind.sent()) for kind in kinds if kind.__module__.startswith("mdhfl.")}

@@ -78,11 +78,32 @@ def _problems_of_site(settings: SiteSettings) -> list[str]:
     from mdhfl.preprocessing.folder.verify import verify_site_data
 
     problems = verify_site_data(settings.data, public_folder=settings.public)
+    problems += _problems_of_hosted(settings) if settings.public is None else []
     if problems:
         return problems
     classes = classes_of(settings.data)
     size, changes = image_size_of(settings.data), settings.bundle_changes
     return verify_bundle(settings.bundle, num_classes=len(classes), image_size=size, changes=changes)
+
+
+def _problems_of_hosted(settings: SiteSettings) -> list[str]:
+    """What stands in the way of a public set from the server; one that has not come yet is no problem."""
+    from mdhfl.hosting.kept import DATALIST, missing_images, offers_known, set_folder
+
+    if not settings.accept_public:
+        return [
+            'public: "server", but no offer is accepted, so no public set is fetched; look at what is offered with '
+            "`mdhfl accept-public`"
+        ]
+    problems = []
+    for offer in offers_known(settings.state):
+        folder = set_folder(settings.state, offer.public_digest)
+        if offer.digest in settings.accept_public and (folder / DATALIST).is_file():
+            problems += [
+                f"{folder}: image {number} is damaged; it is fetched again when the next job begins"
+                for number in missing_images(folder, offer)
+            ]
+    return problems
 
 
 def _public_digest(path: Path) -> str:

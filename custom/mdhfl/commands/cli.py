@@ -42,6 +42,11 @@ COMMANDS = {
         "restart_site_command",
         "Let a site that stopped go on from its last good state.",
     ),
+    "accept-public": (
+        "mdhfl.commands.accept_public",
+        "accept_public_command",
+        "Show what public sets a server offers to a site, and accept one.",
+    ),
     "leaves": ("mdhfl.commands.leaves", "leaves_command", "List what left a site in an experiment, field by field."),
     "site-kit": (
         "mdhfl.commands.kits",

@@ -6,6 +6,7 @@ import click
 import yaml
 
 from mdhfl.commands.entries import entry_command, join_command
+from mdhfl.commands.offers import offer_command
 from mdhfl.flare.project import project
 from mdhfl.showing.terminal import say
 
@@ -17,6 +18,7 @@ def consortium_command() -> None:
 
 consortium_command.add_command(entry_command)
 consortium_command.add_command(join_command)
+consortium_command.add_command(offer_command)
 
 
 @consortium_command.command(name="init")

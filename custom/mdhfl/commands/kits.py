@@ -4,11 +4,13 @@ from pathlib import Path
 
 import click
 
+from mdhfl.commands.offers import checked_offer
 from mdhfl.flare.kits import write_server_kit, write_site_kit
+from mdhfl.hosting.offer import in_words
 from mdhfl.learning.bundle_changes import split_changes
 from mdhfl.runs.recipe import parse_changes
 from mdhfl.showing.terminal import say
-from mdhfl.site.settings import SCORES, SiteSettings
+from mdhfl.site.settings import FROM_SERVER, SCORES, SiteSettings
 
 KIT = click.Path(path_type=Path, exists=True, file_okay=False)
 PLACE = click.Path(path_type=Path)
@@ -18,7 +20,19 @@ PLACE = click.Path(path_type=Path)
 @click.option("--out", "kit", type=KIT, required=True, help="The startup kit: the folder with `startup` and `local`.")
 @click.option("--site", required=True, help="The site's name in the kit.")
 @click.option("--data", type=PLACE, required=True, help="The site's folder from `mdhfl prepare`.")
-@click.option("--public", type=PLACE, required=True, help="The folder of the public set.")
+@click.option("--public", required=True, help="The folder of the public set; `server`: the server sends it.")
+@click.option(
+    "--accept-public",
+    default="",
+    help="Digests of a server's offers that the site takes, with commas; `mdhfl accept-public` shows what they are.",
+)
+@click.option(
+    "--largest-public",
+    type=click.IntRange(min=1),
+    default=SiteSettings.largest_public,
+    show_default=True,
+    help="Bytes that public sets from servers may take on disk, all together.",
+)
 @click.option("--state", type=PLACE, required=True, help="Where models and progress are kept; must outlive jobs.")
 @click.option("--bundle", required=True, help="A built-in bundle's name, or the path of your own (a bundle is code).")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
@@ -76,7 +90,9 @@ def site_kit_command(
     *,
     site: str,
     data: Path,
-    public: Path,
+    public: str,
+    accept_public: str,
+    largest_public: int,
     state: Path,
     bundle: str,
     device: str,
@@ -107,7 +123,9 @@ def site_kit_command(
         site=site,
         bundle=str(Path(bundle).resolve()) if "/" in bundle else bundle,
         data=data.resolve(),
-        public=public.resolve(),
+        public=None if public == FROM_SERVER else Path(public).resolve(),
+        accept_public=_names(accept_public),
+        largest_public=largest_public,
         state=state.resolve(),
         device=device,
         threads=threads,
@@ -122,19 +140,30 @@ def site_kit_command(
         bundle_changes=bundle_changes,
     )
     _say_written(write_site_kit(kit, settings))
-    say(f"next: mdhfl check {kit / 'local' / 'site.json'}")
+    path = kit / "local" / "site.json"
+    if settings.public is None and not settings.accept_public:
+        say(f"no public set is accepted yet: mdhfl accept-public {path} shows what a server offers")
+    say(f"next: mdhfl check {path}")
 
 
 @click.command(name="server-kit", short_help="Write the server's policies into its FLARE startup kit.")
 @click.option("--out", "kit", type=KIT, required=True, help="The startup kit: the folder with `startup` and `local`.")
-def server_kit_command(kit: Path) -> None:
+@click.option(
+    "--public",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="A federation's public folder, which the server sends to sites without a copy; left out: none is sent.",
+)
+def server_kit_command(kit: Path, *, public: Path | None) -> None:
     """Write resources.json and authorization.json, and a page that explains each.
 
     \b
     Example:
-      mdhfl server-kit --out kits/server
+      mdhfl server-kit --out kits/server --public public
     """
-    _say_written(write_server_kit(kit))
+    offer = None if public is None else checked_offer(public)
+    _say_written(write_server_kit(kit, public=public))
+    for line in in_words(offer) if offer is not None else []:
+        say(line)
 
 
 def _names(listed: str) -> tuple[str, ...]:

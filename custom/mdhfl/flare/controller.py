@@ -19,6 +19,7 @@ from nvflare.apis.utils.analytix_utils import create_analytic_dxo, send_analytic
 
 from mdhfl.flare import home, places
 from mdhfl.flare.logs import PlainLog
+from mdhfl.flare.public import PublicService
 from mdhfl.flare.tracking import Tracker, open_receiver
 from mdhfl.metrics import HEADLINES
 from mdhfl.rounds.experiment import Experiment
@@ -58,6 +59,7 @@ class FederationController(PlainLog, Controller):
         super().__init__()
         self.experiment = experiment
         self.round_timeout = round_timeout
+        self._public = PublicService(sites=experiment["sites"], public_digest=experiment["public_digest"])
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Say what is about to run."""
@@ -84,6 +86,7 @@ class FederationController(PlainLog, Controller):
         folder = places.results(workspace, experiment=experiment.id)
         download = places.download(kept, job=fl_ctx.get_job_id())
         results = Results(folder, experiment=experiment)
+        self._public.start(places.hosting(workspace), fl_ctx)
         tracking = read_tracking(places.tracking(workspace))
         tracker = Tracker(partial(open_receiver, tracking, experiment=experiment), fl_ctx) if tracking else None
         try:
@@ -183,7 +186,7 @@ class FederationController(PlainLog, Controller):
         task = Task(
             name=request.action,
             data=DXO(data_kind=DataKind.APP_DEFINED, data=request.to_wire()).to_shareable(),
-            timeout=int(OPENING_TIMEOUT if request.action == "open" else self.round_timeout),
+            timeout=int(OPENING_TIMEOUT + self._public.longer if request.action == "open" else self.round_timeout),
             before_task_sent_cb=sent,
             result_received_cb=received,
         )

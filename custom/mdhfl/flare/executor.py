@@ -15,6 +15,7 @@ from nvflare.apis.signal import Signal
 from mdhfl.flare import places
 from mdhfl.flare.filters import ASKED
 from mdhfl.flare.logs import PlainLog
+from mdhfl.flare.public import FlareHost
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.border import Border
 from mdhfl.site.log import refusal_of
@@ -121,7 +122,8 @@ class SiteExecutor(PlainLog, Executor):
             if self._site is None:
                 settings = places.own_settings(fl_ctx)
                 peers = FlarePeers(fl_ctx.get_engine(), Border(settings))
-                self._site = Site(settings, surroundings=Surroundings(peers=peers))
+                host = FlareHost(fl_ctx.get_engine(), Border(settings))
+                self._site = Site(settings, surroundings=Surroundings(peers=peers, host=host))
             return self._site
 
 

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES, write_policy
+from mdhfl.server.hosting import FILE as HOSTED
+from mdhfl.server.hosting import write_hosting
 from mdhfl.showing.texts import markdown
 from mdhfl.site.settings import SiteSettings, read_site_settings
 
@@ -23,6 +25,7 @@ Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit sta
   With fewer than {images} training images, or {classes_with} classes, nothing leaves; a class with fewer than {count}
   images is told like one without any.{withheld}
   Modules of methods from elsewhere whose code a job may run: {methods}.
+  Public set: {public}.
   No job can change this file, or name another.
 * `resources.json`: only a job of mdhfl's own form is started: two files of settings, no code, no variables. It may
   name {classes} classes, and nothing else of mdhfl, MONAI or FLARE. Logs are not streamed.
@@ -41,6 +44,8 @@ Written by `mdhfl server-kit`. FLARE reads these files when the kit starts.
   server; a job that a killed server left running is marked as ended when it is back.
 * `authorization.json`: administrators may submit, start, stop and list jobs. Nobody may send code with a job, or read
   files of this kit.
+
+* `hosted.json`: the public set that sites without a copy of their own may fetch: {public}.
 
 Results are kept in `experiments/<id>`, which no job can move.
 """
@@ -72,20 +77,39 @@ def write_site_kit(kit: Path, settings: SiteSettings) -> list[Path]:
         classes_with=settings.minimum_classes,
         count=settings.smallest_count,
         withheld="" if not settings.withhold else f" Never leaves: {', '.join(settings.withhold)}.",
+        public=_public_in_words(settings),
         methods=markdown(", ".join(settings.methods) or "none"),
         classes=len(SITE_CLASSES),
     )
     return [*written, local / "site.json", _write_page(local, page)]
 
 
-def write_server_kit(kit: Path) -> list[Path]:
+def write_server_kit(kit: Path, *, public: Path | None = None) -> list[Path]:
     """Write resources.json, authorization.json and the page into the server's kit; return the paths of the files.
+
+    Args:
+        kit: the folder with `startup` and `local`.
+        public: the folder of the public set that it sends to sites; None for none.
 
     Raises:
         ValueError: the folder is no startup kit.
     """
     written = write_policy(kit / "local", classes=SERVER_CLASSES, is_site=False)
-    return [*written, _write_page(kit / "local", SERVER_PAGE.format(classes=len(SERVER_CLASSES)))]
+    hosting = kit / "local" / HOSTED
+    write_hosting(hosting, public)
+    told = "none" if public is None else markdown(str(public.resolve()))
+    page = SERVER_PAGE.format(classes=len(SERVER_CLASSES), public=told)
+    return [*written, *([] if public is None else [hosting]), _write_page(kit / "local", page)]
+
+
+def _public_in_words(settings: SiteSettings) -> str:
+    if settings.public is not None:
+        return f"the site's own copy ({markdown(str(settings.public))}); none is taken from a server"
+    accepted = ", ".join(digest[:16] for digest in settings.accept_public)
+    most = f"at most {settings.largest_public:,} bytes, checked file by file"
+    if not accepted:
+        return f"from the server, but no offer is accepted yet, so none is fetched (`mdhfl accept-public`); {most}"
+    return f"from the server, if it is what one of the accepted offers says ({accepted}); {most}"
 
 
 def _write_page(local: Path, page: str) -> Path:

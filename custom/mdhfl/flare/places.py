@@ -12,6 +12,7 @@ from typing import Any
 
 from mdhfl.files import plain_name
 from mdhfl.runs.folder import server_settings_path, site_settings_path
+from mdhfl.server.hosting import FILE as HOSTED
 from mdhfl.server.tracking import FILE
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.settings import SiteSettings, read_site_settings
@@ -49,6 +50,11 @@ def server_settings(workspace: Path) -> Path:
 def tracking(workspace: Path) -> Path:
     """Return the path of the server's tracking.json, which need not exist."""
     return Path(os.environ[RUN]) / FILE if RUN in os.environ else workspace / "local" / FILE
+
+
+def hosting(workspace: Path) -> Path:
+    """Return the path of the server's hosted.json, which need not exist."""
+    return Path(os.environ[RUN]) / HOSTED if RUN in os.environ else workspace / "local" / HOSTED
 
 
 def results(workspace: Path, *, experiment: str) -> Path:

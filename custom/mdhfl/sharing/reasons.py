@@ -25,6 +25,19 @@ REASONS = {
     "public_set_differs": (
         "its public set differs: expected digest {expected}, it has {got}; copy the federation's public folder to it"
     ),
+    "public_not_accepted": (
+        "its IT has not accepted the public set {expected} that the server offers; `mdhfl accept-public` shows its "
+        "licence and origin there, and accepts it"
+    ),
+    "public_not_hosted": (
+        "it has no public set of its own, and the server hosts none of digest {expected}; its operator runs `mdhfl "
+        "server-kit --public`"
+    ),
+    "public_offer": "what the server sent of the public set {expected} is not sound, or not what it offered",
+    "public_too_large": "the public set {expected} takes more of its disk than its IT allows (largest_public)",
+    "public_incomplete": (
+        "the public set {expected} is not whole yet; what came is kept, and it fetches the rest when it is asked next"
+    ),
     "too_few_images": "it has fewer training images than its IT asks for before anything is shared",
     "too_few_classes": "it has training images of fewer classes than its IT asks for before anything is shared",
     "request": "what the server sent could not be used; is its mdhfl the same version?",

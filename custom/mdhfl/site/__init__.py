@@ -1,4 +1,4 @@
 """One hospital: its settings, its state, and its round.
 
-May import `sharing`, `methods`, `learning`, `store`, `swarm`.
+May import `sharing`, `methods`, `learning`, `store`, `hosting`, `swarm`.
 """

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mdhfl.hosting.pieces import Question
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.knowledge import Knowledge, check_knowledge
 from mdhfl.sharing.lots import Lot
@@ -91,6 +92,19 @@ class Border:
         except Exception as error:
             return {"refusal": self.refusal(error, request, code="held_back").refusal}
         return checked
+
+    def question(self, question: Any, request: Request) -> dict[str, Any]:
+        """Check a question to the server about its public set, write down that it leaves, and return it rebuilt.
+
+        Raises:
+            MessageError: it is no question about the public set of the request.
+            OSError: it cannot be written down; then it does not leave.
+        """
+        checked = Question.from_wire(question)
+        if checked.public_digest != request.subject.public_digest:
+            raise MessageError("question: expected one about the experiment's public set, got another")
+        note(self._folder(request), checked.to_wire(), request=request, to=SERVER, action="public set")
+        return checked.to_wire()
 
     def refusal(self, error: Exception, request: Request | None, *, code: str = "") -> Answer:
         """Return the refusal that an exception becomes; its text stays in the site's log.

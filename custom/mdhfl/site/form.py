@@ -17,6 +17,7 @@ from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.records import Shared
 from mdhfl.sharing.turns import MergeTurn
+from mdhfl.site.public import public_folder
 from mdhfl.site.settings import SiteSettings
 
 
@@ -106,7 +107,7 @@ def form_of(settings: SiteSettings, request: Request) -> Form:
     method = create(request.method, request.parameters, trusted=settings.methods)
     check_allowed(settings, method)
     items, classes = read_listed(settings.data / "datalist.json"), classes_of(settings.data)
-    public = read_listed(settings.public / "datalist.json")["public"]
+    public = read_listed(public_folder(settings, request.subject) / "datalist.json")["public"]
     training = [item["label"] for item in items["training"]]
     check_enough(settings, labels=training, classes=len(classes))
     size, proxy = image_size_of(settings.data), method.proxy_bundle()

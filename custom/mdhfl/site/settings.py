@@ -10,6 +10,7 @@ from mdhfl.learning.bundle_changes import check_changes
 
 SCORES = ("off", "aggregated", "full")  # how much of its scores a site tells
 OPTIONAL = ("scores", "minimum_images", "minimum_classes", "smallest_count")
+FROM_SERVER = "server"  # in place of a folder of the public set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,9 @@ class SiteSettings:
         bundle: a built-in bundle's name, or the path of the site's own. A bundle's configuration is code: use only
             one that you trust.
         data: the site's folder with datalist.json, card.json and images.
-        public: the folder of the public set.
+        public: the folder of the public set; None: the server sends it at the start of a job.
+        accept_public: digests of the offers of a server whose public set the site takes; no other is fetched.
+        largest_public: bytes that all public sets from servers may take on disk.
         state: where the site keeps its model and progress, one folder per experiment.
         device: "cpu", "cuda" or "cuda:<n>".
         threads: CPU threads of the site's process, at least 1.
@@ -43,10 +46,12 @@ class SiteSettings:
     site: str
     bundle: str
     data: Path
-    public: Path
+    public: Path | None
     state: Path
     device: str
     threads: int
+    accept_public: tuple[str, ...] = ()
+    largest_public: int = 10**9
     may_share: tuple[str, ...] = ("knowledge",)
     methods: tuple[str, ...] = ()
     withhold: tuple[str, ...] = ()
@@ -59,7 +64,8 @@ class SiteSettings:
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values as in site.json."""
-        paths = {name: str(getattr(self, name)) for name in ("data", "public", "state")}
+        paths = {name: str(getattr(self, name) or FROM_SERVER) for name in ("data", "public", "state")}
+        hosted = {"accept_public": list(self.accept_public), "largest_public": self.largest_public}
         return {
             "version": 1,
             "site": self.site,
@@ -67,6 +73,7 @@ class SiteSettings:
             **paths,
             "device": self.device,
             "threads": self.threads,
+            **(hosted if self.public is None else {}),
             "may_share": list(self.may_share),
             **{name: getattr(self, name) for name in OPTIONAL},
             **({"weights": str(self.weights)} if self.weights else {}),
@@ -97,10 +104,12 @@ def read_site_settings(path: Path) -> SiteSettings:
         site=values["site"],
         bundle=bundle,
         data=resolved("data"),
-        public=resolved("public"),
+        public=None if values["public"] == FROM_SERVER else resolved("public"),
         state=resolved("state"),
         device=values["device"],
         threads=values["threads"],
+        accept_public=tuple(values.get("accept_public", [])),
+        largest_public=values.get("largest_public", SiteSettings.largest_public),
         may_share=tuple(values.get("may_share", ["knowledge"])),
         methods=tuple(values.get("methods", [])),
         withhold=tuple(values.get("withhold", [])),

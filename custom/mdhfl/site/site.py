@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
+from mdhfl.hosting.fetching import Stopped
 from mdhfl.learning.model import ShouldStop, never
 from mdhfl.methods import Method, create
 from mdhfl.sharing.checks import MessageError
@@ -16,6 +17,7 @@ from mdhfl.site.folder import SiteFolder
 from mdhfl.site.form import check_allowed
 from mdhfl.site.keeping import keep_last, keep_round
 from mdhfl.site.log import reason_of, refusal_of
+from mdhfl.site.public import get_public_set
 from mdhfl.site.requests import check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
@@ -65,7 +67,7 @@ class Site:
         self._use_threads()
         try:
             with self._busy, _own_random_numbers():
-                work = self._open(request)
+                work = self._open(request, should_stop)
                 if self._watched is not None:
                     self._watched.begins(request)
                 if request.action == "open":
@@ -91,9 +93,9 @@ class Site:
                 return answer
         except TrainingDiverged as error:
             return self._stop(request, error)
-        except Aborted:
+        except (Aborted, Stopped) as stopped:
             self.close()
-            raise
+            raise Aborted(str(stopped)) from stopped
         except Exception as error:
             if request.action not in ("commit", "reveal", "merge"):  # which change no model
                 self.close()  # the next request starts from the last good state on disk
@@ -232,17 +234,17 @@ class Site:
         self.close()
         return answer
 
-    def _open(self, request: Request) -> Work:
+    def _open(self, request: Request, should_stop: ShouldStop = never) -> Work:
         """Return what is in memory for this experiment, or build it and restore the site's progress into it."""
         work, method = self._work, self._method(request)
         check_request(request, method)
         if work is None or not work.is_for(request):
             self.close()
-            work = self._restore(request, method)
+            work = self._restore(request, method, should_stop)
         self._work = work
         return work
 
-    def _restore(self, request: Request, method: Method) -> Work:
+    def _restore(self, request: Request, method: Method, should_stop: ShouldStop) -> Work:
         """Build what a request needs, and restore the site's progress into it.
 
         Raises:
@@ -259,6 +261,8 @@ class Site:
             progress = folder.progress()
             if progress is not None and not progress.stopped:  # whoever mends the cause changes the terms
                 check_terms(progress.terms, terms, site=site, experiment=experiment)
+            host, tell = self.surroundings.host, self._watched.fetching
+            get_public_set(self.settings, request, host=host, should_stop=should_stop, tell=tell)
             opened = open_site(self.settings, request, method, surroundings=self.surroundings)
             work = Work(experiment=experiment, method=method, terms=terms, folder=folder, opened=opened, progress=None)
             work.stand_at(progress)

@@ -56,6 +56,10 @@ class Watched:
         doing = {"action": request.action, "round": request.round, "since": _now()}
         self._say(experiment=request.experiment, method=request.method, doing=doing, finished=False)
 
+    def fetching(self, here: int, whole: int) -> None:
+        """Say how much of the server's public set is here, in bytes."""
+        self._say(doing={**(self._said["doing"] or {}), "public_set": [here, whole]})
+
     def opened(self, opened: Opened) -> None:
         """Say what the site begins with."""
         self._say(start=start_of(opened))

@@ -17,6 +17,7 @@ from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.form import check_enough
+from mdhfl.site.public import PublicHost, public_folder
 from mdhfl.site.settings import SiteSettings
 from mdhfl.swarm.peers import Peers
 
@@ -30,11 +31,13 @@ class Surroundings:
 
     Attributes:
         peers: how it reaches the other sites.
+        host: how it asks the server for its public set; None where no server has one.
         cache: decoded images on disk, shared by the runs on one federation.
         pool: the folders of all sites' data, where all sites are simulated in one process; else empty.
     """
 
     peers: Peers
+    host: PublicHost | None = None
     cache: ImageCache | None = None
     pool: tuple[Path, ...] = ()
 
@@ -132,11 +135,13 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
             f"site {settings.site!r}: expected classes {list(subject.classes)}, its data has "
             f"{list(private.classes)}; prepare it with the federation's label space",
         )
+    folder = public_folder(settings, subject)
     try:
-        public, digest = load_public_set(settings.public, **how)
+        public, digest = load_public_set(folder, **how)
     except DataError as error:
-        raise Refusal("public_images", str(error)) from error
-    _check_public_set(subject, digest=digest, count=len(public), settings=settings)
+        code = "public_images" if settings.public is not None else "public_offer"
+        raise Refusal(code, str(error), expected=subject.public_digest[:8]) from error
+    _check_public_set(subject, digest=digest, count=len(public), folder=folder, site=settings.site)
     return Opened(
         settings=settings,
         model=model,
@@ -199,12 +204,12 @@ def _pooled(surroundings: Surroundings, settings: SiteSettings, model: Model) ->
     return read
 
 
-def _check_public_set(subject: Subject, *, digest: str, count: int, settings: SiteSettings) -> None:
+def _check_public_set(subject: Subject, *, digest: str, count: int, folder: Path, site: str) -> None:
     if (digest, count) != (subject.public_digest, subject.public_count):
         raise Refusal(
             "public_set_differs",
-            f"site {settings.site!r}: expected public set {subject.public_digest[:8]} of {subject.public_count} images,"
-            f" got {digest[:8]} of {count} in {settings.public}; copy the federation's public folder to the site",
+            f"site {site!r}: expected public set {subject.public_digest[:8]} of {subject.public_count} images,"
+            f" got {digest[:8]} of {count} in {folder}; copy the federation's public folder to the site",
             expected=subject.public_digest[:8],
             got=digest[:8],
         )

@@ -81,7 +81,9 @@ def _headline(said: Mapping[str, Any], last: Mapping[str, Any], *, running: bool
         return f"Finished. {stands}."
     if running and doing:
         what = DOING.get(doing["action"], "works in round {round}").format(round=doing["round"])
-        return f"The site {what}, begun at {doing['since']}. {stands}."
+        here, whole = doing.get("public_set") or (0, 0)
+        fetched = f" {here:,} of {whole:,} bytes of the public set are here." if here < whole else ""
+        return f"The site {what}, begun at {doing['since']}.{fetched} {stands}."
     if running:
         return f"The site waits for the server. {stands}."
     return f"Nobody works on it. {stands}; the next request of the server continues it."
