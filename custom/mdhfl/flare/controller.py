@@ -59,7 +59,7 @@ class FederationController(PlainLog, Controller):
         super().__init__()
         self.experiment = experiment
         self.round_timeout = round_timeout
-        self._public = PublicService(sites=experiment["sites"], public_digest=experiment["public_digest"])
+        self._public: PublicService | None = None
 
     def start_controller(self, fl_ctx: FLContext) -> None:
         """Say what is about to run."""
@@ -86,6 +86,7 @@ class FederationController(PlainLog, Controller):
         folder = places.results(workspace, experiment=experiment.id)
         download = places.download(kept, job=fl_ctx.get_job_id())
         results = Results(folder, experiment=experiment)
+        self._public = PublicService(sites=experiment.sites, public_digest=experiment.public_digest)
         self._public.start(places.hosting(workspace), fl_ctx)
         tracking = read_tracking(places.tracking(workspace))
         tracker = Tracker(partial(open_receiver, tracking, experiment=experiment), fl_ctx) if tracking else None
@@ -186,12 +187,16 @@ class FederationController(PlainLog, Controller):
         task = Task(
             name=request.action,
             data=DXO(data_kind=DataKind.APP_DEFINED, data=request.to_wire()).to_shareable(),
-            timeout=int(OPENING_TIMEOUT + self._public.longer if request.action == "open" else self.round_timeout),
+            timeout=int(self._opening_timeout() if request.action == "open" else self.round_timeout),
             before_task_sent_cb=sent,
             result_received_cb=received,
         )
         self.broadcast(task=task, fl_ctx=fl_ctx, targets=targets, min_responses=len(targets))
         return task
+
+    def _opening_timeout(self) -> float:
+        """Return the seconds that sites have to get ready, and to fetch what is hosted."""
+        return OPENING_TIMEOUT + (self._public.longer if self._public is not None else 0.0)
 
     def _tell(self, finished: Round, tracker: Tracker | None, fl_ctx: FLContext) -> None:
         """Log one line per site and stream its scalars to TensorBoard, from what the server holds anyway."""
