@@ -21,7 +21,13 @@ from mdhfl.methods.local_plus import LocalPlus
 from mdhfl.methods.method import Learner, Loss
 from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.accounts import Losses
-from mdhfl.sharing.competence import ClassTeaching, check_competences, class_teacher, class_weighted_sum
+from mdhfl.sharing.competence import (
+    ClassTeaching,
+    check_competences,
+    class_teacher,
+    class_weighted_sum,
+    class_weights,
+)
 from mdhfl.sharing.coupling import coupled_teachings
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
@@ -30,6 +36,9 @@ from mdhfl.sharing.teaching import Teaching, check_matrix
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+BLIND_ASSUMED = 0.5  # competence of a site that withholds its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +64,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     summary: ClassVar[str] = "MDH-FL for different classes, scanners and wrong labels: competent, prior-free teachers"
     shares: ClassVar[str | None] = "probabilities"
     rounds: ClassVar[int] = 8
+    rows_of_weights: ClassVar[int] = 1
 
     def question_views(self) -> int:
         return self.views
@@ -101,7 +111,33 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
             return None
         return class_teacher(lesson, own=None, site="", include_own=True, power=self.competence_power)
 
+    def needs_each(self) -> str:
+        return "coupled=true" if self.coupled else super().needs_each()
+
+    def teaches(self) -> bool:
+        return self.align_weight > 0
+
+    def summands(self, knowledge: Knowledge) -> NDArray[np.float64]:
+        weights = class_weights(
+            knowledge.competences, classes=knowledge.values.shape[1], assumed=self._assumed(), power=self.competence_power
+        )
+        return np.vstack([weights * knowledge.values.astype(np.float64), weights])
+
+    def lesson_of(self, total: NDArray[np.float64], *, sites: Sequence[str], number: int) -> Lesson:
+        return ClassTeaching(
+            values=total[:-1].astype(np.float32),
+            total=total[-1].astype(np.float32),
+            sites=tuple(sites),
+            assumed=self._assumed(),
+            round=number,
+        )
+
+    def _assumed(self) -> float:
+        """Return the competence, in a blind sum, of a site that says none: nobody can know the mean of the others'."""
+        return BLIND_ASSUMED if self.competence_epochs else 1.0
+
     def learn(self, lesson: Lesson, learner: Learner) -> float | None:
+        lesson = self.unveiled(lesson, learner)
         if not isinstance(lesson, ClassTeaching):
             raise ValueError(f"site {learner.site!r}: expected a class teaching, got {lesson.kind}")
         teacher = class_teacher(

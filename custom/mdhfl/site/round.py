@@ -18,6 +18,7 @@ from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.records import Lesson
 from mdhfl.sharing.weights import Merged, Weights
 from mdhfl.site.best import steady_score
+from mdhfl.site.blinding import Blinding
 from mdhfl.site.control import compare_with_twin, validation_of
 from mdhfl.site.form import least_competence
 from mdhfl.site.state import Progress
@@ -170,6 +171,16 @@ class SiteRound:
 
     def swarm(self, *, encrypted: bool) -> Swarm:
         return self.open_swarm(encrypted)
+
+    def blinding(self) -> Blinding:
+        settings = self.opened.settings
+        return Blinding(
+            site=self.site,
+            experiment=self.request.experiment,
+            folder=self.opened.folder,
+            minimum=settings.minimum_sites,
+            partners=settings.partners,
+        )
 
     # the round's own steps
 

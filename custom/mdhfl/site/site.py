@@ -91,7 +91,7 @@ class Site:
                 if answer.refusal:
                     self._noted(answer, request)
                     self.close()
-                return answer
+                return self._let_out(work, answer, request)
         except TrainingDiverged as error:
             return self._stop(request, error)
         except Aborted:
@@ -101,6 +101,11 @@ class Site:
             if request.action not in ("commit", "reveal", "merge"):  # which change no model
                 self.close()  # the next request starts from the last good state on disk
             return self._refused(request, error)
+
+    def _let_out(self, work: Work, answer: Answer, request: Request) -> Answer:
+        """Return an answer with what the server is told of what the site has shared and keeps."""
+        shared = None if answer.refusal else work.method.let_out(answer.shared, self._round(work, request))
+        return replace(answer, shared=shared)
 
     def receive(self, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """Answer another site of the same swarm.
