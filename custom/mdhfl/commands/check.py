@@ -55,7 +55,8 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
 
         return "bundle", verify_bundle(path, num_classes=classes, image_size=image_size)
     if path.is_file() and path.suffix == ".json":
-        return "site settings", _problems_of_site(read_site_settings(path))
+        settings = read_site_settings(path)
+        return f"site settings, {_key_of(settings)}", _problems_of_site(settings)
     raise ValueError(
         f"{path}: expected a folder with federation.json, experiment.json or configs/, or a site.json; found none"
     )
@@ -83,6 +84,14 @@ def _problems_of_site(settings: SiteSettings) -> list[str]:
     classes = classes_of(settings.data)
     size, changes = image_size_of(settings.data), settings.bundle_changes
     return verify_bundle(settings.bundle, num_classes=len(classes), image_size=size, changes=changes)
+
+
+def _key_of(settings: SiteSettings) -> str:
+    """Say which signing key the site's partners in blind sums know it by."""
+    from mdhfl.swarm.keys import own_key
+
+    key = own_key(settings.state)
+    return "no signing key yet" if key is None else f"signing key {key.public}"
 
 
 def _public_digest(path: Path) -> str:

@@ -27,7 +27,7 @@ PLACE = click.Path(path_type=Path)
     "--may-share",
     default="knowledge",
     show_default=True,
-    help="What may leave beside scores: knowledge, weights, encrypted_weights; several with commas.",
+    help="What may leave beside scores: knowledge, blind_knowledge, weights, encrypted_weights; several with commas.",
 )
 @click.option(
     "--scores",
@@ -56,6 +56,20 @@ PLACE = click.Path(path_type=Path)
     default=SiteSettings.smallest_count,
     show_default=True,
     help="The smallest number of images that is told.",
+)
+@click.option(
+    "--minimum-sites",
+    type=click.IntRange(min=2),
+    default=SiteSettings.minimum_sites,
+    show_default=True,
+    help="In a blind sum of fewer sites nothing leaves.",
+)
+@click.option(
+    "--partner",
+    "partners",
+    multiple=True,
+    metavar="SITE=KEY",
+    help="A site's signing key (`mdhfl check` shows it there); repeatable: no blind sums with any other.",
 )
 @click.option("--withhold", default="", help="What never leaves though a method asks for it: competences.")
 @click.option("--weights", type=PLACE, help="A state_dict of the bundle that the network starts from.")
@@ -86,6 +100,8 @@ def site_kit_command(
     minimum_images: int,
     minimum_classes: int,
     smallest_count: int,
+    minimum_sites: int,
+    partners: tuple[str, ...],
     withhold: str,
     weights: Path | None,
     methods: str,
@@ -116,6 +132,8 @@ def site_kit_command(
         minimum_images=minimum_images,
         minimum_classes=minimum_classes,
         smallest_count=smallest_count,
+        minimum_sites=minimum_sites,
+        partners=_keys(partners),
         withhold=_names(withhold),
         weights=weights.resolve() if weights else None,
         methods=_names(methods),
@@ -135,6 +153,16 @@ def server_kit_command(kit: Path) -> None:
       mdhfl server-kit --out kits/server
     """
     _say_written(write_server_kit(kit))
+
+
+def _keys(pairs: tuple[str, ...]) -> dict[str, str]:
+    keys = {}
+    for pair in pairs:
+        site, equals, key = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--partner {pair}: expected SITE=KEY")
+        keys[site] = key
+    return keys
 
 
 def _names(listed: str) -> tuple[str, ...]:

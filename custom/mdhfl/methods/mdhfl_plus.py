@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.methods.blind_method import last_knowledge
 from mdhfl.methods.knowledge_method import KnowledgeMethod
 from mdhfl.methods.local_plus import LocalPlus
 from mdhfl.methods.method import Learner, Loss
@@ -119,7 +120,10 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
 
     def summands(self, knowledge: Knowledge) -> NDArray[np.float64]:
         weights = class_weights(
-            knowledge.competences, classes=knowledge.values.shape[1], assumed=self._assumed(), power=self.competence_power
+            knowledge.competences,
+            classes=knowledge.values.shape[1],
+            assumed=self._assumed(),
+            power=self.competence_power,
         )
         return np.vstack([weights * knowledge.values.astype(np.float64), weights])
 
@@ -142,7 +146,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
             raise ValueError(f"site {learner.site!r}: expected a class teaching, got {lesson.kind}")
         teacher = class_teacher(
             lesson,
-            own=_knowledge(learner),
+            own=last_knowledge(learner),
             site=learner.site,
             include_own=self.include_own or self.coupled,  # a coupled teacher comes without them already
             power=self.competence_power,
@@ -179,7 +183,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
 
         Where the last answers are mixed in, the server's mean is the mean of its teachers over rounds.
         """
-        last, number = _knowledge(learner), learner.request.round
+        last, number = last_knowledge(learner), learner.request.round
         if last is not None and self.cools(number):
             return last.values
         images = learner.public(views=self.views, asked_in=self.asked_in(number), own_stain=self.own_stain)
@@ -193,12 +197,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         """Estimate them once, before the first round; then say the same, as long as the site's IT allows it."""
         if not self.competence_epochs or learner.withholds("competences"):
             return None
-        last = _knowledge(learner)
+        last = last_knowledge(learner)
         if last is not None:
             return last.competences
         return learner.competences(epochs=self.competence_epochs, loss=self.local_loss(learner))
-
-
-def _knowledge(learner: Learner) -> Knowledge | None:
-    last = learner.last.shared if learner.last else None
-    return last if isinstance(last, Knowledge) else None

@@ -31,8 +31,12 @@ class Pledge(Shared, kind="pledge"):
     def from_wire(cls, wire: Mapping[str, Any], **known: Any) -> "Pledge":
         """Rebuild a pledge. Raises MessageError."""
         values = record(wire, what="pledge", fields=cls.sent())
-        digits = {"key": KEY_DIGITS, "identity": KEY_DIGITS, "signature": SIGNATURE_DIGITS}
-        return cls(**{n: hexadecimal(values[n], what=f"pledge's {n}", digits=d) for n, d in digits.items()}, **known)
+        return cls(
+            key=hexadecimal(values["key"], what="pledge's key", digits=KEY_DIGITS),
+            identity=hexadecimal(values["identity"], what="pledge's identity", digits=KEY_DIGITS),
+            signature=hexadecimal(values["signature"], what="pledge's signature", digits=SIGNATURE_DIGITS),
+            **known,
+        )
 
     def signed(self, *, experiment: str, subject: Subject) -> bytes:
         """Return what the site signs: experiment, round, name, both keys, and what its knowledge is about."""
@@ -109,5 +113,3 @@ class BlindRoll(Lesson, kind="blind_roll"):
                     raise MessageError(f"blind roll: sites {other!r} and {site!r} have the same {what}")
         for pledge in self.pledges.values():
             pledge.check(experiment=experiment, subject=subject)
-
-

@@ -27,7 +27,7 @@ from mdhfl.sharing.pledges import BlindRoll, Pledge
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.shamir import BYTES, element, split
 from mdhfl.sharing.signatures import canonical
-from mdhfl.swarm.keys import SigningKey, load_or_create_key
+from mdhfl.swarm.keys import FILE, SigningKey, load_or_create_key
 
 NOTES = "blind.json"  # in the site's folder of the experiment
 UNSIGNED = "0" * 128
@@ -54,7 +54,7 @@ class Blinding:
     @cached_property
     def key(self) -> SigningKey:
         """The site's signing key, the same for all experiments."""
-        return load_or_create_key(self.folder.parent / "ledger.key")
+        return load_or_create_key(self.folder.parent / FILE)
 
     def pledge(self, knowledge: Knowledge) -> Pledge:
         """Return what the site answers instead of its knowledge."""
@@ -65,9 +65,7 @@ class Blinding:
         message = unsigned.signed(experiment=self.experiment, subject=knowledge.subject)
         return replace(unsigned, signature=self.key.sign(message))
 
-    def masked(
-        self, roll: BlindRoll, knowledge: Knowledge, *, numbers: NDArray[np.floating], largest: float
-    ) -> Masked:
+    def masked(self, roll: BlindRoll, knowledge: Knowledge, *, numbers: NDArray[np.floating], largest: float) -> Masked:
         """Return the site's numbers, masked for a roll, with shares of what unmasks their sum.
 
         Args:
@@ -144,9 +142,7 @@ class Blinding:
         self._note_opened(roll.round, hashlib.sha256(canonical([name, list(sites)])).hexdigest())
         return Opened(roll=name, shares=shares, site=self.site, round=roll.round)
 
-    def read(
-        self, teaching: BlindTeaching, knowledge: Knowledge | None, *, largest: float
-    ) -> NDArray[np.float64]:
+    def read(self, teaching: BlindTeaching, knowledge: Knowledge | None, *, largest: float) -> NDArray[np.float64]:
         """Return a broadcast sum, (rows, C): its veils taken off.
 
         Args:
@@ -161,8 +157,8 @@ class Blinding:
         if knowledge is None or knowledge.round != teaching.round:
             have = "nothing" if knowledge is None else f"its knowledge of round {knowledge.round}"
             raise ValueError(
-                f"site {self.site!r}: the blind sum is of round {teaching.round}, but it has kept {have}; was its state "
-                "folder restored from a backup? Leave the site out of this round: it is asked again next"
+                f"site {self.site!r}: the blind sum is of round {teaching.round}, but it has kept {have}; was its "
+                "state folder restored from a backup? Leave the site out of this round: it is asked again next"
             )
         self._check(roll, knowledge)
         private, name = self._private(knowledge), self._digest(roll, knowledge)
@@ -194,9 +190,7 @@ class Blinding:
         coefficients = [self._drawn("share", digest=digest, place=place, power=power) for power in powers]
         return split(secret, coefficients=coefficients, count=len(roll.pledges))
 
-    def _seal_key(
-        self, private: X25519PrivateKey, other: Pledge, *, dealer: str, member: str, digest: str
-    ) -> bytes:
+    def _seal_key(self, private: X25519PrivateKey, other: Pledge, *, dealer: str, member: str, digest: str) -> bytes:
         theirs = other.key
         return key_of(private, theirs, of="seal", roll=digest, dealer=dealer, member=member)
 

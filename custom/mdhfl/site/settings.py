@@ -34,9 +34,9 @@ class SiteSettings:
         minimum_images: training images, at least 2, below which the site shares nothing.
         minimum_classes: classes with `smallest_count` training images, at least 1, below which it shares nothing.
         smallest_count: the smallest number of images that it tells; a class with fewer is told like one without any.
-        minimum_sites: in a blind sum, at least 2, below which the site shares nothing: of a sum of two each computes the
-            other's part.
-        partners: site -> its signing key, 64 hexadecimal digits: with no other takes the site part in a blind sum.
+        minimum_sites: in a blind sum, at least 2, below which the site shares nothing: of a sum of two each computes
+            the other's part.
+        partners: site -> its signing key, 64 hexadecimal digits: the site takes part in blind sums with no other.
             Empty: with any, whose keys are trusted when they are first seen.
         weights: a state_dict that the network starts from, of the site's own bundle; None for random weights.
         methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs at the site.
