@@ -58,6 +58,7 @@ class Blind:
         gone: action -> sites that do not answer it.
         spoil: changes an answer on its way.
         asked: all that was asked between rounds, by action.
+        noted: what sites wrote into their logs.
     """
 
     folder: Path
@@ -67,6 +68,7 @@ class Blind:
     gone: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     spoil: Callable[[str, str, Answer], Answer] = lambda site, action, answer: answer
     asked: list[tuple[str, Lesson]] = field(default_factory=list)
+    noted: list[Exception] = field(default_factory=list)
     number: int = 0
     seed: int = 0
 
@@ -76,7 +78,7 @@ class Blind:
         return knowledge_of(site, method=self.method, number=self.number, seed=self.seed)
 
     def part(self, site: str, **changes: Any) -> Blinding:
-        known = {"partners": {}, "minimum": self.minimum, **changes}
+        known = {"partners": {}, "minimum": self.minimum, "note": self.noted.append, **changes}
         return Blinding(site=site, experiment=EXPERIMENT, folder=self.folder / site / EXPERIMENT, **known)
 
     def request(self, action: Action, lesson: Lesson | None = None, *, number: int | None = None) -> Request:
@@ -95,7 +97,8 @@ class Blind:
     def learner(self, site: str, request: Request) -> Any:
         """Return what the method needs to know of a site."""
         last = Answer(site=site, round=self.number, shared=self.knowledge(site))
-        return SimpleNamespace(site=site, request=request, last=last, blinding=lambda: self.part(site))
+        part = self.part(site)
+        return SimpleNamespace(site=site, request=request, last=last, blinding=lambda: part, note=self.noted.append)
 
     def say(self, site: str, action: Action, lesson: Lesson) -> Answer:
         """Let a site answer between two rounds, over the wire."""
@@ -132,7 +135,10 @@ class Blind:
         """Return what a site makes of a lesson."""
         request = Request.from_wire(self.request("learn", lesson, number=self.number + 1).to_wire())
         assert request.lesson is not None
-        return self.method.unveiled(request.lesson, self.learner(site, request))
+        found = self.method.unveiled(request.lesson, self.learner(site, request))
+        if found is None:
+            raise self.noted[-1]
+        return found
 
     def plain(self, sites: Iterable[str]) -> Lesson:
         """Return the lesson that a server makes which sees all knowledge: the literal code of a plain run."""

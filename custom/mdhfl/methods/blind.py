@@ -16,7 +16,7 @@ from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.masked import BlindTeaching, Masked, Opened, Opening, absent_of
-from mdhfl.sharing.masks import Masks, check_of, stream
+from mdhfl.sharing.masks import Bytes, Masks, check_of, stream
 from mdhfl.sharing.messages import Action, Answer
 from mdhfl.sharing.pledges import LEAST, BlindRoll, Pledge
 from mdhfl.sharing.records import Lesson, Shared
@@ -64,7 +64,10 @@ def masked_round(last: Round, server: Server, *, subject: Subject, shape: tuple[
 
 
 def opened_sum(last: Round, server: Server, *, subject: Subject) -> Mapping[str, Lesson]:
-    """Return the sum of the masked numbers of a round, for each site of its roll; nothing if none has pledged.
+    """Return the sum of the masked numbers of a round, for each site of its roll.
+
+    Nothing where a site has sealed what it should not have, so that its masks cannot be taken off: the others train a
+    round alone, and their logs name that site.
 
     Raises:
         NoSum: too few sites help to open it, with everybody's reasons.
@@ -82,34 +85,42 @@ def opened_sum(last: Round, server: Server, *, subject: Subject) -> Mapping[str,
 
     def check(opened: Opened) -> None:
         opened.check(roll=digest, sites=len(sites), absent=len(absent))
-        own = roll.members.index(opened.site)
-        for i, dealer in enumerate(sites):
-            for j, place in enumerate(places[dealer]):
-                if check_of(opened.shares[i, j].tobytes()) != arrived[dealer].checks[own, place].tobytes():
-                    raise MessageError(f"site {opened.site!r} gave another share than site {dealer!r} gave to it")
 
     helping, reasons = _asked(server, sites, "reveal", opening, kind=Opened, check=check)
     if len(helping) < roll.threshold:
         raise _no_sum(roll, got=len(helping), reasons=reasons)
     values = _unmasked(roll, arrived, helping)
+    if values is None:
+        return {}
     veils = np.stack([arrived[site].veils for site in sites])
     lesson = BlindTeaching(round=last.number, roll=roll, sites=sites, values=values, veils=veils)
     return dict.fromkeys(roll.members, lesson)
 
 
-def _unmasked(roll: BlindRoll, arrived: Mapping[str, Masked], helping: Mapping[str, Opened]) -> Masks:
-    """Add up what has arrived, and take off the masks that do not cancel."""
-    helpers = {roll.members.index(site) + 1: opened for site, opened in sorted(helping.items())[: roll.threshold]}
-    weights = weights_at_zero(list(helpers))
+def _unmasked(roll: BlindRoll, arrived: Mapping[str, Masked], helping: Mapping[str, Opened]) -> Masks | None:
+    """Add up what has arrived, and take off the masks that do not cancel; None if that cannot be done."""
     absent = absent_of(roll, tuple(arrived))
     total = np.zeros_like(next(iter(arrived.values())).values)
     for i, (site, masked) in enumerate(arrived.items()):
         total = total + masked.values
         for j, other in enumerate((site, *absent)):
-            secret = joined({x: opened.shares[i, j].tobytes() for x, opened in helpers.items()}, weights=weights)
+            checks = masked.checks[:, roll.members.index(other)]
+            secret = _secret(roll, {helper: said.shares[i, j].tobytes() for helper, said in helping.items()}, checks)
+            if secret is None:
+                return None
             mask = stream(secret, total.shape)
             total = total - mask if other >= site else total + mask
     return total
+
+
+def _secret(roll: BlindRoll, shares: Mapping[str, bytes], checks: Bytes) -> bytes | None:
+    """Return a secret from as many shares as it takes, of those that its dealer gave; None if there are too few."""
+    places = {site: roll.members.index(site) for site in sorted(shares)}
+    real = [site for site, place in places.items() if check_of(shares[site]) == checks[place].tobytes()]
+    if len(real) < roll.threshold:
+        return None
+    taken = {places[site] + 1: shares[site] for site in real[: roll.threshold]}
+    return joined(taken, weights=weights_at_zero(list(taken)))
 
 
 def _asked(

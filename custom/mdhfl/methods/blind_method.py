@@ -114,27 +114,38 @@ class BlindMethod(Method):
             raise Refusal("blind", str(error)) from error
         return found
 
-    def unveiled(self, lesson: Lesson, learner: Learner) -> Lesson:
-        """Return what a site learns from: a blind sum as it can read it, checked; any other lesson as it is.
+    def unveiled(self, lesson: Lesson, learner: Learner) -> Lesson | None:
+        """Return what a site learns from: a blind sum as it can read it; any other lesson as it is.
+
+        None for a sum that is not one of knowledge: any of its sites may have spoilt it, and nobody can tell which. The
+        site notes it and trains that round alone, so that no site can end the others' experiment.
 
         Raises:
-            ValueError: there is to be a blind sum and this is none; or it cannot be read, or is not one of knowledge.
+            ValueError: there is to be a blind sum and this is none, or one that this site has no part in.
         """
         if not self.blind:
             return lesson
-        subject, own, who = learner.request.subject, last_knowledge(learner), f"site {learner.site!r}"
         if not isinstance(lesson, BlindTeaching):
-            raise ValueError(f"{who}: expected a blind teaching, got {lesson.kind}")
-        shape = self.summand_shape(subject)
+            raise ValueError(f"site {learner.site!r}: expected a blind teaching, got {lesson.kind}")
+        shape = self.summand_shape(learner.request.subject)
         if lesson.values.shape != shape:
-            raise MessageError(f"{who}: expected a blind sum of shape {shape}, got {lesson.values.shape}")
+            raise ValueError(f"site {learner.site!r}: expected a blind sum of shape {shape}, got {lesson.values.shape}")
+        try:
+            return self._read(lesson, learner)
+        except MessageError as error:
+            learner.note(error)
+            return None
+
+    def _read(self, lesson: BlindTeaching, learner: Learner) -> Lesson:
+        """Return what a blind sum says. Raises MessageError: it is not a sum of knowledge with the site's own in it."""
+        subject, own = learner.request.subject, last_knowledge(learner)
         total = learner.blinding().read(lesson, own, largest=self.largest)
         if own is not None and subject.kind == "probabilities" and learner.site in lesson.sites:
             least = float((total - self.summands(own)).min())
             if least < -ROUNDING * len(lesson.sites):
                 raise MessageError(
-                    f"{who}: the blind sum does not hold what this site added: without it {least:.4g} is left of a sum "
-                    "of probabilities"
+                    f"site {learner.site!r}: the blind sum does not hold what this site added: without it {least:.4g} "
+                    "is left of a sum of probabilities"
                 )
         found = self.lesson_of(total, sites=lesson.sites, number=lesson.round)
         found.check(kind=subject.kind, shape=subject.shape)

@@ -108,10 +108,12 @@ class KnowledgeMethod(BlindMethod):
         return ["further gradient steps on the public images (alignment)"]
 
     def learn(self, lesson: Lesson, learner: Learner) -> float | None:
-        lesson = self.unveiled(lesson, learner)
-        if not isinstance(lesson, Teaching):
-            return super().learn(lesson, learner)
-        teacher = self.teacher(lesson, own=last_knowledge(learner), site=learner.site)
+        found = self.unveiled(lesson, learner)
+        if found is None:
+            return None
+        if not isinstance(found, Teaching):
+            return super().learn(found, learner)
+        teacher = self.teacher(found, own=last_knowledge(learner), site=learner.site)
         if teacher is None:
             return None
         check_matrix(teacher, shape=learner.request.subject.shape, what="teacher")

@@ -141,11 +141,13 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         return BLIND_ASSUMED if self.competence_epochs else 1.0
 
     def learn(self, lesson: Lesson, learner: Learner) -> float | None:
-        lesson = self.unveiled(lesson, learner)
-        if not isinstance(lesson, ClassTeaching):
-            raise ValueError(f"site {learner.site!r}: expected a class teaching, got {lesson.kind}")
+        found = self.unveiled(lesson, learner)
+        if found is None:
+            return None
+        if not isinstance(found, ClassTeaching):
+            raise ValueError(f"site {learner.site!r}: expected a class teaching, got {found.kind}")
         teacher = class_teacher(
-            lesson,
+            found,
             own=last_knowledge(learner),
             site=learner.site,
             include_own=self.include_own or self.coupled,  # a coupled teacher comes without them already

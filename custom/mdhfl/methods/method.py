@@ -118,6 +118,9 @@ class Learner(Protocol):
     def blinding(self) -> Any:
         """Return this site's part in blind sums, see `mdhfl.site.blinding.Blinding`."""
 
+    def note(self, error: Exception) -> None:
+        """Write into the site's log what it does not use, though it goes on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):

@@ -8,7 +8,7 @@ show that site's numbers.
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from numpy.typing import NDArray
 
 from mdhfl.files import read_json, write_json
+from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.masked import BlindTeaching, Masked, Opened, Opening
 from mdhfl.sharing.masks import CHECK, SEALED, check_of, fixed, floating, key_of, sealed, stream, unsealed
@@ -43,6 +44,7 @@ class Blinding:
         folder: the site's, of the experiment.
         minimum: how many sites a sum must have.
         partners: site -> its signing key, where the site's IT has listed them; empty: keys are trusted when first seen.
+        note: writes into the site's log what is wrong with another site's part, though the sum goes on.
     """
 
     site: str
@@ -50,6 +52,7 @@ class Blinding:
     folder: Path
     minimum: int
     partners: Mapping[str, str]
+    note: Callable[[Exception], object]
 
     @cached_property
     def key(self) -> SigningKey:
@@ -79,10 +82,7 @@ class Blinding:
             ValueError: the roll is not what it must be, or names this site with another pledge.
         """
         self._check(roll, knowledge)
-        notes = self._notes()
-        known = {**notes["identities"], **{site: pledge.identity for site, pledge in roll.pledges.items()}}
-        if known != notes["identities"]:
-            write_json(self.folder / NOTES, {**notes, "identities": known})
+        self._note_identities(roll)
         private, members, name = self._private(knowledge), roll.members, self._digest(roll, knowledge)
         total = fixed(numbers, addends=len(members), largest=largest)
         secrets = [self._secret(private, roll, other, digest=name) for other in members]
@@ -115,10 +115,11 @@ class Blinding:
     def opened(self, opening: Opening, knowledge: Knowledge) -> Opened:
         """Return the site's shares of what unmasks a sum, and note that it has helped to open it.
 
+        A share that it cannot read, since it was not sealed for it, this place and this sum, is 0.
+
         Raises:
             Refusal: the sum is of fewer sites than the site's IT asks for.
-            ValueError: it has helped to open another sum of this round, its own numbers are not in it, or what was
-                sealed for it is not of this sum.
+            ValueError: it has helped to open another sum of this round, or its own numbers are not in it.
         """
         roll, sites = opening.roll, opening.sites
         self._check(roll, knowledge)
@@ -133,12 +134,15 @@ class Blinding:
         private, name = self._private(knowledge), self._digest(roll, knowledge)
         members, own = roll.members, roll.members.index(self.site)
         absent = [members.index(site) for site in opening.absent]
-        shares = np.empty((len(sites), 1 + len(absent), BYTES), np.uint8)
+        shares = np.zeros((len(sites), 1 + len(absent), BYTES), np.uint8)
         for i, dealer in enumerate(sites):
             key = self._seal_key(private, roll.pledges[dealer], dealer=dealer, member=self.site, digest=name)
             for j, place in enumerate((members.index(dealer), *absent)):
-                data = opening.sealed[i, own, j].tobytes()
-                shares[i, j] = _array(unsealed(data, key=key, place=place, whose=dealer))
+                try:
+                    data = opening.sealed[i, own, j].tobytes()
+                    shares[i, j] = _array(unsealed(data, key=key, place=place, whose=dealer))
+                except MessageError as error:
+                    self.note(error)
         self._note_opened(roll.round, hashlib.sha256(canonical([name, list(sites)])).hexdigest())
         return Opened(roll=name, shares=shares, site=self.site, round=roll.round)
 
@@ -237,6 +241,12 @@ class Blinding:
                 f"site {self.site!r}: expected a blind sum of at least {self.minimum} sites (minimum_sites in "
                 f"site.json) in round {number}, got {sites}: each of them could compute too much of the others'",
             )
+
+    def _note_identities(self, roll: BlindRoll) -> None:
+        notes = self._notes()
+        known = {**notes["identities"], **{site: pledge.identity for site, pledge in roll.pledges.items()}}
+        if known != notes["identities"]:
+            write_json(self.folder / NOTES, {**notes, "identities": known})
 
     def _note_opened(self, number: int, digest: str) -> None:
         notes = self._notes()

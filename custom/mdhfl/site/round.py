@@ -21,6 +21,7 @@ from mdhfl.site.best import steady_score
 from mdhfl.site.blinding import Blinding
 from mdhfl.site.control import compare_with_twin, validation_of
 from mdhfl.site.form import least_competence
+from mdhfl.site.log import refusal_of
 from mdhfl.site.state import Progress
 from mdhfl.site.work import Opened, seed_of
 from mdhfl.swarm.member import Swarm
@@ -180,7 +181,12 @@ class SiteRound:
             folder=self.opened.folder,
             minimum=settings.minimum_sites,
             partners=settings.partners,
+            note=self.note,
         )
+
+    def note(self, error: Exception) -> None:
+        settings = self.opened.settings
+        refusal_of(error, site=self.site, round=self.request.round, state=settings.state)
 
     # the round's own steps
 

@@ -20,7 +20,7 @@ from mdhfl.site.requests import check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.standing import Work
-from mdhfl.site.state import Begun
+from mdhfl.site.state import Begun, Progress
 from mdhfl.site.terms import asked_terms, check_terms, own_terms
 from mdhfl.site.watched import Watched, start_line, start_of
 from mdhfl.site.work import Surroundings, open_site, state_folder
@@ -204,12 +204,14 @@ class Site:
         except MessageError as reason:
             raise TrainingDiverged(str(reason)) from reason
 
-    def _round(self, work: Work, request: Request, *, should_stop: ShouldStop = never) -> SiteRound:
+    def _round(
+        self, work: Work, request: Request, *, should_stop: ShouldStop = never, progress: Progress | None = None
+    ) -> SiteRound:
         return SiteRound(
             opened=work.opened,
             request=request,
             method=work.method,
-            progress=work.progress,
+            progress=work.progress if progress is None else progress,
             open_swarm=lambda encrypted: self._swarm_of(work, encrypted=encrypted),
             should_stop=should_stop,
         )
@@ -217,7 +219,7 @@ class Site:
     def _between_rounds(self, work: Work, request: Request) -> SiteRound:
         if work.progress is None:
             raise Refusal("no_model", f"site {self.settings.site!r} has no model to share: it has not finished round 0")
-        return self._round(work, request)
+        return self._round(work, request, progress=work.stood_after(request.round))
 
     def _swarm_of(self, work: Work, *, encrypted: bool) -> Swarm:
         if work.swarm is None:
