@@ -1,7 +1,7 @@
 """Whole runs with blind sums: the numbers of plain ones, whoever is missing and whatever is killed; what is refused."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -242,6 +242,20 @@ def test_a_coupled_teacher_refuses_blind_sums_by_name() -> None:
         MdhflPlus(blind=True, coupled=True)
     assert Mdhfl(blind=True).needs() == "blind_knowledge"
     assert Mdhfl().needs() == "knowledge"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Robust(Mdhfl):
+    """A method whose server compares the sites' answers."""
+
+    robust: str = "median"
+
+
+def test_a_robust_rule_refuses_blind_sums_by_name() -> None:
+    with pytest.raises(ValueError, match="blind: expected false with robust=median, which needs each site's knowledge"):
+        Robust(blind=True)
+    assert Robust(blind=True, robust="mean").blind
+    assert Robust().needs() == "knowledge"
 
 
 def test_a_site_that_withholds_its_competences_counts_half_in_every_class(tmp_path: Path, four: Path) -> None:

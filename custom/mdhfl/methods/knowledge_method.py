@@ -37,7 +37,9 @@ class KnowledgeMethod(BlindMethod):
     rows_of_weights: ClassVar[int] = 0  # in a blind sum, below a site's knowledge
 
     def needs_each(self) -> str:
-        own = type(self)
+        own, rule = type(self), getattr(self, "robust", "mean")  # of methods that can combine robustly
+        if rule != "mean":
+            return f"robust={rule}"
         combines = own.combine is not KnowledgeMethod.combine and own.summands is KnowledgeMethod.summands
         weighs = own.teacher_weights is not KnowledgeMethod.teacher_weights
         return own.__name__ if combines or weighs else ""
