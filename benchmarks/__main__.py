@@ -25,6 +25,7 @@ def _start(folder: Path) -> Rows:
 def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
     """Return every measurement by the name of its table."""
     from benchmarks import (
+        blind_sums,
         comparison,
         demo,
         encryption,
@@ -48,6 +49,7 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
         "peer": lambda: peer.measure(folder / "peer"),
         "teaching": teaching.measure,
         "encryption": encryption.measure,
+        "blind_sums": lambda: blind_sums.measure(folder / "blind"),
         "comparison": lambda: comparison.measure(folder / "comparison"),
         "flare_bytes": flare_cost.measure_bytes,
         "flare_seconds": lambda: flare_cost.measure_seconds(folder / "cost"),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks import flare_cost, literal_round, memory, teaching, training_step
+from benchmarks import blind_sums, flare_cost, literal_round, memory, teaching, training_step
 from benchmarks.__main__ import README, markdown, measurements
 
 
@@ -19,6 +19,13 @@ def test_the_wire_carries_one_matrix_and_at_most_five_percent_more() -> None:
 def test_teaching_needs_a_few_matrices_whatever_the_number_of_sites() -> None:
     for row in teaching.measure(sites=(4, 40)):
         assert row["extra matrices"] < 6
+
+
+def test_a_blind_message_is_a_tenth_larger_than_a_plain_one_at_most_and_teaches_the_same(tmp_path: Path) -> None:
+    (row,) = blind_sums.measure(tmp_path, sites=(4,))
+    assert row["plain up MB"] <= row["up MB"] <= 1.1 * row["plain up MB"], row
+    assert row["plain down MB"] <= row["down MB"] <= 1.1 * row["plain down MB"], row
+    assert float(row["largest error of a teacher"]) <= 1.2e-7
 
 
 def test_every_measurement_has_its_table(tmp_path: Path) -> None:

@@ -6,12 +6,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from mdhfl.commands.check import _key_of
 from mdhfl.commands.kits import server_kit_command, site_kit_command
 from mdhfl.files import shipped_folder
 from mdhfl.flare import places
 from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.policy import LAUNCHERS, SERVER_CLASSES, SITE_CLASSES
 from mdhfl.site.settings import read_site_settings
+from mdhfl.swarm.keys import FILE, load_or_create_key
 
 DEFAULT = {
     "format_version": 2,
@@ -84,16 +86,35 @@ def test_a_site_tells_means_only_unless_its_it_says_otherwise(kit: Path, scores:
     assert "With fewer than 20 training images, or 2 classes, nothing leaves" in page
 
 
+@pytest.mark.parametrize("partner", ["site-2", "site-2=ab", "site-2=" + "AB" * 32])
+def test_a_partner_without_a_key_is_refused(kit: Path, partner: str) -> None:
+    arguments = ["--out", str(kit), "--site", "site-1", "--bundle", "resnet10", "--data", "d", "--public", "p"]
+    done = CliRunner().invoke(site_kit_command, [*arguments, "--state", "s", "--partner", partner])
+    assert isinstance(done.exception, ValueError)
+    assert "expected SITE=KEY" in str(done.exception) or "partners" in str(done.exception)
+
+
+def test_a_check_shows_the_key_by_which_partners_know_a_site(kit: Path, tmp_path: Path) -> None:
+    site_kit(kit, "--state", str(tmp_path / "state"))
+    settings = read_site_settings(kit / "local" / "site.json")
+    assert "no signing key yet" in _key_of(settings)
+    key = load_or_create_key(settings.state / FILE)
+    assert _key_of(settings) == f"signing key {key.public}"
+    assert key.private.hex() not in _key_of(settings)
+
+
 def test_everything_in_site_json_can_be_said_in_the_command(kit: Path) -> None:
     """Nobody needs to edit the file by hand."""
     site_kit(kit, *("--minimum-images", "60", "--minimum-classes", "3", "--smallest-count", "12"),
              *("--withhold", "competences", "--weights", "w.pt", "--methods", "ours.first, ours.second"),
              *("--set", "bundle.learning_rate=3e-4", "--set", "bundle.batch_size=8"),
+             *("--minimum-sites", "4", "--partner", f"site-2={'ab' * 32}", "--partner", f"site-3={'cd' * 32}"),
              *("--public", "server", "--accept-public", "a" * 64, "--largest-public", "5"))  # fmt: skip
     settings = read_site_settings(kit / "local" / "site.json")
     assert (settings.minimum_images, settings.minimum_classes, settings.smallest_count) == (60, 3, 12)
     assert (settings.withhold, settings.methods) == (("competences",), ("ours.first", "ours.second"))
     assert settings.weights == Path("w.pt").resolve()
+    assert (settings.minimum_sites, settings.partners) == (4, {"site-2": "ab" * 32, "site-3": "cd" * 32})
     assert settings.bundle_changes == {"learning_rate": 3e-4, "batch_size": 8}
     schema = json.loads((shipped_folder("meta") / "schemas" / "site.schema.json").read_text())
     assert set(read(kit, "site.json")) == set(schema["properties"])

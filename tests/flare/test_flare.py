@@ -90,6 +90,25 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
     assert rows["flare"] == rows["inprocess"]
 
 
+@pytest.mark.parametrize("recipe", ["mdhfl", "mdhfl_plus"])
+def test_blind_sums_give_the_numbers_of_one_process(tmp_path: Path, three_sites: Path, recipe: str) -> None:
+    """Masks cancel to the last bit, whatever they are: every site has another key in each of the two runs."""
+    rows = {}
+    for engine in ("inprocess", "flare"):
+        changes: dict[str, Any] = {"warm_up_epochs": 1, "blind": True}
+        if recipe == "mdhfl_plus":
+            changes |= {"local_epochs": 1, "competence_epochs": 1, "views": 2}
+        experiment = new_run(tmp_path / engine, three_sites, recipe=recipe, rounds=2, changes=changes, engine=engine)
+        if engine == "inprocess":
+            run_in_process(tmp_path / engine, experiment=experiment)
+        else:
+            finish(tmp_path / engine)
+        rows[engine] = numbers_of(read_rows(tmp_path / engine / "results.jsonl"))
+    assert len(rows["flare"]) == 9
+    assert all(row["losses"]["align"] is not None for row in rows["flare"] if row["round"])
+    assert rows["flare"] == rows["inprocess"]
+
+
 OWN_METHOD = """
 from dataclasses import dataclass
 from typing import ClassVar

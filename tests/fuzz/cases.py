@@ -21,7 +21,7 @@ from mdhfl.learning.training import TrainingDiverged
 from mdhfl.methods import create
 from mdhfl.server.results import Results
 from mdhfl.server.rows import rows_of, summary_of
-from mdhfl.sharing.messages import Request
+from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.packing import pack
 from mdhfl.sharing.records import tagged
 from mdhfl.site.requests import check_request
@@ -36,8 +36,10 @@ class Fault(AssertionError):
 
 def answer_case(script: Script, number: int, random: random.Random) -> str:
     """Let a server take a mutated answer, write down its round, and teach of it."""
-    requests = [r for r in script.asked if r.action != "merge"]
+    requests = [r for r in script.asked if r.action not in ("merge", "commit", "reveal")]
     request = random.choice(requests)
+    if script.is_blind and random.random() < 0.7:
+        return _between_case(script, request, random)
     wire = mutated(script.honest("site-1", request).to_wire(), random=random)
     finished, lessons = script.exchange(request, read_answer(_sent(wire), request, site="site-1"))
     for site in ("site-2", "site-3"):
@@ -51,6 +53,27 @@ def answer_case(script: Script, number: int, random: random.Random) -> str:
         if site == "site-2" and request.action != "adopt":
             _taught(script, script.experiment.request("learn", number=request.round + 1, lesson=lesson))
     return "refused" if finished.answers["site-1"].refusal else "accepted"
+
+
+def _between_case(script: Script, request: Request, random: random.Random) -> str:
+    """Let a server take mutated numbers or shares of a blind sum: the sum is made of whoever sent what can be used."""
+    action = random.choice(("commit", "reveal"))
+
+    def spoil(asked: Request, answer: Answer) -> Answer:
+        if asked.action != action:
+            return answer
+        return read_answer(_sent(mutated(answer.to_wire(), random=random)), asked, site="site-1")
+
+    finished, lessons = script.exchange(request, between=spoil)
+    _strict(rows_of(finished))
+    if not lessons:
+        return "accepted, nothing to learn"
+    _expect(set(lessons) == set(script.sites), "a site has no sum for what site-1 said")
+    learned = _taught(script, script.experiment.request("learn", number=request.round + 1, lesson=lessons["site-2"]))
+    if "site-1" not in lessons["site-2"].sites or action == "reveal":  # type: ignore[attr-defined]
+        _expect(learned, "the sum of honest sites is not used")
+        return "refused" if action == "commit" else "accepted"
+    return "accepted" if learned else "accepted, nothing to learn"
 
 
 def _written(script: Script, finished: Any) -> None:
@@ -71,10 +94,10 @@ def _written(script: Script, finished: Any) -> None:
         shutil.rmtree(folder)
 
 
-def _taught(script: Script, request: Request) -> None:
+def _taught(script: Script, request: Request) -> bool:
     """An honest site must be able to learn what was made of a spoilt answer that was accepted."""
     try:
-        _learn(script, request)
+        return _learn(script, request)
     except (ValueError, TrainingDiverged) as error:
         raise Fault(f"an honest site refuses what it is taught: {error}") from error
 
@@ -100,6 +123,8 @@ def _learn(script: Script, request: Request) -> bool:
     if (request.subject.kind, request.subject.views) != (own.kind, own.views):
         raise ValueError("the state of another method")
     learner = PaperLearner(script, request)
+    if script.is_blind and request.action in ("commit", "reveal"):
+        return bool(method.draw(learner))  # type: ignore[arg-type]
     if request.lesson is not None:
         method.learn(request.lesson, learner)  # type: ignore[arg-type]
     return learner.learned

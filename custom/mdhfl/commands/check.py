@@ -55,7 +55,8 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
 
         return "bundle", verify_bundle(path, num_classes=classes, image_size=image_size)
     if path.is_file() and path.suffix == ".json":
-        return "site settings", _problems_of_site(read_site_settings(path))
+        settings = read_site_settings(path)
+        return f"site settings, {_key_of(settings)}", _problems_of_site(settings)
     raise ValueError(
         f"{path}: expected a folder with federation.json, experiment.json or configs/, or a site.json; found none"
     )
@@ -104,6 +105,14 @@ def _problems_of_hosted(settings: SiteSettings) -> list[str]:
                 for number in missing_images(folder, offer)
             ]
     return problems
+
+
+def _key_of(settings: SiteSettings) -> str:
+    """Say which signing key the site's partners in blind sums know it by."""
+    from mdhfl.swarm.keys import own_key
+
+    key = own_key(settings.state)
+    return "no signing key yet" if key is None else f"signing key {key.public}"
 
 
 def _public_digest(path: Path) -> str:

@@ -41,7 +41,7 @@ PLACE = click.Path(path_type=Path)
     "--may-share",
     default="knowledge",
     show_default=True,
-    help="What may leave beside scores: knowledge, weights, encrypted_weights; several with commas.",
+    help="What may leave beside scores: knowledge, blind_knowledge, weights, encrypted_weights; several with commas.",
 )
 @click.option(
     "--scores",
@@ -70,6 +70,20 @@ PLACE = click.Path(path_type=Path)
     default=SiteSettings.smallest_count,
     show_default=True,
     help="The smallest number of images that is told.",
+)
+@click.option(
+    "--minimum-sites",
+    type=click.IntRange(min=2),
+    default=SiteSettings.minimum_sites,
+    show_default=True,
+    help="In a blind sum of fewer sites nothing leaves.",
+)
+@click.option(
+    "--partner",
+    "partners",
+    multiple=True,
+    metavar="SITE=KEY",
+    help="A site's signing key (`mdhfl check` shows it there); repeatable: no blind sums with any other.",
 )
 @click.option("--withhold", default="", help="What never leaves though a method asks for it: competences.")
 @click.option("--weights", type=PLACE, help="A state_dict of the bundle that the network starts from.")
@@ -102,6 +116,8 @@ def site_kit_command(
     minimum_images: int,
     minimum_classes: int,
     smallest_count: int,
+    minimum_sites: int,
+    partners: tuple[str, ...],
     withhold: str,
     weights: Path | None,
     methods: str,
@@ -134,6 +150,8 @@ def site_kit_command(
         minimum_images=minimum_images,
         minimum_classes=minimum_classes,
         smallest_count=smallest_count,
+        minimum_sites=minimum_sites,
+        partners=_keys(partners),
         withhold=_names(withhold),
         weights=weights.resolve() if weights else None,
         methods=_names(methods),
@@ -164,6 +182,16 @@ def server_kit_command(kit: Path, *, public: Path | None) -> None:
     _say_written(write_server_kit(kit, public=public))
     for line in in_words(offer) if offer is not None else []:
         say(line)
+
+
+def _keys(pairs: tuple[str, ...]) -> dict[str, str]:
+    keys = {}
+    for pair in pairs:
+        site, equals, key = pair.partition("=")
+        if not equals:
+            raise ValueError(f"--partner {pair}: expected SITE=KEY")
+        keys[site] = key
+    return keys
 
 
 def _names(listed: str) -> tuple[str, ...]:

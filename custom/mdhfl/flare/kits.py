@@ -24,6 +24,7 @@ Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit sta
   Of its scores and losses leaves: {scores}.
   With fewer than {images} training images, or {classes_with} classes, nothing leaves; a class with fewer than {count}
   images is told like one without any.{withheld}
+  It takes no part in a blind sum of fewer than {sites} sites; {partners}.
   Modules of methods from elsewhere whose code a job may run: {methods}.
   Public set: {public}.
   No job can change this file, or name another.
@@ -78,6 +79,12 @@ def write_site_kit(kit: Path, settings: SiteSettings) -> list[Path]:
         count=settings.smallest_count,
         withheld="" if not settings.withhold else f" Never leaves: {', '.join(settings.withhold)}.",
         public=_public_in_words(settings),
+        sites=settings.minimum_sites,
+        partners=(
+            f"its partners in one are {markdown(', '.join(settings.partners))}, known by their keys"
+            if settings.partners
+            else "the other sites' keys are trusted when they are first seen"
+        ),
         methods=markdown(", ".join(settings.methods) or "none"),
         classes=len(SITE_CLASSES),
     )

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.methods.method import Learner, Method, Server
+from mdhfl.methods.blind_method import BlindMethod, last_knowledge
+from mdhfl.methods.method import Learner, Server
 from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
-from mdhfl.sharing.knowledge import Knowledge, check_knowledge
+from mdhfl.sharing.knowledge import Knowledge, Subject, check_knowledge
+from mdhfl.sharing.limits import LARGEST_LOGIT
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.teaching import Teaching, check_matrix, weighted_sum
@@ -21,15 +23,26 @@ from mdhfl.sharing.teaching import Teaching, check_matrix, weighted_sum
 if TYPE_CHECKING:
     from torch import Tensor
 
+LARGEST_PROBABILITY = 1.01  # a row that sums to 1 within the tolerance, times a competence
+
 
 @dataclass(frozen=True, kw_only=True)
-class KnowledgeMethod(Method):
+class KnowledgeMethod(BlindMethod):
     """A method whose sites share knowledge and align to a teacher."""
 
     align_epochs: int = parameter(1, "epochs over the public images in each round", at_least=1)
 
     permission: ClassVar[str | None] = "knowledge"
     answers_with: ClassVar[type[Shared] | None] = Knowledge
+    rows_of_weights: ClassVar[int] = 0  # in a blind sum, below a site's knowledge
+
+    def needs_each(self) -> str:
+        own, rule = type(self), getattr(self, "robust", "mean")  # of methods that can combine robustly
+        if rule != "mean":
+            return f"robust={rule}"
+        combines = own.combine is not KnowledgeMethod.combine and own.summands is KnowledgeMethod.summands
+        weighs = own.teacher_weights is not KnowledgeMethod.teacher_weights
+        return own.__name__ if combines or weighs else ""
 
     @abstractmethod
     def express(self, logits: "Tensor") -> "Tensor":
@@ -65,23 +78,44 @@ class KnowledgeMethod(Method):
     def _teacher_of(self, lesson: Lesson) -> NDArray[np.float32] | None:
         return self.teacher(lesson, own=None, site="") if isinstance(lesson, Teaching) else None
 
+    # as a blind sum, see docs/blind.md
+
+    def summand_shape(self, subject: Subject) -> tuple[int, int]:
+        return subject.shape[0] + self.rows_of_weights, subject.shape[1]
+
+    def summands(self, knowledge: Knowledge) -> NDArray[np.float64]:
+        return knowledge.values.astype(np.float64)
+
+    def lesson_of(self, total: NDArray[np.float64], *, sites: Sequence[str], number: int) -> Lesson:
+        return Teaching(values=total.astype(np.float32), weights=dict.fromkeys(sites, 1.0), round=number)
+
+    @property
+    def largest(self) -> float:
+        return LARGEST_LOGIT if self.knowledge_kind == "logits" else LARGEST_PROBABILITY
+
     def check(self, answer: Answer, request: Request) -> None:
         super().check(answer, request)
+        if self.blind:
+            return
         if not isinstance(answer.shared, Knowledge):
             raise MessageError(f"answer from site {answer.site!r}: expected {self.shares}, got none")
         check_knowledge(answer.shared, expected=request.subject, number=request.round)
 
     def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
+        if self.blind:
+            return super().teach(last, server)
         return self.combine(last.shared, sites=server.sites)
 
     def differences(self) -> list[str]:
         return ["further gradient steps on the public images (alignment)"]
 
     def learn(self, lesson: Lesson, learner: Learner) -> float | None:
-        if not isinstance(lesson, Teaching):
-            return super().learn(lesson, learner)
-        own = learner.last.shared if learner.last else None
-        teacher = self.teacher(lesson, own=own if isinstance(own, Knowledge) else None, site=learner.site)
+        found = self.unveiled(lesson, learner)
+        if found is None:
+            return None
+        if not isinstance(found, Teaching):
+            return super().learn(found, learner)
+        teacher = self.teacher(found, own=last_knowledge(learner), site=learner.site)
         if teacher is None:
             return None
         check_matrix(teacher, shape=learner.request.subject.shape, what="teacher")

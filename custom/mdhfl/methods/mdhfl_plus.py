@@ -16,12 +16,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.methods.blind_method import last_knowledge
 from mdhfl.methods.knowledge_method import KnowledgeMethod
 from mdhfl.methods.local_plus import LocalPlus
 from mdhfl.methods.method import Learner, Loss
 from mdhfl.methods.parameters import parameter
 from mdhfl.sharing.accounts import Losses
-from mdhfl.sharing.competence import ClassTeaching, check_competences, class_teacher, class_weighted_sum
+from mdhfl.sharing.competence import (
+    ClassTeaching,
+    check_competences,
+    class_teacher,
+    class_weighted_sum,
+    class_weights,
+)
 from mdhfl.sharing.coupling import coupled_teachings
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
@@ -30,6 +37,9 @@ from mdhfl.sharing.teaching import Teaching, check_matrix, sharpened
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+BLIND_ASSUMED = 0.5  # competence of a site that withholds its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +66,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     summary: ClassVar[str] = "MDH-FL for different classes, scanners and wrong labels: competent, prior-free teachers"
     shares: ClassVar[str | None] = "probabilities"
     rounds: ClassVar[int] = 8
+    rows_of_weights: ClassVar[int] = 1
 
     def question_views(self) -> int:
         return self.views
@@ -103,12 +114,43 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         teacher = class_teacher(lesson, own=None, site="", include_own=True, power=self.competence_power)
         return None if teacher is None else sharpened(teacher, temperature=self.sharpening)
 
+    def needs_each(self) -> str:
+        return "coupled=true" if self.coupled else super().needs_each()
+
+    def teaches(self) -> bool:
+        return self.align_weight > 0
+
+    def summands(self, knowledge: Knowledge) -> NDArray[np.float64]:
+        weights = class_weights(
+            knowledge.competences,
+            classes=knowledge.values.shape[1],
+            assumed=self._assumed(),
+            power=self.competence_power,
+        )
+        return np.vstack([weights * knowledge.values.astype(np.float64), weights])
+
+    def lesson_of(self, total: NDArray[np.float64], *, sites: Sequence[str], number: int) -> Lesson:
+        return ClassTeaching(
+            values=total[:-1].astype(np.float32),
+            total=total[-1].astype(np.float32),
+            sites=tuple(sites),
+            assumed=self._assumed(),
+            round=number,
+        )
+
+    def _assumed(self) -> float:
+        """Return the competence, in a blind sum, of a site that says none: nobody can know the mean of the others'."""
+        return BLIND_ASSUMED if self.competence_epochs else 1.0
+
     def learn(self, lesson: Lesson, learner: Learner) -> float | None:
-        if not isinstance(lesson, ClassTeaching):
-            raise ValueError(f"site {learner.site!r}: expected a class teaching, got {lesson.kind}")
+        found = self.unveiled(lesson, learner)
+        if found is None:
+            return None
+        if not isinstance(found, ClassTeaching):
+            raise ValueError(f"site {learner.site!r}: expected a class teaching, got {found.kind}")
         teacher = class_teacher(
-            lesson,
-            own=_knowledge(learner),
+            found,
+            own=last_knowledge(learner),
             site=learner.site,
             include_own=self.include_own or self.coupled,  # a coupled teacher comes without them already
             power=self.competence_power,
@@ -146,7 +188,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
 
         Where the last answers are mixed in, the server's mean is the mean of its teachers over rounds.
         """
-        last, number = _knowledge(learner), learner.request.round
+        last, number = last_knowledge(learner), learner.request.round
         if last is not None and self.cools(number):
             return last.values
         images = learner.public(views=self.views, asked_in=self.asked_in(number), own_stain=self.own_stain)
@@ -160,12 +202,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         """Estimate them once, before the first round; then say the same, as long as the site's IT allows it."""
         if not self.competence_epochs or learner.withholds("competences"):
             return None
-        last = _knowledge(learner)
+        last = last_knowledge(learner)
         if last is not None:
             return last.competences
         return learner.competences(epochs=self.competence_epochs, loss=self.local_loss(learner))
-
-
-def _knowledge(learner: Learner) -> Knowledge | None:
-    last = learner.last.shared if learner.last else None
-    return last if isinstance(last, Knowledge) else None

@@ -115,6 +115,12 @@ class Learner(Protocol):
     def swarm(self, *, encrypted: bool) -> Any:
         """Return this site's part in the experiment's swarm, see `mdhfl.swarm.member.Swarm`."""
 
+    def blinding(self) -> Any:
+        """Return this site's part in blind sums, see `mdhfl.site.blinding.Blinding`."""
+
+    def note(self, error: Exception) -> None:
+        """Write into the site's log what it does not use, though it goes on."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Method(ABC):
@@ -138,6 +144,14 @@ class Method(ABC):
     def __post_init__(self) -> None:
         check_parameters(self)
 
+    def needs(self) -> str | None:
+        """Return the permission that this method needs as it is set."""
+        return self.permission
+
+    def answer_kind(self) -> type[Shared] | None:
+        """Return what stands in an answer to the server, as this method is set."""
+        return self.answers_with
+
     # at the server
 
     def check(self, answer: Answer, request: Request) -> None:
@@ -146,7 +160,7 @@ class Method(ABC):
         Raises:
             MessageError: naming the site, what was expected and what came.
         """
-        wanted = self.answers_with
+        wanted = self.answer_kind()
         if answer.shared is not None and (wanted is None or not isinstance(answer.shared, wanted)):
             raise MessageError(
                 f"answer from site {answer.site!r}: holds {answer.shared.kind}, which this method does not share"
@@ -154,6 +168,14 @@ class Method(ABC):
 
     def try_out(self, answer: Answer, server: Server) -> None:  # noqa: B027
         """Refuse a checked answer that a server that trains finds it cannot use. Raises MessageError."""
+
+    def complete(self, finished: Round, server: Server) -> Round:
+        """Ask the sites of a round, before it is recorded, for what their answers do not hold yet.
+
+        Raises:
+            RuntimeError: too few gave it; the round is asked for again when the experiment resumes.
+        """
+        return finished
 
     def check_together(self, shared: Mapping[str, Any]) -> dict[str, str]:
         """Say whose share, of one round's, does not go with the others': site -> reason. Raises nothing."""
@@ -261,10 +283,14 @@ class Method(ABC):
         """Return what the site shares with the server after its round."""
         return None
 
+    def let_out(self, shared: Shared | None, learner: Learner) -> Shared | None:
+        """Return what the server is told of what a site has shared, which the site itself keeps."""
+        return shared
+
     # between sites
 
     def draw(self, learner: Learner) -> Shared:
-        """Take part in the draw of a leader. Raises ValueError where there is none."""
+        """Take part in what sites do between two rounds, as the request's lesson says. Raises ValueError."""
         raise ValueError(f"method {type(self).__name__} does not use peers")
 
     def lead(self, learner: Learner) -> None:

@@ -129,6 +129,11 @@ def divergence_view(run: Run, *, alone: Run | None, gallery: Gallery, prefix: st
 def _why_no_divergence(run: Run) -> str:
     if is_alone(run.method):
         return "Local only: sites share no knowledge, so there is no divergence to measure."
+    if (run.experiment.get("parameters") or {}).get("blind"):
+        return (
+            "The sums were blind: the server saw no site's answers, so neither the divergence between sites nor what "
+            "each said of the public images is known."
+        )
     shares = METHODS[run.method].shares if run.method in METHODS else None
     if shares != "probabilities":
         return f"Sites share {shares or 'nothing'}: divergence is measured between probabilities only."

@@ -117,7 +117,8 @@ def _run_round(server: _Server, requests: Mapping[str, Request]) -> Round:
         del shared[site]
     failed = {site: answer.refusal for site, answer in answers.items() if answer.refusal}
     _check_enough(experiment, failed, what=f"round {number}", asked=len(answers))
-    return Round(number=number, requests=requests, answers=answers, shared=shared)
+    finished = Round(number=number, requests=requests, answers=answers, shared=shared)
+    return experiment.method.complete(finished, replace(server, number=number))
 
 
 def _check_enough(experiment: Experiment, failed: Mapping[str, str], *, what: str, asked: int) -> None:

@@ -295,13 +295,14 @@ def _site_settings(folder: Path, site: str, bundle: str, options: RunOptions, *,
         state=(folder / "sites" / site).resolve(),
         device=options.device,
         threads=options.threads,
-        may_share=() if method.permission is None else (method.permission,),
+        may_share=tuple(filter(None, [method.needs()])),
         methods=modules_of(method),
         # Nothing leaves the machine: the sites are the user's own, and the reports shall be complete.
         scores="full",
         minimum_images=2,
         minimum_classes=1,
         smallest_count=1,
+        minimum_sites=2,
     )
 
 

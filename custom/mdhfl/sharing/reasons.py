@@ -40,6 +40,8 @@ REASONS = {
     ),
     "too_few_images": "it has fewer training images than its IT asks for before anything is shared",
     "too_few_classes": "it has training images of fewer classes than its IT asks for before anything is shared",
+    "too_few_sites": "its IT asks for more sites in a blind sum before anything is shared",
+    "blind": "it takes no part in this blind sum: what it was told of it does not fit what it knows; its IT reads why",
     "request": "what the server sent could not be used; is its mdhfl the same version?",
     "lesson": "it could not learn from what it was taught; leave it out of this round: it is asked again next",
     "taught": (

@@ -17,11 +17,13 @@ from mdhfl.sharing.knowledge import Knowledge, check_knowledge
 from mdhfl.sharing.lots import Lot
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.packing import pack, payload_bytes, unpack
+from mdhfl.sharing.pledges import Pledge
 from mdhfl.sharing.reasons import Refusal, is_sentence
 from mdhfl.sharing.records import Shared
 from mdhfl.sharing.turns import MergeTurn, Roll
 from mdhfl.sharing.weights import Weights, check_weights
 from mdhfl.site import history
+from mdhfl.site.blind_border import checked_part, checked_pledge
 from mdhfl.site.form import Form, form_of, names_of
 from mdhfl.site.left import SERVER, note
 from mdhfl.site.log import refusal_of
@@ -156,7 +158,8 @@ def _checked(answer: Answer, request: Request, settings: SiteSettings) -> Answer
         return Answer(site=site, round=request.round)
     form = form_of(settings, request)
     if request.action in ("commit", "reveal"):
-        return Answer(site=site, round=request.round, shared=_lot(answer.shared, form))
+        part = checked_part(answer.shared, form) if form.shares is Pledge else _lot(answer.shared, form)
+        return Answer(site=site, round=request.round, shared=part)
     answer = told(replace(answer, shared=_shared(answer.shared, form)), form=form)
     if payload_bytes(answer) > form.budget:
         raise MessageError(f"expected an answer of at most {form.budget} bytes, got {payload_bytes(answer)}")
@@ -171,6 +174,8 @@ def _shared(shared: Shared | None, form: Form) -> Shared | None:
         raise MessageError(f"it holds {shared.kind}, which this method does not share")
     if isinstance(shared, Knowledge):
         return _knowledge(shared, form)
+    if isinstance(shared, Pledge):
+        return checked_pledge(shared, form)
     if isinstance(shared, Weights):
         return _weights(shared, form)
     if isinstance(shared, Lot):

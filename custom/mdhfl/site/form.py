@@ -10,7 +10,7 @@ from mdhfl.digests import list_digest
 from mdhfl.extras import require
 from mdhfl.learning.images import classes_of, image_size_of, read_listed
 from mdhfl.learning.model import Model
-from mdhfl.methods import Method, create
+from mdhfl.methods import KnowledgeMethod, Method, create
 from mdhfl.sharing.competence import DOUBT
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
@@ -50,6 +50,7 @@ class Form:
         shares: the kind of share that the method has and the site allows; None for nothing.
         subject: what knowledge must be about.
         network: the site's own.
+        summands: (rows, C) of what the site adds to a blind sum.
         shared: the network whose weights are shared: the site's own, or its proxy.
         training: number of training images.
         validation: number of validation images.
@@ -61,6 +62,7 @@ class Form:
     request: Request
     shares: type[Shared] | None
     subject: Subject
+    summands: tuple[int, int]
     network: Network
     shared: Network
     training: int
@@ -112,17 +114,19 @@ def form_of(settings: SiteSettings, request: Request) -> Form:
     check_enough(settings, labels=training, classes=len(classes))
     size, proxy = image_size_of(settings.data), method.proxy_bundle()
     own = _network(settings.bundle, len(classes), size)
+    subject = Subject(
+        kind=method.knowledge_kind,
+        public_digest=list_digest(item["digest"] for item in public),
+        public_count=len(public),
+        classes=classes,
+        views=method.question_views(),
+    )
     return Form(
         settings=settings,
         request=request,
-        shares=method.answers_with,
-        subject=Subject(
-            kind=method.knowledge_kind,
-            public_digest=list_digest(item["digest"] for item in public),
-            public_count=len(public),
-            classes=classes,
-            views=method.question_views(),
-        ),
+        shares=method.answer_kind(),
+        subject=subject,
+        summands=method.summand_shape(subject) if isinstance(method, KnowledgeMethod) else subject.shape,
         network=own,
         shared=own if proxy is None else _network(proxy, len(classes), size),
         training=len(training),
@@ -137,7 +141,7 @@ def names_of(settings: SiteSettings, request: Request | None) -> set[str]:
     names = {settings.site, __version__}
     if request is not None:
         try:
-            permission = create(request.method, request.parameters, trusted=settings.methods).permission
+            permission = create(request.method, request.parameters, trusted=settings.methods).needs()
         except (ValueError, TypeError):
             return names
         names |= {permission} if permission else set()
@@ -151,7 +155,7 @@ def check_allowed(settings: SiteSettings, method: Method) -> None:
         Refusal: it is not allowed.
         MissingExtra: the packages are missing.
     """
-    wanted, allowed = method.permission, settings.may_share
+    wanted, allowed = method.needs(), settings.may_share
     if wanted is not None and wanted not in allowed:
         raise Refusal(
             "method_not_allowed",

@@ -18,8 +18,10 @@ from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.records import Lesson
 from mdhfl.sharing.weights import Merged, Weights
 from mdhfl.site.best import steady_score
+from mdhfl.site.blinding import Blinding
 from mdhfl.site.control import compare_with_twin, validation_of
 from mdhfl.site.form import least_competence
+from mdhfl.site.log import refusal_of
 from mdhfl.site.state import Progress
 from mdhfl.site.work import Opened, seed_of
 from mdhfl.swarm.member import Swarm
@@ -183,6 +185,21 @@ class SiteRound:
 
     def swarm(self, *, encrypted: bool) -> Swarm:
         return self.open_swarm(encrypted)
+
+    def blinding(self) -> Blinding:
+        settings = self.opened.settings
+        return Blinding(
+            site=self.site,
+            experiment=self.request.experiment,
+            folder=self.opened.folder,
+            minimum=settings.minimum_sites,
+            partners=settings.partners,
+            note=self.note,
+        )
+
+    def note(self, error: Exception) -> None:
+        settings = self.opened.settings
+        refusal_of(error, site=self.site, round=self.request.round, state=settings.state)
 
     # the round's own steps
 

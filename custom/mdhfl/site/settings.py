@@ -9,7 +9,7 @@ from mdhfl.files import read_checked
 from mdhfl.learning.bundle_changes import check_changes
 
 SCORES = ("off", "aggregated", "full")  # how much of its scores a site tells
-OPTIONAL = ("scores", "minimum_images", "minimum_classes", "smallest_count")
+OPTIONAL = ("scores", "minimum_images", "minimum_classes", "smallest_count", "minimum_sites")
 FROM_SERVER = "server"  # in place of a folder of the public set
 
 
@@ -28,8 +28,8 @@ class SiteSettings:
         state: where the site keeps its model and progress, one folder per experiment.
         device: "cpu", "cuda" or "cuda:<n>".
         threads: CPU threads of the site's process, at least 1.
-        may_share: what may leave the site beside its scores: "knowledge", "encrypted_weights", "weights". A method that
-            shares anything else is refused.
+        may_share: what may leave the site beside its scores: "knowledge", "blind_knowledge" (masked, with keys and
+            shares for the other sites), "encrypted_weights", "weights". A method that shares anything else is refused.
         withhold: what the site does not say though its method asks for it: "competences".
         scores: what leaves of the scores on its test and validation part, and of its losses: "off" for nothing, not
             even seconds, "aggregated" for means of three decimals, "full" for confusion matrices, whose rows add up to
@@ -37,6 +37,10 @@ class SiteSettings:
         minimum_images: training images, at least 2, below which the site shares nothing.
         minimum_classes: classes with `smallest_count` training images, at least 1, below which it shares nothing.
         smallest_count: the smallest number of images that it tells; a class with fewer is told like one without any.
+        minimum_sites: in a blind sum, at least 2, below which the site shares nothing: of a sum of two each computes
+            the other's part.
+        partners: site -> its signing key, 64 hexadecimal digits: the site takes part in blind sums with no other.
+            Empty: with any, whose keys are trusted when they are first seen.
         weights: a state_dict that the network starts from, of the site's own bundle; None for random weights.
         methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs at the site.
         bundle_changes: learning rate, batch size, optimiser or augmentation instead of the bundle's own, see
@@ -59,6 +63,8 @@ class SiteSettings:
     minimum_images: int = 20
     minimum_classes: int = 2
     smallest_count: int = 5
+    minimum_sites: int = 3
+    partners: Mapping[str, str] = field(default_factory=dict)
     weights: Path | None = None
     bundle_changes: Mapping[str, Any] = field(default_factory=dict)
 
@@ -79,6 +85,7 @@ class SiteSettings:
             **({"weights": str(self.weights)} if self.weights else {}),
             **({"methods": list(self.methods)} if self.methods else {}),
             **({"withhold": list(self.withhold)} if self.withhold else {}),
+            **({"partners": dict(self.partners)} if self.partners else {}),
             **({"bundle_changes": dict(self.bundle_changes)} if self.bundle_changes else {}),
         }
 
@@ -113,6 +120,7 @@ def read_site_settings(path: Path) -> SiteSettings:
         may_share=tuple(values.get("may_share", ["knowledge"])),
         methods=tuple(values.get("methods", [])),
         withhold=tuple(values.get("withhold", [])),
+        partners=values.get("partners", {}),
         weights=resolved("weights") if "weights" in values else None,
         bundle_changes=values.get("bundle_changes", {}),
         **{name: values[name] for name in OPTIONAL if name in values},

@@ -22,7 +22,7 @@ from mdhfl.site.requests import check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.standing import Work
-from mdhfl.site.state import Begun
+from mdhfl.site.state import Begun, Progress
 from mdhfl.site.terms import asked_terms, check_terms, own_terms
 from mdhfl.site.watched import Watched, start_line, start_of
 from mdhfl.site.work import Surroundings, open_site, state_folder
@@ -90,7 +90,7 @@ class Site:
                 if answer.refusal:
                     self._noted(answer, request)
                     self.close()
-                return answer
+                return self._let_out(work, answer, request)
         except TrainingDiverged as error:
             return self._stop(request, error)
         except (Aborted, Stopped) as stopped:
@@ -100,6 +100,11 @@ class Site:
             if request.action not in ("commit", "reveal", "merge"):  # which change no model
                 self.close()  # the next request starts from the last good state on disk
             return self._refused(request, error)
+
+    def _let_out(self, work: Work, answer: Answer, request: Request) -> Answer:
+        """Return an answer with what the server is told of what the site has shared and keeps."""
+        shared = None if answer.refusal else work.method.let_out(answer.shared, self._round(work, request))
+        return replace(answer, shared=shared)
 
     def receive(self, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """Answer another site of the same swarm.
@@ -198,12 +203,14 @@ class Site:
         except MessageError as reason:
             raise TrainingDiverged(str(reason)) from reason
 
-    def _round(self, work: Work, request: Request, *, should_stop: ShouldStop = never) -> SiteRound:
+    def _round(
+        self, work: Work, request: Request, *, should_stop: ShouldStop = never, progress: Progress | None = None
+    ) -> SiteRound:
         return SiteRound(
             opened=work.opened,
             request=request,
             method=work.method,
-            progress=work.progress,
+            progress=work.progress if progress is None else progress,
             open_swarm=lambda encrypted: self._swarm_of(work, encrypted=encrypted),
             should_stop=should_stop,
         )
@@ -211,7 +218,7 @@ class Site:
     def _between_rounds(self, work: Work, request: Request) -> SiteRound:
         if work.progress is None:
             raise Refusal("no_model", f"site {self.settings.site!r} has no model to share: it has not finished round 0")
-        return self._round(work, request)
+        return self._round(work, request, progress=work.stood_after(request.round))
 
     def _swarm_of(self, work: Work, *, encrypted: bool) -> Swarm:
         if work.swarm is None:

@@ -50,6 +50,12 @@ class Work:
         """Return whether this is what a request needs: the same experiment, and nothing in it changed."""
         return self.experiment == request.experiment and self.terms == {**self.terms, **asked_terms(request)}
 
+    def stood_after(self, number: int) -> Progress | None:
+        """Return where the site stood after a round that it may have passed by one, as a server that resumes asks."""
+        if self.method.repeats_rounds and self.round == number + 1:
+            return self.folder.before() or self.progress
+        return self.progress
+
     def stand_at(self, progress: Progress | None) -> None:
         """Let the models be where they were after a round."""
         if progress is not None:

@@ -16,8 +16,8 @@ DOING = {
     "warm_up": "trains in the warm-up, round {round}",
     "learn": "learns and trains in round {round}",
     "adopt": "takes over the merged model in round {round}",
-    "commit": "takes part in the draw of a leader after round {round}",
-    "reveal": "takes part in the draw of a leader after round {round}",
+    "commit": "takes part in the draw of a leader or in a blind sum after round {round}",
+    "reveal": "takes part in the draw of a leader or in a blind sum after round {round}",
     "merge": "leads the merge after round {round}",
     "finish": "finishes after round {round}",
 }

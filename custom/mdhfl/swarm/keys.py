@@ -1,4 +1,4 @@
-"""A site's signing key, and the secret numbers that it draws from it."""
+"""A site's signing key, and the secret numbers that it draws from it: in a swarm, and in blind sums."""
 
 import hashlib
 import hmac
@@ -14,6 +14,7 @@ from mdhfl.sharing.signatures import canonical
 from mdhfl.sharing.turns import Roll
 
 KEY_BYTES = 32
+FILE = "ledger.key"  # in a site's state folder
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,12 @@ class SigningKey:
 
     def _key(self) -> Ed25519PrivateKey:
         return Ed25519PrivateKey.from_private_bytes(self.private)
+
+
+def own_key(state: Path) -> SigningKey | None:
+    """Return the key of a site that keeps its state there, None if it has none yet. Raises ValueError: it is no key."""
+    path = state / FILE
+    return load_or_create_key(path) if path.exists() else None
 
 
 def load_or_create_key(path: Path) -> SigningKey:

@@ -11,7 +11,7 @@ from mdhfl.sharing.packing import payload_bytes
 from mdhfl.sharing.turns import MergeTurn
 from mdhfl.sharing.weights import Weights
 from mdhfl.swarm import openings
-from mdhfl.swarm.keys import load_or_create_key
+from mdhfl.swarm.keys import FILE, load_or_create_key
 from mdhfl.swarm.ledger import Ledger
 from mdhfl.swarm.peers import Peers
 from mdhfl.swarm.shares import Share
@@ -39,7 +39,7 @@ class Membership:
         self.least = LEAST_ENCRYPTED if encrypted else LEAST_PLAIN
         self.ledger_path, self.openings_path = folder / "ledger.jsonl", folder / "draws.json"
         self.kept_path = folder / "merge.npz"
-        self.key = load_or_create_key(folder.parent / "ledger.key")
+        self.key = load_or_create_key(folder.parent / FILE)
         self.refused: set[str] = set()
         self._read: tuple[int, bytes, Ledger] | None = None
         self.peer_bytes = {"up": 0, "down": 0}
