@@ -1,0 +1,119 @@
+"""How far sites' answers about the public images agree, class by class, whatever mix of classes each has seen. Pure.
+
+Levels of probabilities differ between honest sites with different classes; the order of the images in which a class
+becomes likelier does not, as soon as they have learned from one teacher. So ranks are compared, not levels: Spearman's
+correlation over the images, of a class's log probability less the mean over classes (Aitchison, "The Statistical
+Analysis of Compositional Data", 1982), mean over the classes.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mdhfl.sharing.knowledge import Knowledge
+
+TINY = 1e-30  # a probability of 0
+USUAL = 0.4  # agreement of a teacher with a site's own answers, below which a fall says nothing
+FLAT = 1e-3  # spread of log ratios over the images, below which a site says the same of every image
+
+Matrix = NDArray[np.float64]
+
+
+def log_ratios(knowledge: Knowledge) -> Matrix:
+    """Return (V * N, C): each class's logit or log probability, less the mean over the classes."""
+    values = knowledge.values.astype(np.float64)
+    scores = values if knowledge.subject.kind == "logits" else np.log(np.maximum(values, TINY))
+    centred: Matrix = scores - scores.mean(axis=1, keepdims=True)
+    return centred
+
+
+def ranked(scores: Matrix) -> Matrix:
+    """Return each column's ranks, equals sharing their mean rank, centred and of length 1; 0 where all are equal."""
+    found = np.empty(scores.shape)
+    for c, column in enumerate(scores.T):
+        _, which, counts = np.unique(column, return_inverse=True, return_counts=True)
+        found[:, c] = (np.cumsum(counts) - (counts - 1) / 2)[which]
+    found -= found.mean(axis=0)
+    length = np.sqrt((found**2).sum(axis=0))
+    unit: Matrix = found / np.where(length > 0, length, np.inf)
+    return unit
+
+
+def correlation(first: Matrix, second: Matrix) -> float:
+    """Return the mean over the classes of the rank correlation over the images, in [-1, 1].
+
+    Args:
+        first, second: (V * N, C), as `ranked` gives them.
+    """
+    return float((first * second).sum(axis=0).mean())
+
+
+def agreement_with(teacher: NDArray[np.floating], *, own: Knowledge) -> float:
+    """Return the correlation of a teacher, (V * N, C) of the same kind, with what a site itself said, in [-1, 1]."""
+    return correlation(ranked(log_ratios(replace(own, values=teacher))), ranked(log_ratios(own)))
+
+
+def teacher_has_fallen(agreement: float, *, before: Sequence[float]) -> bool:
+    """Return whether a teacher agrees with a site by less than half of what teachers did before, once they did agree.
+
+    Args:
+        agreement: of this round's teacher, as `agreement_with` gives it.
+        before: of the teachers of the rounds before.
+    """
+    usual = max(before, default=0.0)
+    return usual >= USUAL and agreement < usual / 2
+
+
+def correlations(ranks: Mapping[str, Matrix]) -> dict[str, dict[str, float]]:
+    """Return site -> other site -> their correlation."""
+    found: dict[str, dict[str, float]] = {site: {} for site in ranks}
+    names = sorted(ranks)
+    for k, site in enumerate(names):
+        for other in names[k + 1 :]:
+            found[site][other] = found[other][site] = correlation(ranks[site], ranks[other])
+    return found
+
+
+def upper_median(values: Sequence[float]) -> float:
+    """Return the middle of the values, the upper of two: half of them, less one, may be anything."""
+    return sorted(values)[len(values) // 2]
+
+
+def renamed(own: Matrix, others: Sequence[Matrix]) -> float:
+    """Return by how much other names for a site's classes would fit the others better than its own, at least 0.
+
+    Args:
+        own: (V * N, C) ranks of the site.
+        others: ranks of the others, whose median is what the site is compared with.
+
+    Returns:
+        The mean over the classes of the best correlation with any of the others' classes less that with the same one.
+    """
+    consensus = ranked(np.median(np.stack(others), axis=0))
+    fits = own.T @ consensus
+    return float((fits.max(axis=1) - np.diag(fits)).mean())
+
+
+def is_flat(scores: Matrix) -> bool:
+    """Return whether a site says the same of every image.
+
+    Args:
+        scores: (V * N, C), as `log_ratios` gives them.
+    """
+    return float(scores.std(axis=0).max()) < FLAT
+
+
+def distance(first: Knowledge, second: Knowledge) -> float:
+    """Return the mean over the images of half the sum of differences between two sites' probabilities, in [0, 1]."""
+    return float(np.abs(_probabilities(first) - _probabilities(second)).sum(axis=1).mean() / 2)
+
+
+def _probabilities(knowledge: Knowledge) -> Matrix:
+    values = knowledge.values.astype(np.float64)
+    if knowledge.subject.kind == "probabilities":
+        return values
+    powers = np.exp(values - values.max(axis=1, keepdims=True))
+    rows: Matrix = powers / powers.sum(axis=1, keepdims=True)
+    return rows
