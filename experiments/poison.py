@@ -166,7 +166,7 @@ def run(cell: Cell, *, data: Path, work: Path) -> dict[str, Any]:
         training_images={site: experiment.training_images[site] for site in cell.honest},
         min_sites=1,
     )
-    scores = score_on_all(folder, experiment=counted, cache=ImageCache())
+    scores = score_on_all(folder, experiment=counted, cache=ImageCache(work / "images"))
     shutil.rmtree(folder)
     return {**dict(zip(FIELDS, cell.key, strict=False)), **_watched(rows, cell), "macro_f1": _mean_of(scores)}
 

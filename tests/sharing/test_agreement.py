@@ -11,10 +11,13 @@ from mdhfl.sharing.agreement import (
     correlation,
     correlations,
     distance,
+    fits_of,
     is_flat,
     log_ratios,
+    nearest,
     ranked,
     renamed,
+    swapped,
     teacher_has_fallen,
     upper_median,
 )
@@ -75,12 +78,27 @@ def test_pairs_are_symmetric_and_complete() -> None:
 
 def test_other_names_fit_better_where_classes_are_permuted_and_not_where_they_are_not() -> None:
     truth = ranked(log_ratios(said(drawn(5, images=60))))
-    assert renamed(truth, [truth, truth]) == pytest.approx(0)
+    assert renamed(fits_of(truth, [truth, truth])) == pytest.approx(0)
     moved = np.roll(truth, 1, axis=1)
-    fits = moved.T @ truth
+    fits = fits_of(moved, [truth, truth])
+    np.testing.assert_allclose(fits, [[spearmanr(a, b).statistic for b in truth.T] for a in moved.T])
     literal = np.mean([max(fits[c]) - fits[c, c] for c in range(4)])
-    assert renamed(moved, [truth, truth]) == pytest.approx(literal)
+    assert renamed(fits) == pytest.approx(literal)
     assert literal > 0.9
+
+
+def test_two_classes_look_swapped_only_if_both_gain() -> None:
+    fits = np.array([[0.2, 0.9, 0.1], [0.7, 0.1, 0.0], [0.8, 0.0, 0.3]])
+    literal = max(min(fits[a, b] - fits[a, a], fits[b, a] - fits[b, b]) for a in range(3) for b in range(3) if a != b)
+    assert swapped(fits) == pytest.approx(literal) == pytest.approx(0.6)
+    assert swapped(np.eye(3)) == pytest.approx(-1)
+    assert swapped(np.ones((1, 1))) == -1
+
+
+def test_the_nearest_is_the_best_class_of_the_best_other() -> None:
+    one, other, third = (ranked(log_ratios(said(drawn(s)))) for s in (1, 2, 3))
+    literal = max(spearmanr(one[:, c], each[:, c]).statistic for each in (other, third) for c in range(4))
+    assert nearest(one, [other, third]) == pytest.approx(literal)
 
 
 def test_who_says_the_same_of_every_image_is_flat() -> None:

@@ -81,19 +81,33 @@ def upper_median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def renamed(own: Matrix, others: Sequence[Matrix]) -> float:
-    """Return by how much other names for a site's classes would fit the others better than its own, at least 0.
+def fits_of(own: Matrix, others: Sequence[Matrix]) -> Matrix:
+    """Return (C, C): how each class of a site, a row, correlates with each class of the others' median answer.
 
     Args:
         own: (V * N, C) ranks of the site.
-        others: ranks of the others, whose median is what the site is compared with.
-
-    Returns:
-        The mean over the classes of the best correlation with any of the others' classes less that with the same one.
+        others: ranks of the others.
     """
-    consensus = ranked(np.median(np.stack(others), axis=0))
-    fits = own.T @ consensus
+    found: Matrix = own.T @ ranked(np.median(np.stack(others), axis=0))
+    return found
+
+
+def renamed(fits: Matrix) -> float:
+    """Return what other names for a site's classes would gain in correlation, mean over the classes, at least 0."""
     return float((fits.max(axis=1) - np.diag(fits)).mean())
+
+
+def swapped(fits: Matrix) -> float:
+    """Return what two classes would both gain by each other's name, for the pair that gains most; -1 for one class."""
+    gains = fits - np.diag(fits)[:, None]
+    both = np.minimum(gains, gains.T)
+    np.fill_diagonal(both, -1.0)
+    return float(both.max())
+
+
+def nearest(own: Matrix, others: Sequence[Matrix]) -> float:
+    """Return the highest correlation of any class of a site with the same class of any other, in [-1, 1]."""
+    return max(float((own * other).sum(axis=0).max()) for other in others)
 
 
 def is_flat(scores: Matrix) -> bool:

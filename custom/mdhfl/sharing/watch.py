@@ -5,10 +5,11 @@ It judges by ranks (`agreement.py`), so that a site with other classes than the 
 * too far: the site agrees less with the others than they do among themselves. What it falls short by is summed over
   the rounds, less a slack, and never below 0 (CUSUM: Page, "Continuous Inspection Schemes", Biometrika 1954), so that
   a jump shows at once and a slow drift in the end;
-* renamed: other names for its classes would fit the others better than its own names;
-* flat: it says the same of every image. And a copy: two sites say the same, which only tells that one of them copies.
+* renamed: other names for its classes, or for two of them, would fit the others better than its own names;
+* nothing: it says the same of every image, or no class as any other site says it.
 
-Numbers from 28 honest federations that the tested ones do not share a seed with: docs/results.md, "Poison".
+And a copy: two sites say the same, which only tells that one of them copies. The numbers were chosen on 15 honest
+federations and attacks on them, the tested ones have other seeds: docs/results.md, "Poison".
 """
 
 from collections.abc import Mapping
@@ -20,10 +21,13 @@ from mdhfl.sharing.agreement import (
     Matrix,
     correlations,
     distance,
+    fits_of,
     is_flat,
     log_ratios,
+    nearest,
     ranked,
     renamed,
+    swapped,
     upper_median,
 )
 from mdhfl.sharing.knowledge import Knowledge
@@ -36,10 +40,13 @@ DECISIONS: tuple[str, ...] = get_args(Decision)
 
 FEWEST = 3  # sites: of two that differ, nobody can tell which one is wrong
 SLACK = 0.15  # of agreement that an honest site may fall short by in every round
-LIMIT = 0.25  # of what it falls short by beyond that, summed over the rounds
+LIMIT = 0.6  # of what it falls short by beyond that, summed over the rounds
 AGREED = 0.5  # typical agreement from which a few renamed classes can be told
-RENAMED = 0.2  # mean gain in correlation by other names, where sites agree so far
+RENAMED = 0.25  # mean gain in correlation by other names, where sites agree so far
 ALL_RENAMED = 0.65  # the same, where they do not
+SWAPPED = 0.25  # gain in correlation of both of two classes by each other's name, where sites agree so far
+NOTHING = 0.33  # highest correlation with anybody in any class, below which a site says nothing that anybody says
+ENOUGH = 100  # public images from which chance does not reach that
 COPIED = 0.02  # distance between two sites' answers, below which one is a copy of the other
 DOUBTED = 0.1  # weight of a site that stands out
 HALVED = 0.5  # weight of each of two sites that say the same
@@ -54,6 +61,8 @@ class Look:
             compare.
         typical: the upper median of all sites' agreements.
         renamed: what other names for its classes would gain, at least 0.
+        swapped: what two classes would both gain by each other's name, the pair that gains most.
+        nearest: the highest correlation with any other site in any class.
         short: what it has fallen short by, beyond the slack, summed over the rounds.
         reasons: what is wrong with its answers in this round; empty if nothing is.
         copies: the sites that say the same: one of them is a copy, and nobody can tell which.
@@ -65,6 +74,8 @@ class Look:
     agreement: float | None = None
     typical: float | None = None
     renamed: float | None = None
+    swapped: float | None = None
+    nearest: float | None = None
     short: float = 0.0
     reasons: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
@@ -135,7 +146,8 @@ def decided(looks: Looks, decisions: Mapping[str, str]) -> Looks:
 
 
 def _not_looked_at(look: Look) -> Look:
-    return replace(look, agreement=None, typical=None, renamed=None, reasons=(), copies=())
+    nothing = dict.fromkeys(("agreement", "typical", "renamed", "swapped", "nearest"))
+    return replace(look, **nothing, reasons=(), copies=())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +155,10 @@ class _Seen:
     agreement: float
     typical: float
     renamed: float
+    swapped: float
+    nearest: float
     flat: bool
+    images: int
     copies: tuple[str, ...]
 
 
@@ -154,18 +169,21 @@ def _seen(knowledge: Mapping[str, Knowledge], *, voters: list[str]) -> dict[str,
     pairs = correlations(ranks)
     agreement = {site: upper_median([pairs[site][other] for other in voters if other != site]) for site in knowledge}
     typical = upper_median([agreement[site] for site in voters])
-    return {
-        site: _Seen(
+    found = {}
+    for site, said in knowledge.items():
+        others = [other for other in voters if other != site]
+        fits = fits_of(ranks[site], [ranks[other] for other in others])
+        found[site] = _Seen(
             agreement=agreement[site],
             typical=typical,
-            renamed=renamed(ranks[site], [ranks[other] for other in voters if other != site]),
+            renamed=renamed(fits),
+            swapped=swapped(fits),
+            nearest=nearest(ranks[site], [ranks[other] for other in others]),
             flat=is_flat(scores[site]),
-            copies=tuple(
-                other for other in voters if other != site and distance(knowledge[site], knowledge[other]) < COPIED
-            ),
+            images=said.subject.public_count,
+            copies=tuple(other for other in others if distance(said, knowledge[other]) < COPIED),
         )
-        for site in knowledge
-    }
+    return found
 
 
 def _judged(seen: _Seen, before: Look, *, number: int) -> Look:
@@ -175,13 +193,19 @@ def _judged(seen: _Seen, before: Look, *, number: int) -> Look:
         reasons.append(f"agrees {seen.agreement:.2f} with the others, who agree {seen.typical:.2f} among themselves")
     if number and seen.renamed > (RENAMED if seen.typical >= AGREED else ALL_RENAMED):
         reasons.append(f"other names for its classes would fit better by {seen.renamed:.2f}")
+    elif number and seen.typical >= AGREED and seen.swapped > SWAPPED:
+        reasons.append(f"two of its classes would fit better by {seen.swapped:.2f} under each other's name")
     if seen.flat:
         reasons.append("says the same of every image")
+    elif seen.images >= ENOUGH and seen.nearest < NOTHING:
+        reasons.append(f"says no class as any other site says it ({seen.nearest:.2f} at best)")
     return replace(
         before,
         agreement=seen.agreement,
         typical=seen.typical,
         renamed=seen.renamed,
+        swapped=seen.swapped,
+        nearest=seen.nearest,
         short=short,
         reasons=tuple(reasons),
         copies=seen.copies,
