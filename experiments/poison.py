@@ -1,11 +1,11 @@
 """One site sends bad knowledge: what it costs the others, and when the watch names it.
 
 `python -m experiments.poison --data ../shared/data --work <folder>` runs what is not in `experiments/poison.csv` yet,
-appends each run as it ends, and writes the tables into docs/results.md; `--tables` writes them alone. Real blood cells
+appends each run as it ends, replays the honest runs' messages with attacks put in (`poison_replay.py`), and writes the
+tables into docs/results.md; `--tables` writes them alone. Real blood cells
 at 32 pixels, sites with 120 images and small networks, so that a run takes seconds: differences count here, not levels.
 """
 
-import csv
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +18,7 @@ import click
 
 from experiments.attacks import ATTACKS, poisoned
 from experiments.document import ROOT, replaced, table
+from experiments.poison_replay import append, keep_messages, replay_all, replay_table
 from mdhfl.comparison.scores import score_on_all
 from mdhfl.jobs import RECIPES
 from mdhfl.learning.bundle import find_bundle
@@ -28,6 +29,7 @@ from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import RunOptions, create_run
 from mdhfl.runs.inprocess import ask_in_process, open_sites
 from mdhfl.server.results import Results
+from mdhfl.sharing.exchange import Round
 from mdhfl.showing.sheets import read_csv
 
 MEASURED = ROOT / "experiments" / "poison.csv"
@@ -100,20 +102,17 @@ class Cell:
 def cells() -> Iterator[Cell]:
     """Yield the runs, the most telling first."""
     for seed in SEEDS:
-        for attack, defence in ((ALONE, "mean"), (HONEST, "mean")):
-            yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
-        for defence in ("mean", "put aside"):
-            for attack in ATTACKED:
+        for attack in (ALONE, HONEST):
+            yield Cell(split="0.5", seed=seed, attack=attack, defence="mean")
+        for attack in ("permuted", "random rows"):
+            for defence in ("mean", "put aside"):
                 yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
         for split in ("0.1", "IID"):
             yield Cell(split=split, seed=seed, attack=HONEST, defence="mean")
-    for defence in ("median", "filter", "weigh", "trimmed"):
+    for defence in ("mean", "put aside", "median", "filter", "weigh", "trimmed"):
         for seed in SEEDS:
-            for attack in (HONEST, *ATTACKED[:4]):
+            for attack in (HONEST, *ATTACKED, COLLUDING):
                 yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
-    for seed in SEEDS:
-        for defence in ("mean", "put aside", "median"):
-            yield Cell(split="0.5", seed=seed, attack=COLLUDING, defence=defence)
 
 
 @click.command()
@@ -128,7 +127,8 @@ def main(*, data: Path | None, work: Path | None, seeds: tuple[int, ...], tables
             raise click.UsageError("give --data and --work, or --tables")
         for cell in cells():
             if (not seeds or cell.seed in seeds) and cell.key not in {_key(row) for row in measured()}:
-                _append(run(cell, data=data, work=work))
+                append(MEASURED, FIELDS, [run(cell, data=data, work=work)])
+        replay_all(work / "messages")
     PAGE.write_text(page(), encoding="utf-8")
 
 
@@ -154,7 +154,15 @@ def run(cell: Cell, *, data: Path, work: Path) -> dict[str, Any]:
     results.resume()
     try:
         ask = poisoned(ask_in_process(sites), attackers=attackers, seed=cell.seed)
-        federate(experiment, ask=ask, record=results.record, decide=results.decisions)
+        sent: list[Round] = []
+
+        def record(finished: Round) -> None:
+            results.record(finished)
+            sent.append(finished)
+
+        federate(experiment, ask=ask, record=record, decide=results.decisions)
+        if cell.attack == HONEST and cell.defence == "mean":
+            keep_messages(work / "messages" / f"{cell.split}-{cell.seed}.npz", sent)
         rows = results.rows()
     finally:
         results.close()
@@ -249,19 +257,11 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(row[name] for name in FIELDS[:4])
 
 
-def _append(row: Mapping[str, Any]) -> None:
-    new = not MEASURED.is_file()
-    with MEASURED.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def page() -> str:
     """Return what docs/results.md should say."""
     text = replaced(PAGE.read_text(encoding="utf-8"), "poison", attack_table(measured()))
-    return replaced(text, "false alarms", alarm_table(measured()))
+    text = replaced(text, "false alarms", alarm_table(measured()))
+    return replaced(text, "one lesson", replay_table())
 
 
 def attack_table(rows: Sequence[Mapping[str, str]]) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fakes.watched import CLASSES, IMAGES, SITES, honest
 
 from experiments.attacks import ATTACKS
 from mdhfl.sharing.knowledge import Knowledge, Subject
@@ -21,21 +22,10 @@ from mdhfl.sharing.watch import (
     watched,
 )
 
-CLASSES, IMAGES = 6, 150
 SUBJECT = Subject(
     kind="probabilities", public_digest="0" * 64, public_count=IMAGES, classes=tuple(f"c{c}" for c in range(CLASSES))
 )
-FOUR = ("a", "b", "c", "d")
-
-
-def honest(site: str, number: int, *, noise: float = 0.7, priors: float = 3.0) -> np.ndarray:
-    """What an honest site says: the truth, its own errors, and a mix of classes all its own."""
-    truth = np.random.default_rng(7).normal(0, 1.5, (IMAGES, CLASSES))
-    own = np.random.default_rng([ord(site), number])
-    prior = np.random.default_rng(ord(site)).normal(0, priors, CLASSES)
-    logits = truth + own.normal(0, noise, truth.shape) + prior
-    rows = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return rows / rows.sum(axis=1, keepdims=True)
+FOUR = SITES
 
 
 def knowledge(site: str, values: Any, number: int) -> Knowledge:

@@ -106,7 +106,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         if self.coupled:
             return coupled_teachings(shared, sites=sites, include_own=self.include_own, power=power, trust=trust)
         if self.robust != "mean":
-            how = {"rule": self.robust, "cut": self.cut, "power": power, "own": self.include_own}
+            how: dict[str, Any] = {"rule": self.robust, "cut": self.cut, "power": power, "own": self.include_own}
             return robust_class_teachings(shared, sites=sites, trust=trust, **how)
         if trust and not self.include_own:  # a site subtracts what it said with its full weight
             return leave_one_out_class_sums(shared, sites=sites, power=power, trust=trust)

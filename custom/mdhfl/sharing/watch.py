@@ -139,14 +139,17 @@ def watched(shared: Mapping[str, Any], *, before: Looks, sites: tuple[str, ...],
 
 def decided(looks: Looks, decisions: Mapping[str, str]) -> Looks:
     """Return the looks with the operator's decisions: "trusted" gives a site its weight, "aside" takes it."""
-    trusted = {"trusted": {"aside": False, "trust": 1.0}, "aside": {"aside": True, "trust": 0.0}}
+    trusted: dict[str, dict[str, Any]] = {
+        "trusted": {"aside": False, "trust": 1.0},
+        "aside": {"aside": True, "trust": 0.0},
+    }
     return {
         site: replace(look, **trusted[decisions[site]]) if site in decisions else look for site, look in looks.items()
     }
 
 
 def _not_looked_at(look: Look) -> Look:
-    nothing = dict.fromkeys(("agreement", "typical", "renamed", "swapped", "nearest"))
+    nothing: dict[str, Any] = dict.fromkeys(("agreement", "typical", "renamed", "swapped", "nearest"))
     return replace(look, **nothing, reasons=(), copies=())
 
 
