@@ -34,7 +34,8 @@ from mdhfl.showing.sheets import read_csv
 
 MEASURED = ROOT / "experiments" / "poison.csv"
 PAGE = ROOT / "docs" / "results.md"
-SEEDS = (100, 101, 102)  # the thresholds were chosen on others
+SEEDS = (100, 101, 102)
+CHOSEN_ON = "100"  # a false alarm on it moved a limit of the watch: its alarms are not counted
 ROUNDS = 5
 SET = {"warm_up_epochs": 6, "views": 2, "competence_epochs": 3}
 HONEST, ALONE, FLIPS, COLLUDING = "none", "without the site", "label flips", "two collude"
@@ -290,7 +291,8 @@ def alarm_table(rows: Sequence[Mapping[str, str]]) -> str:
     lines = []
     for split in SPLITS:
         for title, honest in (("all honest", True), ("honest sites beside an attacker", False)):
-            found = [r for r in rows if r["split"] == split and (r["attack"] in (HONEST, ALONE)) == honest]
+            tested = [row for row in rows if row["seed"] != CHOSEN_ON]
+            found = [r for r in tested if r["split"] == split and (r["attack"] in (HONEST, ALONE)) == honest]
             seen, alarms = (sum(int(row[name]) for row in found) for name in ("looked_at", "false_alarms"))
             if seen:
                 name = "IID" if split == "IID" else f"Dirichlet {split}"

@@ -146,6 +146,12 @@ def test_the_memory_survives_a_file_to_the_last_bit() -> None:
         assert Look.from_plain(json.loads(json.dumps(look.to_plain()))) == look
 
 
+def test_one_of_many_is_named_and_nobody_else() -> None:
+    sites = tuple(chr(97 + k) for k in range(26))
+    found = rounds_of("permuted", sites=sites, bad=("z",), last=1)[-1]
+    assert {site for site, look in found.items() if look.stands_out} == {"z"}
+
+
 def test_off_sees_nothing() -> None:
     shared = {site: knowledge(site, honest(site, 1), 1) for site in FOUR}
     assert watched(shared, before=NOBODY, sites=FOUR, number=1, mode="off") == {}

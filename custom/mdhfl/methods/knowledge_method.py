@@ -112,11 +112,11 @@ class KnowledgeMethod(Method):
         check_knowledge(answer.shared, expected=request.subject, number=request.round)
 
     def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
-        doubted = {site: trust for site, trust in last.trust.items() if trust != 1}
-        if not doubted:
-            return self.combine(last.shared, sites=server.sites)
-        heard = {site: said for site, said in last.shared.items() if doubted.get(site, 1.0) > 0}
-        return self.combine(heard, sites=server.sites, trust=doubted)
+        trust = {site: trust for site, trust in last.trust.items() if trust != 1}
+        heard = {site: said for site, said in last.shared.items() if trust.get(site, 1.0) > 0}
+        weighed = {site: trust[site] for site in heard if site in trust}
+        how = {"trust": weighed} if weighed else {}  # a method from elsewhere need not know of it before it is needed
+        return self.combine(heard, sites=server.sites, **how)
 
     def differences(self) -> list[str]:
         return ["further gradient steps on the public images (alignment)"]

@@ -68,12 +68,12 @@ def teacher_has_fallen(agreement: float, *, before: Sequence[float]) -> bool:
 
 def correlations(ranks: Mapping[str, Matrix]) -> dict[str, dict[str, float]]:
     """Return site -> other site -> their correlation."""
-    found: dict[str, dict[str, float]] = {site: {} for site in ranks}
     names = sorted(ranks)
-    for k, site in enumerate(names):
-        for other in names[k + 1 :]:
-            found[site][other] = found[other][site] = correlation(ranks[site], ranks[other])
-    return found
+    flat = np.stack([ranks[site].ravel() for site in names])
+    products = flat @ flat.T / ranks[names[0]].shape[1]
+    return {
+        site: {other: float(products[k, j]) for j, other in enumerate(names) if j != k} for k, site in enumerate(names)
+    }
 
 
 def upper_median(values: Sequence[float]) -> float:

@@ -41,13 +41,14 @@ DECISIONS: tuple[str, ...] = get_args(Decision)
 FEWEST = 3  # sites: of two that differ, nobody can tell which one is wrong
 SLACK = 0.15  # of agreement that an honest site may fall short by in every round
 LIMIT = 0.6  # of what it falls short by beyond that, summed over the rounds
-AGREED = 0.5  # typical agreement from which a few renamed classes can be told
+AGREED = 0.6  # typical agreement from which a few renamed classes can be told
 RENAMED = 0.25  # mean gain in correlation by other names, where sites agree so far
 ALL_RENAMED = 0.65  # the same, where they do not
 SWAPPED = 0.25  # gain in correlation of both of two classes by each other's name, where sites agree so far
 NOTHING = 0.33  # highest correlation with anybody in any class, below which a site says nothing that anybody says
 ENOUGH = 100  # public images from which chance does not reach that
 COPIED = 0.02  # distance between two sites' answers, below which one is a copy of the other
+MOST_COMPARED = 20  # other sites whose median says what a class looks like: a median of more is no better, and slow
 DOUBTED = 0.1  # weight of a site that stands out
 HALVED = 0.5  # weight of each of two sites that say the same
 
@@ -175,7 +176,8 @@ def _seen(knowledge: Mapping[str, Knowledge], *, voters: list[str]) -> dict[str,
     found = {}
     for site, said in knowledge.items():
         others = [other for other in voters if other != site]
-        fits = fits_of(ranks[site], [ranks[other] for other in others])
+        some = others[:: -(-len(others) // MOST_COMPARED)]  # evenly, in the order of their names
+        fits = fits_of(ranks[site], [ranks[other] for other in some])
         found[site] = _Seen(
             agreement=agreement[site],
             typical=typical,
