@@ -103,14 +103,14 @@ class Cell:
 def cells() -> Iterator[Cell]:
     """Yield the runs, the most telling first."""
     for seed in SEEDS:
-        for attack in (ALONE, HONEST):
-            yield Cell(split="0.5", seed=seed, attack=attack, defence="mean")
-        for attack in ("permuted", "random rows"):
+        for split in SPLITS:
+            yield Cell(split=split, seed=seed, attack=HONEST, defence="mean")
+    for seed in SEEDS:
+        yield Cell(split="0.5", seed=seed, attack=ALONE, defence="mean")
+        for attack in (*ATTACKED, COLLUDING):
             for defence in ("mean", "put aside"):
                 yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
-        for split in ("0.1", "IID"):
-            yield Cell(split=split, seed=seed, attack=HONEST, defence="mean")
-    for defence in ("mean", "put aside", "median", "filter", "weigh", "trimmed"):
+    for defence in ("median", "filter", "weigh", "trimmed"):
         for seed in SEEDS:
             for attack in (HONEST, *ATTACKED, COLLUDING):
                 yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)

@@ -45,7 +45,7 @@ def literal_filter(values: Any, weights: Any, cut: float) -> Any:
         left = list(range(len(values)))
         for _ in range(int(cut * len(values) + 1e-9)):
             mean = sum(weights[k] * values[k, image] for k in left) / sum(weights[k] for k in left)
-            apart = {k: np.sqrt(weights[k] / weights.max()) * (values[k, image] - mean) for k in left}
+            apart = {k: np.sqrt(weights[k] / weights.max(axis=0)) * (values[k, image] - mean) for k in left}
             covariance = sum(np.outer(a, a) for a in apart.values()) / len(left)
             direction = np.linalg.svd(covariance)[0][:, 0]
             if direction @ covariance @ direction <= SPREAD:

@@ -73,7 +73,7 @@ def _filtered(values: Values, weights: Values, cut: float) -> Values:
     """Leave out, image by image, who is farthest off along the direction in which answers differ most, and again."""
     sites, images = len(values), np.arange(values.shape[1])
     kept = np.ones(values.shape[:2])
-    relative = np.sqrt(weights / weights.max())
+    relative = np.sqrt(weights / weights.max(axis=0))
     for _ in range(int(cut * sites + TOLERANCE)):
         mean = _kept_mean(values, weights, kept)
         apart = kept[:, :, None] * relative[:, None, :] * (values - mean)
