@@ -136,7 +136,8 @@ def _judged(sent: Messages, attack: str, attacker: str, method: MdhflPlus, mode:
 def _lesson(method: MdhflPlus, said: Mapping[str, Knowledge], trust: Mapping[str, float]) -> Values:
     lesson = method.combine(said, sites=("",), trust=trust)[""]
     rows: Values = (lesson.values / lesson.total).astype(np.float64)  # type: ignore[attr-defined]
-    return rows / rows.sum(axis=1, keepdims=True)
+    normed: Values = rows / rows.sum(axis=1, keepdims=True)
+    return normed
 
 
 def _distance(first: Values, second: Values) -> float:
