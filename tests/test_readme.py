@@ -90,7 +90,7 @@ def test_the_readmes_tour_works(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8").split("## Use")[1].split("\n## ")[0]
     blocks = re.findall(r"```\n(.*?)```", text, re.DOTALL)
     lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
-    assert [len(block.splitlines()) for block in blocks] == [3, 7]
+    assert [len(block.splitlines()) for block in blocks] == [3, 8]
     for line in lines:
         small = line.replace("--per-site 200", "--per-site 16 --public-count 16").replace("--rounds 5", "--rounds 1")
         command = [sys.executable, "-m", "mdhfl.commands.cli", *shlex.split(small)[1:]]

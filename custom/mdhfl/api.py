@@ -27,6 +27,7 @@ from mdhfl.runs.progress import Step
 from mdhfl.runs.recipe import Recipe, recipe_of
 from mdhfl.runs.resume import resume_run
 from mdhfl.server.journal import read_rows
+from mdhfl.sharing.watch import TELL
 from mdhfl.site.log import LOG
 from mdhfl.store.sealed import previous, read_sealed_json
 
@@ -101,6 +102,7 @@ def run(
     engine: str = "inprocess",
     bundles: Sequence[str] = BUILT_IN_BUNDLES,
     min_sites: int | None = None,
+    watch: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
     resume: bool = False,
@@ -118,11 +120,12 @@ def run(
         engine: "inprocess", or "flare" for FLARE's simulator. Equal results.
         bundles: assigned to the sites in order, repeating: built-in names, or paths of your own. A bundle is code.
         min_sites: minimum valid replies per round.
+        watch: "off", "tell" (the default), "weigh" or "put_aside": what follows where a site's answers stand out.
         device: "cpu", "cuda" or "cuda:<n>".
         threads: CPU threads per site, one if None. With one, the sites of an in-process run work side by side on all
             cores; with more, one after another, and the scores may differ.
-        resume: continue the run in `out` at the first round that is not recorded; `rounds` may be more and `min_sites`
-            another number than before, everything else must be as it was.
+        resume: continue the run in `out` at the first round that is not recorded; `rounds` may be more, `min_sites` and
+            `watch` others than before, everything else must be as it was.
         progress: show a bar on standard error.
 
     Raises:
@@ -144,7 +147,8 @@ def run(
             **({"parameters": parameters_of(method)} if isinstance(method, Method) else {}),
         }
         trusted = modules_of(recipe.method)
-        experiment = resume_run(folder, asked=asked, rounds=rounds, min_sites=min_sites, trusted=trusted)
+        free = {"rounds": rounds, "min_sites": min_sites}
+        experiment = resume_run(folder, asked=asked, watch=watch, trusted=trusted, **free)
     else:
         options = RunOptions(
             federation=source,
@@ -153,6 +157,7 @@ def run(
             seed=seed,
             rounds=rounds,
             min_sites=min_sites,
+            watch=watch or TELL,
             device=device,
             threads=threads or 1,
             command=f"mdhfl.run({str(source)!r}, {recipe.name!r}, seed={seed}, out={str(folder)!r})",

@@ -235,6 +235,9 @@ class PaperLearner:
         self.learned = True
         return float(value.detach())
 
+    def taught(self, teacher: Any, *, own: Any) -> None:
+        assert np.isfinite(teacher).all()
+
     def accompany(self, targets: torch.Tensor, *, images: Any, loss: Any, keep_statistics: bool) -> None:
         self.align(targets, loss=loss, epochs=1)
 

@@ -59,6 +59,7 @@ COMMANDS = {
         "Write the server's policies into its FLARE startup kit.",
     ),
     "status": ("mdhfl.commands.status", "status_command", "Show how an experiment stands, at the server or at a site."),
+    "watch": ("mdhfl.commands.watch", "watch_command", "Show which sites stand out, and decide about them."),
     "supervise": (
         "mdhfl.commands.supervise",
         "supervise_command",

@@ -8,6 +8,7 @@ import click
 
 from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions
 from mdhfl.runs.recipe import parse_changes
+from mdhfl.sharing.watch import MODES, TELL
 
 EXPERIMENT = (
     click.option("--rounds", type=click.IntRange(min=1), help="Rounds after the warm-up; the recipe's if not given."),
@@ -27,6 +28,14 @@ EXPERIMENT = (
         "trust it).",
     ),
     click.option("--min-sites", type=click.IntRange(min=1), help="Minimum valid replies per round.  [default: 2]"),
+    click.option(
+        "--watch",
+        type=click.Choice(MODES),
+        default=TELL,
+        show_default=True,
+        help="Where a site's answers stand out from the others': tell it, weigh it less, or put it aside until "
+        "`mdhfl watch` decides.",
+    ),
     click.option(
         "--threads",
         type=click.IntRange(min=1),
@@ -54,7 +63,7 @@ def options_of(chosen: Mapping[str, Any], *, engine: str, sites: int | None = No
         changes=changes_of(chosen),
         bundles=bundles_of(chosen),
         command=" ".join(["mdhfl", *sys.argv[1:]]),
-        **{name: chosen[name] for name in ("federation", "rounds", "seed", "min_sites", "threads", "device")},
+        **{name: chosen[name] for name in ("federation", "rounds", "seed", "min_sites", "watch", "threads", "device")},
     )
 
 

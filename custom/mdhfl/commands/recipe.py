@@ -10,6 +10,7 @@ from mdhfl.learning.bundle_changes import split_changes, with_prefix
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import read_federation
 from mdhfl.runs.recipe import Recipe, parse_changes
+from mdhfl.sharing.watch import MODES, TELL
 from mdhfl.showing.terminal import say
 
 
@@ -27,6 +28,7 @@ def experiment_on(
     rounds: int | None,
     pairs: tuple[str, ...],
     min_sites: int | None = None,
+    watch: str = TELL,
 ) -> Experiment:
     """Put a recipe on a federation folder, or on the path of a federation.json alone: a server needs no images."""
     changes, bundle_changes = split_changes(parse_changes(pairs))
@@ -43,6 +45,7 @@ def experiment_on(
         rounds=rounds,
         changes=changes,
         min_sites=min_sites,
+        watch=watch,
     )
 
 
@@ -58,6 +61,7 @@ def _command(recipe: Recipe) -> click.Command:
     @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
     @click.option("--rounds", type=click.IntRange(min=1), help="Rounds after the warm-up.")
     @click.option("--min-sites", type=click.IntRange(min=1), help="Valid replies that a round needs.")
+    @click.option("--watch", type=click.Choice(MODES), default=TELL, show_default=True, help="If a site stands out.")
     @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a hyper-parameter; repeatable.")
     @click.option(
         "--round-timeout", type=float, default=3600.0, show_default=True, help="Seconds until a round closes."
@@ -72,6 +76,7 @@ def _command(recipe: Recipe) -> click.Command:
         seed: int,
         rounds: int | None,
         min_sites: int | None,
+        watch: str,
         pairs: tuple[str, ...],
         round_timeout: float,
     ) -> None:
@@ -90,6 +95,7 @@ def _command(recipe: Recipe) -> click.Command:
                 rounds=rounds,
                 pairs=pairs,
                 min_sites=min_sites,
+                watch=watch,
             )
             folder = export_job(asked, name=recipe.name, out=export_dir, round_timeout=round_timeout)
             say(f"job written: {folder}    next: nvflare job submit -j {folder}")
@@ -99,6 +105,7 @@ def _command(recipe: Recipe) -> click.Command:
         from mdhfl.commands.run import run_command
 
         arguments = [recipe.name, "--federation", str(federation), "--out", str(out), "--seed", str(seed)]
+        arguments += ["--watch", watch]
         arguments += ["--rounds", str(rounds)] if rounds else []
         arguments += ["--min-sites", str(min_sites)] if min_sites else []
         arguments += [word for pair in pairs for word in ("--set", pair)]

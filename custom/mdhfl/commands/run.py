@@ -72,7 +72,8 @@ class RunCommand(click.Command):
 @click.option(
     "--resume",
     is_flag=True,
-    help="Continue the run in --out; more --rounds and another --min-sites are possible, other changes refused.",
+    help="Continue the run in --out; more --rounds, another --min-sites or --watch are possible, other changes "
+    "refused.",
 )
 def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **chosen: Any) -> None:
     """See HELP."""
@@ -92,10 +93,9 @@ def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **cho
             "parameters": changes_of(chosen),
             **{name: value for name, value in said.items() if _was_typed(name)},
         }
-        trusted = modules_of(recipe.method)
-        experiment = resume_run(
-            out, asked=asked, rounds=chosen["rounds"], min_sites=chosen["min_sites"], trusted=trusted
-        )
+        free = {"rounds": chosen["rounds"], "min_sites": chosen["min_sites"]}
+        free["watch"] = chosen["watch"] if _was_typed("watch") else None
+        experiment = resume_run(out, asked=asked, trusted=modules_of(recipe.method), **free)
     else:
         experiment = create(out, recipe=recipe, options=options_of(chosen, engine=engine))
     try:
@@ -106,6 +106,9 @@ def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **cho
             f"--federation {chosen['federation']} --out {out} --resume"
         ) from None
     print_scores([finished.summary])
+    for site, values in finished.summary["sites"].items():
+        for found in values.get("stood_out", [])[:1]:
+            say(f"{site} stood out from round {found['round']} on: {found['reason']}    see: mdhfl watch {out}")
     say(f"results: {out}    next: mdhfl report {out} --out report/")
 
 

@@ -115,6 +115,7 @@ class FederationController(PlainLog, Controller):
                 ask=ask,
                 record=record,
                 last=last,
+                decide=results.decisions,
                 open_trainer=trainer_from(server_config, experiment=experiment),
             )
             for reason in unfinished.values():
@@ -200,6 +201,11 @@ class FederationController(PlainLog, Controller):
 
     def _tell(self, finished: Round, tracker: Tracker | None, fl_ctx: FLContext) -> None:
         """Log one line per site and stream its scalars to TensorBoard, from what the server holds anyway."""
+        for site, look in finished.looks.items():
+            if look.stands_out:
+                self.log_warning(fl_ctx, f"round {finished.number}: site {site!r} stands out: {look.text}")
+            if look.aside:
+                self.log_warning(fl_ctx, f"round {finished.number}: site {site!r} is put aside: it teaches nobody")
         for row in rows_of(finished):
             if row["status"] != "ok":
                 self.log_warning(fl_ctx, f"round {row['round']}: {row['reason']}")

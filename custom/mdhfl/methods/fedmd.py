@@ -28,6 +28,7 @@ class FedMd(KnowledgeMethod):
     citation: ClassVar[str] = "Li, Wang, 2019, arXiv 1910.03581"
     shares: ClassVar[str | None] = "logits"
     knowledge_kind: ClassVar[Kind] = "logits"
+    own_in_teacher: ClassVar[bool] = True
 
     def express(self, logits: "Tensor") -> "Tensor":
         return logits.clamp(-LARGEST_LOGIT, LARGEST_LOGIT)

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,12 +19,15 @@ from mdhfl.sharing.knowledge import Knowledge, Subject, check_knowledge
 from mdhfl.sharing.limits import LARGEST_LOGIT
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
+from mdhfl.sharing.robust import FEWEST, RULES
+from mdhfl.sharing.robust_teaching import robust_teachings
 from mdhfl.sharing.teaching import Teaching, check_matrix, weighted_sum
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_PROBABILITY = 1.01  # a row that sums to 1 within the tolerance, times a competence
+FULL: Mapping[str, float] = MappingProxyType({})  # trust in everybody
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,17 +36,39 @@ class KnowledgeMethod(BlindMethod):
 
     align_epochs: int = parameter(1, "epochs over the public images in each round", at_least=1)
 
+    robust: str = parameter("mean", "how the sites' answers are combined into a teacher", among=RULES)
+    cut: float = parameter(
+        0.4,
+        "share of the weight that trimmed cuts off at each end, of the sites that filter drops",
+        at_least=0,
+        at_most=0.49,
+    )
+
     permission: ClassVar[str | None] = "knowledge"
     answers_with: ClassVar[type[Shared] | None] = Knowledge
     rows_of_weights: ClassVar[int] = 0  # in a blind sum, below a site's knowledge
+    own_in_teacher: ClassVar[bool] = False  # whether a site's own answers stay in its teacher
 
     def needs_each(self) -> str:
-        own, rule = type(self), getattr(self, "robust", "mean")  # of methods that can combine robustly
-        if rule != "mean":
-            return f"robust={rule}"
+        own = type(self)
+        if self.robust != "mean":
+            return f"robust={self.robust}"
         combines = own.combine is not KnowledgeMethod.combine and own.summands is KnowledgeMethod.summands
         weighs = own.teacher_weights is not KnowledgeMethod.teacher_weights
         return own.__name__ if combines or weighs else ""
+
+    def check_federation(self, *, bundles: Mapping[str, str], validation: int) -> None:
+        super().check_federation(bundles=bundles, validation=validation)
+        fewest = FEWEST + (not self.teaches_own())
+        if self.robust != "mean" and len(bundles) < fewest:
+            raise ValueError(
+                f"robust={self.robust}: expected at least {fewest} sites, so that each learns from {FEWEST}, got "
+                f"{len(bundles)}: of two answers that differ, nobody can tell which one is wrong; leave it at mean"
+            )
+
+    def teaches_own(self) -> bool:
+        """Return whether a site's own answers stay in its teacher."""
+        return self.own_in_teacher
 
     @abstractmethod
     def express(self, logits: "Tensor") -> "Tensor":
@@ -64,11 +90,24 @@ class KnowledgeMethod(BlindMethod):
         """Return what a site reports beside its knowledge, from its local losses of the last round and this one."""
         return 1.0
 
-    def combine(self, shared: Mapping[str, Any], *, sites: Sequence[str]) -> Mapping[str, Lesson]:
-        """Combine the sites' checked knowledge into a lesson per site. Pure."""
+    def combine(
+        self, shared: Mapping[str, Any], *, sites: Sequence[str], trust: Mapping[str, float] = FULL
+    ) -> Mapping[str, Lesson]:
+        """Combine the sites' checked knowledge into a lesson per site. Pure.
+
+        Args:
+            shared: site name -> its knowledge.
+            sites: who is to learn.
+            trust: site name -> what its weight is multiplied by, above 0; 1 where it is missing.
+        """
         if not shared:
             return {}
-        return dict.fromkeys(sites, weighted_sum(shared, weights=self.teacher_weights(shared)))
+        weights = {site: weight * trust.get(site, 1.0) for site, weight in self.teacher_weights(shared).items()}
+        if self.robust == "mean":
+            return dict.fromkeys(sites, weighted_sum(shared, weights=weights))
+        return robust_teachings(
+            shared, weights=weights, sites=sites, rule=self.robust, cut=self.cut, own=self.teaches_own()
+        )
 
     def common_teacher(self, shared: Mapping[str, Any]) -> NDArray[np.float32] | None:
         """Return the (N, C) knowledge that a site learns from which has shared nothing itself; None if nobody has."""
@@ -104,7 +143,11 @@ class KnowledgeMethod(BlindMethod):
     def teach(self, last: Round, server: Server) -> Mapping[str, Lesson]:
         if self.blind:
             return super().teach(last, server)
-        return self.combine(last.shared, sites=server.sites)
+        trust = {site: trust for site, trust in last.trust.items() if trust != 1}
+        heard = {site: said for site, said in last.shared.items() if trust.get(site, 1.0) > 0}
+        weighed = {site: trust[site] for site in heard if site in trust}
+        how = {"trust": weighed} if weighed else {}  # a method from elsewhere need not know of it before it is needed
+        return self.combine(heard, sites=server.sites, **how)
 
     def differences(self) -> list[str]:
         return ["further gradient steps on the public images (alignment)"]
@@ -115,10 +158,12 @@ class KnowledgeMethod(BlindMethod):
             return None
         if not isinstance(found, Teaching):
             return super().learn(found, learner)
-        teacher = self.teacher(found, own=last_knowledge(learner), site=learner.site)
+        own = last_knowledge(learner)
+        teacher = self.teacher(found, own=own, site=learner.site)
         if teacher is None:
             return None
         check_matrix(teacher, shape=learner.request.subject.shape, what="teacher")
+        learner.taught(teacher, own=own if own is not None and own.round == lesson.round else None)
         import torch
 
         return learner.align(torch.from_numpy(teacher), loss=self.alignment_loss, epochs=self.align_epochs)

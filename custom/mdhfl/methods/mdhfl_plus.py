@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.methods.blind_method import last_knowledge
-from mdhfl.methods.knowledge_method import KnowledgeMethod
+from mdhfl.methods.knowledge_method import FULL, KnowledgeMethod
 from mdhfl.methods.local_plus import LocalPlus
 from mdhfl.methods.method import Learner, Loss
 from mdhfl.methods.parameters import parameter
@@ -28,11 +28,13 @@ from mdhfl.sharing.competence import (
     class_teacher,
     class_weighted_sum,
     class_weights,
+    leave_one_out_class_sums,
 )
 from mdhfl.sharing.coupling import coupled_teachings
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
+from mdhfl.sharing.robust_teaching import robust_class_teachings
 from mdhfl.sharing.teaching import Teaching, check_matrix, sharpened
 
 if TYPE_CHECKING:
@@ -68,6 +70,11 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     rounds: ClassVar[int] = 8
     rows_of_weights: ClassVar[int] = 1
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.coupled and self.robust != "mean":
+            raise ValueError(f"robust: expected mean with coupled answers, got {self.robust}: a fit is no mean")
+
     def question_views(self) -> int:
         return self.views
 
@@ -97,13 +104,23 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
         if isinstance(answer.shared, Knowledge) and answer.shared.competences is not None and answer.about is not None:
             check_competences(answer.shared.competences, images=answer.about.training_images)
 
-    def combine(self, shared: Mapping[str, Any], *, sites: Sequence[str]) -> Mapping[str, Lesson]:
+    def combine(
+        self, shared: Mapping[str, Any], *, sites: Sequence[str], trust: Mapping[str, float] = FULL
+    ) -> Mapping[str, Lesson]:
         if len(shared) < 2 or not self.align_weight:
             return {}
         power = self.competence_power
         if self.coupled:
-            return coupled_teachings(shared, sites=sites, include_own=self.include_own, power=power)
-        return dict.fromkeys(sites, class_weighted_sum(shared, power=power))
+            return coupled_teachings(shared, sites=sites, include_own=self.include_own, power=power, trust=trust)
+        if self.robust != "mean":
+            how: dict[str, Any] = {"rule": self.robust, "cut": self.cut, "power": power, "own": self.include_own}
+            return robust_class_teachings(shared, sites=sites, trust=trust, **how)
+        if trust and not self.include_own:  # a site subtracts what it said with its full weight
+            return leave_one_out_class_sums(shared, sites=sites, power=power, trust=trust)
+        return dict.fromkeys(sites, class_weighted_sum(shared, power=power, trust=trust))
+
+    def teaches_own(self) -> bool:
+        return self.include_own
 
     def teacher(self, teaching: Teaching, *, own: Knowledge | None, site: str) -> NDArray[np.float32] | None:
         raise TypeError("MDH-FL+ teaches class by class, see `learn`")
@@ -159,6 +176,8 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
             return None
         check_matrix(teacher, shape=learner.request.subject.shape, what="teacher")
         teacher = sharpened(teacher, temperature=self.sharpening)
+        own = last_knowledge(learner)
+        learner.taught(teacher, own=own if own is not None and own.round == lesson.round else None)
         import torch
 
         images = learner.public(views=self.views, asked_in=self.asked_in(lesson.round), own_stain=self.own_stain)

@@ -20,7 +20,7 @@ from mdhfl.methods.parameters import check_parameters, parameter
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
-from mdhfl.sharing.knowledge import Kind
+from mdhfl.sharing.knowledge import Kind, Knowledge
 from mdhfl.sharing.messages import Action, Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.weights import Merged, Weights
@@ -99,6 +99,14 @@ class Learner(Protocol):
 
     def answers(self, *, images: "Tensor | None" = None, own_statistics: bool = False) -> "Tensor":
         """Return the (N, C) logits of the network for the public images, or those given."""
+
+    def taught(self, teacher: NDArray[np.floating], *, own: Knowledge | None) -> None:
+        """Note how far a teacher agrees with what the site itself said of the same images.
+
+        Args:
+            teacher: (V * N, C) that the site is to learn from.
+            own: what the site shared in the round that the teacher was made of; None where it shared nothing then.
+        """
 
     def competences(self, *, epochs: int, loss: Loss) -> NDArray[np.float32]:
         """Return (C,) in [0, 1]: how well the site's out-of-fold answers agree with its labels, class by class."""

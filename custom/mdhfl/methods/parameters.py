@@ -1,7 +1,7 @@
 """Hyper-parameters: fields of a method with a published value, a meaning and a range."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
@@ -15,7 +15,7 @@ class Parameter:
 
     Attributes:
         name: as in `--set NAME=VALUE`.
-        kind: int, float or bool.
+        kind: int, float, bool or str.
         default: the published value.
         meaning: one phrase.
         range: in words, for example "at least 0".
@@ -35,17 +35,19 @@ def parameter(
     at_least: float | None = None,
     above: float | None = None,
     at_most: float | None = None,
+    among: Sequence[str] | None = None,
 ) -> Any:
     """Declare a field of a method.
 
     Args:
-        default: the published value; its type (bool, int, float) is the parameter's.
+        default: the published value; its type (bool, int, float, str) is the parameter's.
         meaning: one phrase for the help.
         at_least: the smallest value.
         above: what every value is greater than.
         at_most: the largest value.
+        among: the words that a text may be.
     """
-    bounds = {"at_least": at_least, "above": above, "at_most": at_most}
+    bounds = {"at_least": at_least, "above": above, "at_most": at_most, "among": among}
     return field(default=default, metadata={"meaning": meaning, "kind": type(default), **bounds})
 
 
@@ -79,6 +81,10 @@ def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
         if not isinstance(value, bool):
             raise ValueError(f"{name}: expected true or false, got {value!r}")
         return
+    if bounds["kind"] is str:
+        if value not in bounds["among"]:
+            raise ValueError(f"{name}: expected one of {', '.join(bounds['among'])}, got {value!r}")
+        return
     if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= FINITE:
         raise ValueError(f"{name}: expected a finite number, got {value!r}")
     if bounds["kind"] is int and not isinstance(value, int):
@@ -95,5 +101,7 @@ def _check(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
 
 
 def _range(bounds: Mapping[str, Any]) -> str:
+    if bounds.get("among"):
+        return " | ".join(bounds["among"])
     words = {"at_least": "at least", "above": "above", "at_most": "at most"}
     return ", ".join(f"{text} {bounds[name]}" for name, text in words.items() if bounds.get(name) is not None)

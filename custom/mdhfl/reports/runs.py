@@ -11,6 +11,7 @@ from mdhfl.learning.bundle_changes import with_prefix
 from mdhfl.runs.folder import results_in
 from mdhfl.server.journal import read_journal
 from mdhfl.server.rows import summary_of
+from mdhfl.sharing.watch import Look
 from mdhfl.showing.texts import one_line, shown
 from mdhfl.site.left import Sum
 from mdhfl.store.sealed import Damaged, exists, read_sealed_json
@@ -102,6 +103,12 @@ class Run:
         """Return site -> what it keeps to itself, for the sites that do."""
         told = {site: ((self.last_row(site) or {}).get("about") or {}).get("withheld") for site in self.sites}
         return {site: list(names) for site, names in told.items() if names}
+
+    def stood_out(self) -> list[tuple[int, str, str]]:
+        """Return (round, site, reason) of every site and round in which its answers stood out from the others'."""
+        looks = [(int(row["round"]), str(row["site"]), row.get("watch")) for row in self.rows]
+        found = [(number, site, Look.from_plain(look)) for number, site, look in looks if look]
+        return sorted((number, site, look.text) for number, site, look in found if look.stands_out)
 
     def problems(self) -> list[tuple[int, str, str]]:
         """Return (round, site, reason) of every refused answer, and of every answer missing from a recorded round."""

@@ -150,6 +150,7 @@ def _run_view(
         "cost_rows": cost_rows(run),
         "control": control_rows(run),
         "problems": run.problems(),
+        "stood_out": run.stood_out(),
         "detailed": detailed,
         "curves": curves(run, gallery=gallery, prefix=prefix, colours=colours) if detailed and run.rows else [],
         "divergence": divergence_view(run, alone=alone, gallery=gallery, prefix=prefix) if detailed else None,

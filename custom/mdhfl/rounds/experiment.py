@@ -10,6 +10,7 @@ from mdhfl.methods import Method, create, name_of, parameters_of
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Action, Request
 from mdhfl.sharing.records import Lesson
+from mdhfl.sharing.watch import MODES, TELL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Experiment:
         public_count: N, its number of images.
         federation_digest: of what is known of the federation's data, see `digest_of_federation`.
         training_images: site -> how many the federation's card gives it: the most that its model may count in a mean.
+        watch: what follows where a site's knowledge stands out, one of `sharing.watch.MODES`.
     """
 
     id: str
@@ -41,6 +43,7 @@ class Experiment:
     public_count: int
     federation_digest: str
     training_images: Mapping[str, int]
+    watch: str = TELL
 
     def __post_init__(self) -> None:
         if self.rounds < 1:
@@ -49,6 +52,8 @@ class Experiment:
             raise ValueError(f"sites: expected different names, got {list(self.sites)}")
         if set(self.training_images) != set(self.sites):
             raise ValueError(f"training_images: expected a number for each site, got {dict(self.training_images)}")
+        if self.watch not in MODES:
+            raise ValueError(f"watch: expected one of {', '.join(MODES)}, got {self.watch!r}")
         if not 1 <= self.min_sites <= len(self.sites):
             raise ValueError(f"min_sites: expected 1 to {len(self.sites)} (the number of sites), got {self.min_sites}")
 
@@ -71,7 +76,7 @@ class Experiment:
     @property
     def terms(self) -> dict[str, Any]:
         """What must stay the same when the experiment is continued, as plain values."""
-        free = ("id", "rounds", "min_sites")
+        free = ("id", "rounds", "min_sites", "watch")
         return {name: value for name, value in self.to_json().items() if name not in free}
 
     def request(
@@ -110,7 +115,8 @@ class Experiment:
             KeyError: a value is missing.
             ValueError: a value is out of range, or the method's module is not trusted.
         """
-        known = {name: values[name] for name in cls.__dataclass_fields__}
+        known = {name: values[name] for name in cls.__dataclass_fields__ if name != "watch"}
+        known["watch"] = values.get("watch", TELL)
         method = create(values["method"], values["parameters"], trusted=trusted)
         lists = {"sites": tuple(known["sites"]), "classes": tuple(known["classes"])}
         return cls(**{**known, "method": method, **lists})

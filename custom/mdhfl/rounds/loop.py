@@ -9,9 +9,11 @@ from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Ask, Round
 from mdhfl.sharing.messages import Action, Answer, Request
 from mdhfl.sharing.records import Lesson
+from mdhfl.sharing.watch import NOBODY, Looks, decided, watched
 
 Record = Callable[[Round], None]
 OpenTrainer = Callable[[], Trainer]
+Decide = Callable[[], Mapping[str, str]]  # site -> the operator's decision, see `sharing.watch.DECISIONS`
 LATE = "no answer before the round's deadline"  # of a site that was not heard in time
 
 
@@ -27,6 +29,7 @@ class _Server:
     send: Ask
     number: int
     open_trainer: OpenTrainer
+    decide: Decide = dict
 
     @property
     def experiment(self) -> str:
@@ -55,6 +58,7 @@ def federate(
     record: Record,
     last: Round | None = None,
     open_trainer: OpenTrainer = no_trainer,
+    decide: Decide = dict,
 ) -> dict[str, str]:
     """Run an experiment, or what is left of it.
 
@@ -64,6 +68,7 @@ def federate(
         record: keeps a finished round; called once for each, in order.
         last: the last recorded round of an interrupted run.
         open_trainer: gives what the server trains with, to a method whose server does.
+        decide: gives the operator's decisions about sites that stand out, asked before every lesson.
 
     Returns:
         Site -> why it could not finish, though the experiment did.
@@ -72,14 +77,16 @@ def federate(
         TooFewSites: too few usable answers in a round, or too few sites that finished.
         ValueError: the method cannot teach what was shared.
     """
-    server = _Server(setup=experiment, send=ask, number=0 if last is None else last.number, open_trainer=open_trainer)
+    number = 0 if last is None else last.number
+    server = _Server(setup=experiment, send=ask, number=number, open_trainer=open_trainer, decide=decide)
     if last is None:
         last = _run_round(server, dict.fromkeys(experiment.sites, experiment.request("warm_up", number=0)))
         record(last)
     for number in range(last.number + 1, experiment.last_round + 1):
         server = replace(server, number=last.number)
+        last = replace(last, looks=decided(last.looks, decide()))
         lessons = experiment.method.teach(last, server)
-        last = _run_round(server, _requests(experiment, number, lessons, answered=last.good))
+        last = _run_round(server, _requests(experiment, number, lessons, answered=last.good), last.looks)
         record(last)
     return _finish(experiment, last, ask=ask)
 
@@ -107,7 +114,7 @@ def _requests(
     return {site: made[id(lessons.get(site))] for site in experiment.sites}
 
 
-def _run_round(server: _Server, requests: Mapping[str, Request]) -> Round:
+def _run_round(server: _Server, requests: Mapping[str, Request], before: Looks = NOBODY) -> Round:
     experiment, received = server.setup, server.send(requests)
     number = next(iter(requests.values())).round
     answers = {site: _accept(server, requests[site], received.get(site), site=site) for site in requests}
@@ -117,7 +124,9 @@ def _run_round(server: _Server, requests: Mapping[str, Request]) -> Round:
         del shared[site]
     failed = {site: answer.refusal for site, answer in answers.items() if answer.refusal}
     _check_enough(experiment, failed, what=f"round {number}", asked=len(answers))
-    finished = Round(number=number, requests=requests, answers=answers, shared=shared)
+    looks = watched(shared, before=before, sites=experiment.sites, number=number, mode=experiment.watch)
+    looks = decided(looks, server.decide())
+    finished = Round(number=number, requests=requests, answers=answers, shared=shared, looks=looks)
     return experiment.method.complete(finished, replace(server, number=number))
 
 

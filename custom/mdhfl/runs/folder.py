@@ -21,6 +21,7 @@ from mdhfl.runs.recipe import Recipe
 from mdhfl.server.settings import ServerSettings
 from mdhfl.server.tracking import FILE as TRACKING
 from mdhfl.server.tracking import tracking_of_run
+from mdhfl.sharing.watch import TELL
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import clean, exists, read_sealed_json, write_sealed_json
@@ -46,6 +47,7 @@ class RunOptions:
         device: of every simulated site.
         threads: CPU threads of each simulated site.
         command: as typed, for the record.
+        watch: what follows where a site's knowledge stands out, one of `sharing.watch.MODES`.
         track: "mlflow" or "wandb", which FLARE's server tells the scores; None for neither.
     """
 
@@ -60,6 +62,7 @@ class RunOptions:
     device: str = "cpu"
     threads: int = 1
     command: str = ""
+    watch: str = TELL
     track: str | None = None
 
 
@@ -91,6 +94,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         rounds=options.rounds,
         changes=changes,
         min_sites=options.min_sites,
+        watch=options.watch,
     )
     bundles = _bundles(experiment.sites, options)
     _check_bundles(bundles, federation, bundle_changes)

@@ -98,6 +98,7 @@ def run_in_process(
                 ask=ask,
                 record=results.record,
                 last=last,
+                decide=results.decisions,
                 open_trainer=trainer_from(server_settings_path(folder), experiment=experiment),
             )
         federation = read_record(folder)["federation"]

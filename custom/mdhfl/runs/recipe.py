@@ -9,6 +9,7 @@ import yaml
 
 from mdhfl.methods import Method, changed, class_of, name_of
 from mdhfl.rounds.experiment import Experiment, digest_of_federation
+from mdhfl.sharing.watch import TELL
 
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
 
@@ -43,6 +44,7 @@ class Recipe:
         rounds: int | None = None,
         changes: Mapping[str, Any] | None = None,
         min_sites: int | None = None,
+        watch: str = TELL,
     ) -> Experiment:
         """Put the recipe on a federation.
 
@@ -53,6 +55,7 @@ class Recipe:
             rounds: instead of the recipe's.
             changes: hyper-parameters instead of the recipe's.
             min_sites: usable answers that a round needs; two, or one if there is only one site, if not given.
+            watch: what follows where a site's knowledge stands out, one of `sharing.watch.MODES`.
 
         Raises:
             ValueError: a hyper-parameter is unknown or out of range.
@@ -68,6 +71,7 @@ class Recipe:
             classes=tuple(federation["classes"]),
             public_digest=federation["public"]["digest"],
             public_count=federation["public"]["count"],
+            watch=watch,
             federation_digest=digest_of_federation(federation),
             training_images={site: card["training"] for site, card in federation["sites"].items()},
         )

@@ -26,6 +26,7 @@ def resume_run(
     asked: Mapping[str, Any] | None = None,
     rounds: int | None = None,
     min_sites: int | None = None,
+    watch: str | None = None,
     trusted: Collection[str] = (),
 ) -> Experiment:
     """Return the experiment of an interrupted run.
@@ -35,6 +36,7 @@ def resume_run(
         asked: what the caller asks for now, named as in the record; what is not in it may be anything.
         rounds: more of them than before; None for as many.
         min_sites: valid replies that a round needs from now on; None for as many as before.
+        watch: what follows from now on where a site's knowledge stands out; None for the same as before.
         trusted: modules of methods from elsewhere that may be imported.
 
     Raises:
@@ -49,10 +51,12 @@ def resume_run(
         experiment,
         rounds=_more_rounds(experiment, rounds),
         min_sites=experiment.min_sites if min_sites is None else min_sites,
+        watch=experiment.watch if watch is None else watch,
     )
     if changed != experiment:
         with run_lock(folder):
-            write_record(folder, {**record, "rounds": changed.rounds, "min_sites": changed.min_sites})
+            free = {"rounds": changed.rounds, "min_sites": changed.min_sites, "watch": changed.watch}
+            write_record(folder, {**record, **free})
     return changed
 
 

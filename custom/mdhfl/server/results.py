@@ -8,6 +8,7 @@ from typing import Any
 
 from mdhfl.files import write_atomically
 from mdhfl.rounds.experiment import Experiment
+from mdhfl.server.decisions import read_decisions
 from mdhfl.server.journal import append_rows, lines_of, read_journal, read_rows
 from mdhfl.server.rows import rows_of, summary_of, whole_rounds
 from mdhfl.server.shared_file import load_shared, save_shared, shared_path
@@ -15,6 +16,7 @@ from mdhfl.sharing.accounts import About
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.records import Shared
+from mdhfl.sharing.watch import Look
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import Damaged, clean, read_sealed_json, write_sealed_json
 from mdhfl.store.terms import differences
@@ -74,7 +76,12 @@ class Results:
             return None
         answers = {row["site"]: _answer_of(row) for row in rows if row["round"] == number}
         request = self.experiment.request("learn", number=number)
-        return Round(number=number, requests=dict.fromkeys(answers, request), answers=answers, shared=shared)
+        looks = {
+            row["site"]: Look.from_plain(row["watch"]) for row in rows if row["round"] == number and row.get("watch")
+        }
+        return Round(
+            number=number, requests=dict.fromkeys(answers, request), answers=answers, shared=shared, looks=looks
+        )
 
     def record(self, finished: Round) -> None:
         """Keep a finished round: before the first the terms, then what was shared, then, in one write, its rows."""
@@ -87,6 +94,10 @@ class Results:
         for old in (self.folder / "shared").glob("round-*.npz*"):
             if old not in kept:
                 old.unlink()
+
+    def decisions(self) -> dict[str, str]:
+        """Return what the operator has decided about sites that stand out, as it is now. Raises Damaged."""
+        return read_decisions(self.folder)
 
     def summarise(
         self, *, engine: str, federation: str, unfinished: Mapping[str, str] = MappingProxyType({})

@@ -12,6 +12,7 @@ from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, divergence
 from mdhfl.sharing.messages import Answer
 from mdhfl.sharing.packing import payload_bytes
+from mdhfl.sharing.watch import Look
 
 PAIRWISE_SITES = 50  # divergences between all pairs are recorded up to this many sites
 COSTS = ("bytes_up", "bytes_down", "seconds")
@@ -21,10 +22,12 @@ def rows_of(finished: Round) -> list[dict[str, Any]]:
     """Turn a round into rows, one per site, as written to `results.jsonl`."""
     between = _divergences({s: said for s, said in finished.shared.items() if isinstance(said, Knowledge)})
     down = {id(request): payload_bytes(request) for request in finished.requests.values()}
-    return [
+    rows = [
         row_of(answer, divergences=between.get(site), down=down[id(finished.requests[site])])
         for site, answer in finished.answers.items()
     ]
+    looks = {site: {"watch": look.to_plain()} for site, look in finished.looks.items()}
+    return [{**row, **looks.get(row["site"], {})} for row in rows]
 
 
 def row_of(answer: Answer, *, divergences: Mapping[str, float] | None, down: int) -> dict[str, Any]:
@@ -133,8 +136,9 @@ def _mean(values: Sequence[float | None]) -> float | None:
 def _site_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     good = [row for row in rows if row["status"] == "ok"]
     refused = [{"round": row["round"], "reason": row["reason"]} for row in rows if row["status"] != "ok"]
+    stood_out = stood_out_in(rows)
     if not good:
-        return {"accuracy": None, "refused": refused}
+        return {"accuracy": None, "refused": refused, **stood_out}
     last = good[-1]
     best = next((row for row in reversed(good) if row.get("best")), last)  # the last one that beat those before it
     bytes_ = {way: sum((row.get("bytes") or {}).get(way, 0) for row in good) for way in ("up", "down")}
@@ -147,7 +151,16 @@ def _site_summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "bytes_down": bytes_["down"],
         "seconds": round(sum(sum(seconds_of(row).values()) for row in good), 3),
         "refused": refused,
+        **stood_out,
     }
+
+
+def stood_out_in(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what the watch found against a site in these rows, and whether it is put aside; nothing if nothing."""
+    looks = [(int(row["round"]), Look.from_plain(row["watch"])) for row in rows if row.get("watch")]
+    found = [{"round": number, "reason": look.text} for number, look in looks if look.stands_out]
+    aside = bool(looks) and looks[-1][1].aside
+    return {"stood_out": found, "aside": aside} if found or aside else {}
 
 
 def seconds_of(row: Mapping[str, Any]) -> dict[str, float]:

@@ -5,8 +5,9 @@ back to sum 1. One matrix serves everybody, as in `teaching.py`: the server send
 and a site subtracts its own a_k K_k and a_k.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -85,12 +86,15 @@ def check_competences(competences: NDArray[np.float32], *, images: int) -> None:
         )
 
 
-def class_weighted_sum(knowledge: Mapping[str, Knowledge], *, power: float = 1.0) -> ClassTeaching:
+def class_weighted_sum(
+    knowledge: Mapping[str, Knowledge], *, power: float = 1.0, trust: Mapping[str, float] = MappingProxyType({})
+) -> ClassTeaching:
     """Sum the sites' knowledge times their competences, in the order of the sites' names.
 
     Args:
         knowledge: site name -> its checked knowledge; at least one, all of one round.
         power: to which the competences are raised: above 1 those who know most speak more.
+        trust: site name -> what its weights are multiplied by, above 0; 1 where it is missing.
     """
     sites = sorted(knowledge)
     told = [knowledge[site].competences for site in sites]
@@ -100,6 +104,7 @@ def class_weighted_sum(knowledge: Mapping[str, Knowledge], *, power: float = 1.0
     total = np.zeros(first.shape[1], dtype=np.float64)
     for site, competences in zip(sites, told, strict=True):
         weights = class_weights(competences, classes=first.shape[1], assumed=assumed, power=power)
+        weights = weights * trust.get(site, 1.0)
         values += weights * knowledge[site].values.astype(np.float64)
         total += weights
     return ClassTeaching(
@@ -109,6 +114,20 @@ def class_weighted_sum(knowledge: Mapping[str, Knowledge], *, power: float = 1.0
         assumed=assumed,
         round=knowledge[sites[0]].round,
     )
+
+
+def leave_one_out_class_sums(
+    knowledge: Mapping[str, Knowledge], *, sites: Sequence[str], power: float, trust: Mapping[str, float]
+) -> dict[str, ClassTeaching]:
+    """Return a sum for each site without its own answers, from which it has nothing to subtract.
+
+    Args:
+        knowledge: as in `class_weighted_sum`.
+        sites: who is to learn.
+        power, trust: as in `class_weighted_sum`.
+    """
+    others = {site: {name: said for name, said in knowledge.items() if name != site} for site in sites}
+    return {site: class_weighted_sum(said, power=power, trust=trust) for site, said in others.items() if said}
 
 
 def assumed_competence(knowledge: Mapping[str, Knowledge]) -> float:

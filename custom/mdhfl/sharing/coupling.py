@@ -11,6 +11,7 @@ Distillation", CVPR 2019.
 """
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,12 @@ RIDGE = 1e-6  # for classes that no site compares with others
 
 
 def coupled_teachings(
-    knowledge: Mapping[str, Knowledge], *, sites: Sequence[str], include_own: bool, power: float = 1.0
+    knowledge: Mapping[str, Knowledge],
+    *,
+    sites: Sequence[str],
+    include_own: bool,
+    power: float = 1.0,
+    trust: Mapping[str, float] = MappingProxyType({}),
 ) -> dict[str, ClassTeaching]:
     """Return a finished teacher for every site: values that sum to 1 in each row, and totals of 1.
 
@@ -31,6 +37,7 @@ def coupled_teachings(
         sites: who is to learn.
         include_own: whether a site's own answers stay in its teacher; if not, each site has a teacher of its own.
         power: to which the competences are raised.
+        trust: site name -> what its weights are multiplied by, above 0; 1 where it is missing.
     """
     assumed = assumed_competence(knowledge)
     teachings = {}
@@ -38,7 +45,7 @@ def coupled_teachings(
         others = {site: said for site, said in knowledge.items() if site != left_out}
         if not others:
             continue
-        values = coupled(others, assumed=assumed, power=power)
+        values = coupled(others, assumed=assumed, power=power, trust=trust)
         teachings[left_out] = ClassTeaching(
             values=values,
             total=np.ones(values.shape[1], dtype=np.float32),
@@ -50,7 +57,13 @@ def coupled_teachings(
     return {site: teaching for site, teaching in found.items() if teaching is not None}
 
 
-def coupled(knowledge: Mapping[str, Knowledge], *, assumed: float, power: float) -> NDArray[np.float32]:
+def coupled(
+    knowledge: Mapping[str, Knowledge],
+    *,
+    assumed: float,
+    power: float,
+    trust: Mapping[str, float] = MappingProxyType({}),
+) -> NDArray[np.float32]:
     """Return (V * N, C) float32 rows that sum to 1: the coupled answers of at least one site."""
     first = next(iter(knowledge.values())).values
     classes = first.shape[1]
@@ -59,6 +72,7 @@ def coupled(knowledge: Mapping[str, Knowledge], *, assumed: float, power: float)
     for site in sorted(knowledge):
         said = knowledge[site]
         weights = class_weights(said.competences, classes=classes, assumed=assumed, power=power)
+        weights = weights * trust.get(site, 1.0)
         matrix = np.diag(weights) - np.outer(weights, weights) / weights.sum()
         logs = np.log(np.maximum(said.values.astype(np.float64), np.finfo(np.float32).tiny))
         left += matrix

@@ -35,6 +35,14 @@ def refusal_of(error: Exception, *, site: str, round: int, state: Path | None) -
     return sentence(code, site=site, reference=reference, **{"round": max(round, 0), **fields})
 
 
+def note_in_log(state: Path, *, round: int, text: str) -> None:
+    """Write something that the site's IT should read into its log; nobody else is told."""
+    with suppress(OSError):
+        state.mkdir(parents=True, exist_ok=True)
+        with (state / LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{datetime.now(timezone.utc).isoformat(timespec='seconds')} round {round}: {text}\n")
+
+
 def reason_of(error: Exception) -> tuple[str, dict[str, object]]:
     """Return the code of an exception, and the fields of its sentence."""
     if isinstance(error, Refusal):

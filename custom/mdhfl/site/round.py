@@ -13,6 +13,8 @@ from mdhfl.methods.method import Loss
 from mdhfl.metrics import smallest_counts
 from mdhfl.seeds import seed_from
 from mdhfl.sharing.accounts import About, Cost, Losses
+from mdhfl.sharing.agreement import agreement_with
+from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.records import Lesson
@@ -45,6 +47,7 @@ class SiteRound:
         progress: where the site stood before; None if it has not begun.
         open_swarm: gives the site's part in the experiment's swarm.
         should_stop: asked between two batches.
+        on_teacher: told how far a teacher agrees with what the site itself said, from -1 to 1.
         seconds: by phase, so far.
         withheld: what was asked for and not said.
     """
@@ -55,6 +58,7 @@ class SiteRound:
     progress: Progress | None
     open_swarm: Callable[[bool], Swarm]
     should_stop: ShouldStop = never
+    on_teacher: Callable[[float], None] = lambda agreement: None
     seconds: dict[str, float] = field(default_factory=dict)
     withheld: set[str] = field(default_factory=set)
     companion: "Companion | None" = None
@@ -142,6 +146,10 @@ class SiteRound:
             generator=torch.Generator().manual_seed(self._seed("align")),
             keep_statistics=keep_statistics,
         )
+
+    def taught(self, teacher: NDArray[np.floating], *, own: Knowledge | None) -> None:
+        if own is not None:
+            self.on_teacher(agreement_with(teacher, own=own))
 
     def answers(self, *, images: "Tensor | None" = None, own_statistics: bool = False) -> "Tensor":
         asked = self.opened.public if images is None else images

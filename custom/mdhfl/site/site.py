@@ -16,7 +16,7 @@ from mdhfl.site import history
 from mdhfl.site.folder import SiteFolder
 from mdhfl.site.form import check_allowed
 from mdhfl.site.keeping import keep_last, keep_round
-from mdhfl.site.log import reason_of, refusal_of
+from mdhfl.site.log import note_in_log, reason_of, refusal_of
 from mdhfl.site.public import get_public_set
 from mdhfl.site.requests import check_request
 from mdhfl.site.round import SiteRound
@@ -213,7 +213,13 @@ class Site:
             progress=work.progress if progress is None else progress,
             open_swarm=lambda encrypted: self._swarm_of(work, encrypted=encrypted),
             should_stop=should_stop,
+            on_teacher=lambda agreement: self._taught(request, agreement),
         )
+
+    def _taught(self, request: Request, agreement: float) -> None:
+        """Keep how far the teacher agrees with the site, and say in its log where that has fallen."""
+        if self._watched is not None and (fallen := self._watched.taught(request.round, agreement)):
+            note_in_log(self.settings.state, round=request.round, text=fallen)
 
     def _between_rounds(self, work: Work, request: Request) -> SiteRound:
         if work.progress is None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from mdhfl.files import read_json
 from mdhfl.metrics import SCORES, scores_from
+from mdhfl.sharing.agreement import teacher_has_fallen
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.work import Opened
 
@@ -63,6 +64,20 @@ class Watched:
     def opened(self, opened: Opened) -> None:
         """Say what the site begins with."""
         self._say(start=start_of(opened))
+
+    def taught(self, number: int, agreement: float) -> str:
+        """Keep how far a round's teacher agrees with the site; return what to say where that has fallen, else nothing.
+
+        The site sees the others' answers together only: it can tell the round, not the site that is to blame.
+        """
+        kept = {each["round"]: each["agreement"] for each in self._said.get("teachers", []) if each["round"] < number}
+        fallen = teacher_has_fallen(agreement, before=list(kept.values()))
+        said = f"what was taught agrees {agreement:.2f} with this site's own answers, in the rounds before it was up to"
+        note = f"{said} {max(kept.values()):.2f}: ask the operator whose answers stand out" if fallen else ""
+        kept[number] = agreement
+        teachers = [{"round": each, "agreement": value} for each, value in kept.items()]
+        self._say(teachers=teachers, suspicion={"round": number, "text": note} if note else self._said.get("suspicion"))
+        return note
 
     def ended(self, request: Request, answer: Answer) -> None:
         """Say how it ended: the scores of a round, or that there are none."""

@@ -11,7 +11,7 @@ from mdhfl.rounds.loop import LATE
 from mdhfl.runs.folder import read_record
 from mdhfl.runs.progress import PROGRESS, Step, read_steps
 from mdhfl.server.journal import read_journal
-from mdhfl.server.rows import seconds_of, whole_rounds
+from mdhfl.server.rows import seconds_of, stood_out_in, whole_rounds
 from mdhfl.showing.texts import shown
 from mdhfl.status.quantities import disk_of, in_phases, last_change
 from mdhfl.status.record import Refused, SiteState, Status
@@ -57,9 +57,22 @@ def read_server(folder: Path) -> Status:
         },
         sites=tuple(_site(site, rows=rows, now=now) for site in sites),
         refusals=_refusals(rows, now),
-        notes=(f"{shown(fault, roots=(folder,))}",) if fault else (),
+        notes=((f"{shown(fault, roots=(folder,))}",) if fault else ()) + _stood_out(rows, sites),
         changed=changed,
     )
+
+
+def _stood_out(rows: Sequence[Row], sites: Sequence[str]) -> tuple[str, ...]:
+    """Say of every site that stood out when it did so last, why, and whether its answers are put aside."""
+    notes = []
+    for site in sites:
+        found = stood_out_in([row for row in rows if row["site"] == site])
+        if found.get("stood_out"):
+            last = found["stood_out"][-1]
+            notes.append(f"{site} stood out in round {last['round']}: {last['reason']}")
+        if found.get("aside"):
+            notes.append(f"{site} is put aside, its answers teach nobody: `mdhfl watch` decides")
+    return tuple(notes)
 
 
 def _rows_of(folder: Path, sites: tuple[str, ...]) -> tuple[list[dict[str, Any]], str]:
@@ -81,7 +94,7 @@ def _read_rows(path: Path, sites: tuple[str, ...], changed: int, size: int) -> t
 def _told(row: Row, folder: Path) -> dict[str, Any]:
     """Return what is shown of a row, made safe to show; its matrices are not."""
     scores = {part: {n: (row.get(part) or {}).get(n) for n in SCORES} for part in ("test", "validation")}
-    kept = {name: row[name] for name in ("round", "site", "status", "reason", "seconds") if name in row}
+    kept = {name: row[name] for name in ("round", "site", "status", "reason", "seconds", "watch") if name in row}
     return dict(shown({**kept, **scores}, roots=(folder,)))
 
 

@@ -53,6 +53,7 @@ def read_site(folder: Path) -> Status:
         },
         sites=(site,),
         refusals=(Refused(site=site.name, round=refused["round"], reason=refused["reason"]),) if refused else (),
+        notes=(f"round {said['suspicion']['round']}: {said['suspicion']['text']}",) if said.get("suspicion") else (),
         changed=changed,
     )
 

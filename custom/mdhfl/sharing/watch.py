@@ -1,0 +1,233 @@
+"""The watch: whose answers stand out from the others', round by round, and how far each is trusted. Pure.
+
+It judges by ranks (`agreement.py`), so that a site with other classes than the rest does not stand out. Three rules:
+
+* too far: the site agrees less with the others than they do among themselves. What it falls short by is summed over
+  the rounds, less a slack, and never below 0 (CUSUM: Page, "Continuous Inspection Schemes", Biometrika 1954), so that
+  a jump shows at once and a slow drift in the end;
+* renamed: other names for its classes, or for two of them, would fit the others better than its own names;
+* nothing: it says the same of every image, or no class as any other site says it.
+
+And a copy: two sites say the same, which only tells that one of them copies. The numbers were chosen on 15 honest
+federations and attacks on them, the tested ones have other seeds: docs/results.md, "Poison".
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
+from typing import Any, Literal, get_args
+
+from mdhfl.sharing.agreement import (
+    Matrix,
+    correlations,
+    distance,
+    fits_of,
+    is_flat,
+    log_ratios,
+    nearest,
+    ranked,
+    renamed,
+    swapped,
+    upper_median,
+)
+from mdhfl.sharing.knowledge import Knowledge
+
+Mode = Literal["off", "tell", "weigh", "put_aside"]
+MODES: tuple[str, ...] = get_args(Mode)
+TELL: Mode = "tell"  # costs an honest federation nothing: no number changes
+Decision = Literal["trusted", "aside"]
+DECISIONS: tuple[str, ...] = get_args(Decision)
+
+FEWEST = 3  # sites: of two that differ, nobody can tell which one is wrong
+SLACK = 0.15  # of agreement that an honest site may fall short by in every round
+LIMIT = 0.6  # of what it falls short by beyond that, summed over the rounds
+AGREED = 0.6  # typical agreement from which a few renamed classes can be told
+RENAMED = 0.25  # mean gain in correlation by other names, where sites agree so far
+ALL_RENAMED = 0.65  # the same, where they do not
+SWAPPED = 0.25  # gain in correlation of both of two classes by each other's name, where sites agree so far
+NOTHING = 0.33  # highest correlation with anybody in any class, below which a site says nothing that anybody says
+ENOUGH = 100  # public images from which chance does not reach that
+COPIED = 0.02  # distance between two sites' answers, below which one is a copy of the other
+MOST_COMPARED = 20  # other sites whose median says what a class looks like: a median of more is no better, and slow
+DOUBTED = 0.1  # weight of a site that stands out
+HALVED = 0.5  # weight of each of two sites that say the same
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What the watch makes of one site, as far as the rounds have gone.
+
+    Attributes:
+        agreement: with the others in this round, the upper median over them, in [-1, 1]; None where there is nothing to
+            compare.
+        typical: the upper median of all sites' agreements.
+        renamed: what other names for its classes would gain, at least 0.
+        swapped: what two classes would both gain by each other's name, the pair that gains most.
+        nearest: the highest correlation with any other site in any class.
+        short: what it has fallen short by, beyond the slack, summed over the rounds.
+        reasons: what is wrong with its answers in this round; empty if nothing is.
+        copies: the sites that say the same: one of them is a copy, and nobody can tell which.
+        first: the round in which it stood out first; None if it never has.
+        aside: whether its answers are put aside until the operator decides.
+        trust: what its weight is multiplied by in the next lesson, from 0 to 1.
+    """
+
+    agreement: float | None = None
+    typical: float | None = None
+    renamed: float | None = None
+    swapped: float | None = None
+    nearest: float | None = None
+    short: float = 0.0
+    reasons: tuple[str, ...] = ()
+    copies: tuple[str, ...] = ()
+    first: int | None = None
+    aside: bool = False
+    trust: float = 1.0
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return plain values, for a row of results."""
+        return {**asdict(self), "reasons": list(self.reasons), "copies": list(self.copies)}
+
+    @classmethod
+    def from_plain(cls, values: Mapping[str, Any]) -> "Look":
+        """Rebuild it, to the last bit."""
+        return cls(**{**values, "reasons": tuple(values["reasons"]), "copies": tuple(values["copies"])})
+
+    @property
+    def stands_out(self) -> bool:
+        """Whether the operator should hear of it."""
+        return bool(self.reasons or self.copies)
+
+    @property
+    def text(self) -> str:
+        """Why it stands out, in one line; empty if it does not."""
+        same = [f"says the same as {', '.join(self.copies)}"] if self.copies else []
+        return "; ".join([*self.reasons, *same])
+
+
+Looks = Mapping[str, Look]
+NOBODY: Looks = MappingProxyType({})
+
+
+def watched(shared: Mapping[str, Any], *, before: Looks, sites: tuple[str, ...], number: int, mode: str) -> Looks:
+    """Look at what was shared in a round.
+
+    Args:
+        shared: site name -> what it shared, checked; anything but knowledge is not looked at.
+        before: what the watch made of the sites in the round before.
+        sites: all of the experiment's; one that was not heard keeps what was known of it.
+        number: of the round.
+        mode: one of MODES.
+
+    Returns:
+        A look for every site; nothing if the watch is off or there is nothing to look at.
+    """
+    knowledge = {site: said for site, said in sorted(shared.items()) if isinstance(said, Knowledge)}
+    if mode == "off" or not (knowledge or before):
+        return NOBODY
+    known = {site: before.get(site, Look()) for site in sites}
+    voters = [site for site in knowledge if not known[site].aside]
+    if len(voters) < FEWEST:
+        looks = {site: _not_looked_at(look) for site, look in known.items()}
+    else:
+        seen = _seen(knowledge, voters=voters)
+        looks = {
+            site: _judged(seen[site], look, number=number) if site in seen else _not_looked_at(look)
+            for site, look in known.items()
+        }
+    return _acted(looks, heard=set(knowledge), mode=mode)
+
+
+def decided(looks: Looks, decisions: Mapping[str, str]) -> Looks:
+    """Return the looks with the operator's decisions: "trusted" gives a site its weight, "aside" takes it."""
+    trusted: dict[str, dict[str, Any]] = {
+        "trusted": {"aside": False, "trust": 1.0},
+        "aside": {"aside": True, "trust": 0.0},
+    }
+    return {
+        site: replace(look, **trusted[decisions[site]]) if site in decisions else look for site, look in looks.items()
+    }
+
+
+def _not_looked_at(look: Look) -> Look:
+    nothing: dict[str, Any] = dict.fromkeys(("agreement", "typical", "renamed", "swapped", "nearest"))
+    return replace(look, **nothing, reasons=(), copies=())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Seen:
+    agreement: float
+    typical: float
+    renamed: float
+    swapped: float
+    nearest: float
+    flat: bool
+    images: int
+    copies: tuple[str, ...]
+
+
+def _seen(knowledge: Mapping[str, Knowledge], *, voters: list[str]) -> dict[str, _Seen]:
+    """Compare each site with the voters, those that are not put aside."""
+    scores = {site: log_ratios(said) for site, said in knowledge.items()}
+    ranks: dict[str, Matrix] = {site: ranked(score) for site, score in scores.items()}
+    pairs = correlations(ranks)
+    agreement = {site: upper_median([pairs[site][other] for other in voters if other != site]) for site in knowledge}
+    typical = upper_median([agreement[site] for site in voters])
+    found = {}
+    for site, said in knowledge.items():
+        others = [other for other in voters if other != site]
+        some = others[:: -(-len(others) // MOST_COMPARED)]  # evenly, in the order of their names
+        fits = fits_of(ranks[site], [ranks[other] for other in some])
+        found[site] = _Seen(
+            agreement=agreement[site],
+            typical=typical,
+            renamed=renamed(fits),
+            swapped=swapped(fits),
+            nearest=nearest(ranks[site], [ranks[other] for other in others]),
+            flat=is_flat(scores[site]),
+            images=said.subject.public_count,
+            copies=tuple(other for other in others if distance(said, knowledge[other]) < COPIED),
+        )
+    return found
+
+
+def _judged(seen: _Seen, before: Look, *, number: int) -> Look:
+    short = max(0.0, before.short + seen.typical - seen.agreement - SLACK)
+    reasons = []
+    if short > LIMIT:
+        reasons.append(f"agrees {seen.agreement:.2f} with the others, who agree {seen.typical:.2f} among themselves")
+    if number and seen.renamed > (RENAMED if seen.typical >= AGREED else ALL_RENAMED):
+        reasons.append(f"other names for its classes would fit better by {seen.renamed:.2f}")
+    elif number and seen.typical >= AGREED and seen.swapped > SWAPPED:
+        reasons.append(f"two of its classes would fit better by {seen.swapped:.2f} under each other's name")
+    if seen.flat:
+        reasons.append("says the same of every image")
+    elif seen.images >= ENOUGH and seen.nearest < NOTHING:
+        reasons.append(f"says no class as any other site says it ({seen.nearest:.2f} at best)")
+    return replace(
+        before,
+        agreement=seen.agreement,
+        typical=seen.typical,
+        renamed=seen.renamed,
+        swapped=seen.swapped,
+        nearest=seen.nearest,
+        short=short,
+        reasons=tuple(reasons),
+        copies=seen.copies,
+        first=number if (reasons or seen.copies) and before.first is None else before.first,
+    )
+
+
+def _acted(looks: Looks, *, heard: set[str], mode: str) -> Looks:
+    """Return how far each site is trusted. Where half of those heard would be doubted, nobody is."""
+    doubted = {site for site, look in looks.items() if look.reasons}
+    gone = {site for site, look in looks.items() if look.aside}
+    too_many = 2 * len((doubted | gone) & heard) >= len(heard)
+    found = {}
+    for site, look in looks.items():
+        aside = look.aside or (mode == "put_aside" and site in doubted and not too_many)
+        trust = 0.0 if aside else 1.0
+        if not aside and mode in ("weigh", "put_aside"):
+            trust = DOUBTED if site in doubted and not too_many else HALVED if look.copies else 1.0
+        found[site] = replace(look, aside=aside, trust=trust)
+    return found

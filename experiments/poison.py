@@ -1,0 +1,304 @@
+"""One site sends bad knowledge: what it costs the others, and when the watch names it.
+
+`python -m experiments.poison --data ../shared/data --work <folder>` runs what is not in `experiments/poison.csv` yet,
+appends each run as it ends, replays the honest runs' messages with attacks put in (`poison_replay.py`), and writes the
+tables into docs/results.md; `--tables` writes them alone. Real blood cells
+at 32 pixels, sites with 120 images and small networks, so that a run takes seconds: differences count here, not levels.
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import click
+
+from experiments.attacks import ATTACKS, poisoned
+from experiments.document import ROOT, replaced, table
+from experiments.poison_replay import append, keep_messages, replay_all, replay_table
+from mdhfl.comparison.scores import score_on_all
+from mdhfl.jobs import RECIPES
+from mdhfl.learning.bundle import find_bundle
+from mdhfl.learning.cache import ImageCache
+from mdhfl.preprocessing.arguments import PrepareArguments
+from mdhfl.preprocessing.prepare import prepare
+from mdhfl.rounds.loop import federate
+from mdhfl.runs.folder import RunOptions, create_run
+from mdhfl.runs.inprocess import ask_in_process, open_sites
+from mdhfl.server.results import Results
+from mdhfl.sharing.exchange import Round
+from mdhfl.showing.sheets import read_csv
+
+MEASURED = ROOT / "experiments" / "poison.csv"
+PAGE = ROOT / "docs" / "results.md"
+SEEDS = (100, 101, 102)
+CHOSEN_ON = "100"  # a false alarm on it moved a limit of the watch: its alarms are not counted
+ROUNDS = 5
+SET = {"warm_up_epochs": 6, "views": 2, "competence_epochs": 3}
+HONEST, ALONE, FLIPS, COLLUDING = "none", "without the site", "label flips", "two collude"
+ATTACKED = ("permuted", "sharp and permuted", "random rows", "one class", FLIPS, "slow drift", "copy", "two swapped")
+DEFENCES: Mapping[str, Mapping[str, Any]] = {  # title -> hyper-parameters, and what the watch does
+    "mean": {"robust": "mean", "watch": "tell"},
+    "put aside": {"robust": "mean", "watch": "put_aside"},
+    "median": {"robust": "median", "watch": "tell"},
+    "weigh": {"robust": "mean", "watch": "weigh"},
+    "filter": {"robust": "filter", "watch": "tell"},
+    "trimmed": {"robust": "trimmed", "watch": "tell"},
+}
+SPLITS: Mapping[str, Mapping[str, Any]] = {
+    "0.5": {"split": "dirichlet", "alpha": 0.5},
+    "0.1": {"split": "dirichlet", "alpha": 0.1},
+    "IID": {"split": "iid"},
+}
+FIELDS = ("split", "seed", "attack", "defence", "macro_f1", "named_in", "false_alarms", "looked_at")
+CONV = "torch.nn.Conv2d({0}, {1}, 3, padding=1), torch.nn.BatchNorm2d({1}), torch.nn.ReLU()"
+NETWORKS = {  # name -> widths of its three convolutions, side of what is left of the image before the last layer
+    "narrow": ((16, 32, 64), 1),
+    "wide": ((24, 48, 48), 2),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One run.
+
+    Attributes:
+        split: of SPLITS.
+        seed: of everything.
+        attack: by the last site; ALONE: it takes no part, HONEST: it is honest.
+        defence: of DEFENCES.
+    """
+
+    split: str
+    seed: int
+    attack: str
+    defence: str
+
+    @property
+    def sites(self) -> int:
+        """How many sites the federation has."""
+        return 5 if COLLUDING in self.attack else 4
+
+    @property
+    def honest(self) -> tuple[str, ...]:
+        """The sites whose scores count: three of them, whatever the last ones do."""
+        return "site-1", "site-2", "site-3"
+
+    @property
+    def attackers(self) -> tuple[str, ...]:
+        """The sites that poison."""
+        if self.attack in (HONEST, ALONE):
+            return ()
+        return tuple(f"site-{k}" for k in range(4, self.sites + 1))
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """What tells it from other cells in the CSV."""
+        return self.split, str(self.seed), self.attack, self.defence
+
+
+def cells() -> Iterator[Cell]:
+    """Yield the runs, the most telling first."""
+    for seed in SEEDS:
+        for split in SPLITS:
+            yield Cell(split=split, seed=seed, attack=HONEST, defence="mean")
+    for seed in SEEDS:
+        yield Cell(split="0.5", seed=seed, attack=ALONE, defence="mean")
+        for attack in (*ATTACKED, COLLUDING):
+            for defence in ("mean", "put aside"):
+                yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
+    for defence in ("median", "filter", "weigh", "trimmed"):
+        for seed in SEEDS:
+            for attack in (HONEST, *ATTACKED, COLLUDING):
+                yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
+
+
+@click.command()
+@click.option("--data", type=click.Path(path_type=Path), help="Folder with the real images.")
+@click.option("--work", type=click.Path(path_type=Path), help="Folder for what is made on the way.")
+@click.option("--seed", "seeds", type=int, multiple=True, help="Only these; repeatable.")
+@click.option("--tables", is_flag=True, help="Write the tables and run nothing.")
+def main(*, data: Path | None, work: Path | None, seeds: tuple[int, ...], tables: bool) -> None:
+    """Run what is missing, and write the tables."""
+    if not tables:
+        if data is None or work is None:
+            raise click.UsageError("give --data and --work, or --tables")
+        for cell in cells():
+            if (not seeds or cell.seed in seeds) and cell.key not in {_key(row) for row in measured()}:
+                append(MEASURED, FIELDS, [run(cell, data=data, work=work)])
+        replay_all(work / "messages")
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def run(cell: Cell, *, data: Path, work: Path) -> dict[str, Any]:
+    """Run a cell and return its row."""
+    federation = federation_of(cell, data=data, work=work)
+    folder = work / "runs" / "-".join(cell.key).replace(" ", "_")
+    shutil.rmtree(folder, ignore_errors=True)
+    how = DEFENCES[cell.defence]
+    options = RunOptions(
+        federation=federation,
+        bundles=bundles_in(work / "bundles"),
+        seed=cell.seed,
+        rounds=ROUNDS,
+        sites=3 if cell.attack == ALONE else cell.sites,
+        changes={**SET, "robust": how["robust"]},
+        watch=how["watch"],
+    )
+    experiment = create_run(folder, recipe=RECIPES["mdhfl_plus"], options=options)
+    results, sites = Results(folder, experiment=experiment), open_sites(folder, names=experiment.sites)
+    attack = ATTACKS.get("permuted" if cell.attack == COLLUDING else cell.attack)
+    attackers = dict.fromkeys(cell.attackers, attack) if attack is not None else {}
+    results.resume()
+    try:
+        ask = poisoned(ask_in_process(sites), attackers=attackers, seed=cell.seed)
+        sent: list[Round] = []
+
+        def record(finished: Round) -> None:
+            results.record(finished)
+            sent.append(finished)
+
+        federate(experiment, ask=ask, record=record, decide=results.decisions)
+        if cell.attack == HONEST and cell.defence == "mean":
+            keep_messages(work / "messages" / f"{cell.split}-{cell.seed}.npz", sent)
+        rows = results.rows()
+    finally:
+        results.close()
+        for site in sites.values():
+            site.close()
+    counted = replace(
+        experiment,
+        sites=cell.honest,
+        training_images={site: experiment.training_images[site] for site in cell.honest},
+        min_sites=1,
+    )
+    scores = score_on_all(folder, experiment=counted, cache=ImageCache(work / "images"))
+    shutil.rmtree(folder)
+    return {**dict(zip(FIELDS, cell.key, strict=False)), **_watched(rows, cell), "macro_f1": _mean_of(scores)}
+
+
+def _mean_of(scores: Mapping[str, Mapping[str, float]]) -> float:
+    return round(100 * mean(found["macro_f1"] for found in scores.values()), 3)
+
+
+def _watched(rows: Sequence[Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
+    """Return when the watch named every attacker, and how often it named an honest site."""
+    stood = {(row["site"], row["round"]): _stands_out(row) for row in rows if "watch" in row}
+    first = [
+        min((n for (site, n), out in stood.items() if out and site == who), default=None) for who in cell.attackers
+    ]
+    honest = [out for (site, _), out in stood.items() if site not in cell.attackers]
+    if cell.attack == "copy":  # nobody can tell which of the two is the copy: the original is named with it
+        honest = [out for (site, _), out in stood.items() if site in cell.honest[1:]]
+    named = "" if not first else "never" if None in first else max(number for number in first if number is not None)
+    return {"named_in": named, "false_alarms": sum(honest), "looked_at": len(honest)}
+
+
+def _stands_out(row: Mapping[str, Any]) -> bool:
+    return bool(row["watch"]["reasons"] or row["watch"]["copies"])
+
+
+def federation_of(cell: Cell, *, data: Path, work: Path) -> Path:
+    """Prepare the federation of a cell, or find it."""
+    out = work / "federations" / f"{cell.split}-{cell.seed}-{cell.sites}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if not (out / "federation.json").is_file():
+        prepare(
+            PrepareArguments(
+                source="acevedo20", raw=data / "acevedo20_64px.zip", label_space="acevedo8", public="matek19",
+                public_raw=data / "matek19_tiles_108px.zip", public_count=120, sites=cell.sites, per_site=120,
+                validation=0.1, test=0.4, noise="symmetric", noise_rate=(0.2,), image_size=32, seed=cell.seed, out=out,
+                **SPLITS[cell.split],
+            ),
+            workers=1,
+        )  # fmt: skip
+    return _with_flipped_labels(out, cell.attackers) if cell.attack == FLIPS else out
+
+
+def _with_flipped_labels(federation: Path, attackers: Sequence[str]) -> Path:
+    """Return a copy of a federation in which the attackers' training labels are the next class's."""
+    out = federation.with_name(f"{federation.name}-flipped")
+    if not out.exists():
+        shutil.copytree(federation, out)
+        classes = len(json.loads((out / "federation.json").read_text(encoding="utf-8"))["classes"])
+        for site in attackers:
+            path = out / "sites" / site / "datalist.json"
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            for item in listed["training"]:
+                item["label"] = (item["label"] + 1) % classes
+            path.write_text(json.dumps(listed), encoding="utf-8")
+    return out
+
+
+def bundles_in(folder: Path) -> tuple[str, ...]:
+    """Write bundles of small networks, from a built-in one, and return their folders."""
+    for name, (widths, side) in NETWORKS.items():
+        if not (folder / name).exists():
+            shutil.copytree(find_bundle("shufflenet_v2"), folder / name)
+            path = folder / name / "configs" / "train.yaml"
+            before, rest = path.read_text(encoding="utf-8").split("network_def:\n", 1)
+            convs = [CONV.format(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True)]
+            layers = ", torch.nn.MaxPool2d(2), ".join(convs)
+            last = f"torch.nn.AdaptiveAvgPool2d({side}), torch.nn.Flatten()"
+            network = f"{layers}, {last}, torch.nn.Linear({widths[-1] * side**2}, @num_classes)"
+            text = f'network_def: "$torch.nn.Sequential({network})"\n{rest[rest.index("network:") :]}'
+            path.write_text(before + text, encoding="utf-8")
+    return tuple(str(folder / name) for name in NETWORKS)
+
+
+def measured() -> list[dict[str, str]]:
+    """Return the rows that there are."""
+    return read_csv(MEASURED) if MEASURED.is_file() else []
+
+
+def _key(row: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(row[name] for name in FIELDS[:4])
+
+
+def page() -> str:
+    """Return what docs/results.md should say."""
+    text = replaced(PAGE.read_text(encoding="utf-8"), "poison", attack_table(measured()))
+    text = replaced(text, "false alarms", alarm_table(measured()))
+    return replaced(text, "one lesson", replay_table())
+
+
+def attack_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return attack x defence: macro-F1 of the honest sites, less that of the run without the site, and when named."""
+    base = {row["seed"]: float(row["macro_f1"]) for row in rows if row["attack"] == ALONE}
+    head = ["the last site sends", "defence", "macro-F1", "less the run without it", "named in round", "seeds"]
+    lines = []
+    for attack in (ALONE, HONEST, *ATTACKED, COLLUDING):
+        for defence in DEFENCES:
+            found = [
+                row
+                for row in rows
+                if (row["split"], row["attack"], row["defence"]) == ("0.5", attack, defence) and row["seed"] in base
+            ]
+            if found:
+                own = [float(row["macro_f1"]) for row in found]
+                less = mean(float(row["macro_f1"]) - base[row["seed"]] for row in found)
+                named = ", ".join(row["named_in"] for row in found)
+                lines.append([attack, defence, f"{mean(own):.1f}", f"{less:+.1f}", named or "-", str(len(found))])
+    return table([head, *lines])
+
+
+def alarm_table(rows: Sequence[Mapping[str, str]]) -> str:
+    """Return how often an honest site was named, by federation, in honest runs and beside an attacker."""
+    head = ["federation", "rounds of sites looked at", "false alarms", "share"]
+    lines = []
+    for split in SPLITS:
+        for title, honest in (("all honest", True), ("honest sites beside an attacker", False)):
+            tested = [row for row in rows if row["seed"] != CHOSEN_ON]
+            found = [r for r in tested if r["split"] == split and (r["attack"] in (HONEST, ALONE)) == honest]
+            seen, alarms = (sum(int(row[name]) for row in found) for name in ("looked_at", "false_alarms"))
+            if seen:
+                name = "IID" if split == "IID" else f"Dirichlet {split}"
+                lines.append([f"{name}, {title}", str(seen), str(alarms), f"{alarms / seen:.1%}"])
+    return table([head, *lines])
+
+
+if __name__ == "__main__":
+    main()
