@@ -157,7 +157,7 @@ def append(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) 
 def replay_table() -> str:
     """Return attack x defence: how far the lesson moves, in percent; and in which rounds the site was named."""
     rows = read_csv(REPLAYED) if REPLAYED.is_file() else []
-    head = ["the last site sends", *DEFENCES, "named in round", "never named", "false alarms"]
+    head = ["the last site sends", *DEFENCES, "named in round", "false alarms"]
     lines = []
     for attack in (NONE, *ATTACKS):
         own = [row for row in rows if row["attack"] == attack]
@@ -165,9 +165,13 @@ def replay_table() -> str:
             continue
         cells = [mean(float(row["moved"]) for row in own if row["defence"] == defence) for defence in DEFENCES]
         seen = [row for row in own if row["defence"] == "mean"]
-        rounds = sorted({int(row["named_in"]) for row in seen if row["named_in"].isdigit()})
-        never = sum(row["named_in"] == "never" for row in seen)
+        named = {split: _named(seen, split) for split in dict.fromkeys(row["split"] for row in seen)}
         alarms, looked = (sum(int(row[name]) for row in seen) for name in ("false_alarms", "looked_at"))
-        shown = f"{rounds[0]} to {rounds[-1]}" if len(rounds) > 1 else str(rounds[0]) if rounds else "-"
-        lines.append([attack, *(f"{c:.1f}" for c in cells), shown, f"{never} of {len(seen)}", f"{alarms} of {looked}"])
+        shown = "; ".join(f"{split}: {rounds}" for split, rounds in sorted(named.items()) if rounds) or "-"
+        lines.append([attack, *(f"{c:.1f}" for c in cells), shown, f"{alarms} of {looked}"])
     return table([head, *lines])
+
+
+def _named(rows: Sequence[Mapping[str, str]], split: str) -> str:
+    """Return the rounds in which the attacker was named, a seed each."""
+    return ", ".join(row["named_in"] for row in rows if row["split"] == split and row["named_in"])
