@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +30,7 @@ from mdhfl.audit.lights import (
     light_of_membership,
     worst,
 )
-from mdhfl.audit.shadows import answers_about_images, open_model, shadows_of, student_of
+from mdhfl.audit.shadows import answers_about_images, mean_of, open_model, shadows_of, student_of
 from mdhfl.learning.images import image_size_of
 from mdhfl.methods import name_of
 from mdhfl.sharing.knowledge import Knowledge
@@ -194,7 +193,7 @@ def _audit_site(evidence: Evidence, site: SiteEvidence, *, shadows: int) -> tupl
     truth = distribution_of(candidates.training_labels, classes=len(candidates.classes))
     count = len(candidates.public)
     said = [answers_about_images(knowledge, images=count) for knowledge in site.knowledge]
-    answers = np.mean(said, axis=0) if said else None
+    answers = mean_of(said)
     reference = _reference(evidence, site, images=count)
     attacks, notes = _attacks(evidence, site, candidates, answers=answers, shadows=shadows)
     membership = [Membership(threat=t, attack=a, found=separation(*pair)) for (t, a), pair in attacks.items()]
@@ -214,16 +213,13 @@ def _audit_site(evidence: Evidence, site: SiteEvidence, *, shadows: int) -> tupl
 
 def _reference(evidence: Evidence, site: SiteEvidence, *, images: int) -> NDArray[np.float64] | None:
     """Return the mean of what the others said of the public images; None where nobody else's answers are at hand."""
-    others = [
+    said = [
         answers_about_images(knowledge, images=images)
         for other in evidence.sites.values()
         if other.settings.site != site.settings.site
         for knowledge in other.knowledge
     ]
-    if others:
-        mean: NDArray[np.float64] = np.mean(others, axis=0)
-        return mean
-    return None
+    return mean_of(said)
 
 
 def _estimates(
@@ -291,15 +287,3 @@ def _held_logits(
 
 def _parted(scores: NDArray[np.float64], candidates: Candidates) -> Pair:
     return scores[: candidates.members], scores[candidates.members :]
-
-
-def plain_membership(one: Membership) -> dict[str, Any]:
-    """Return an attack as plain JSON values."""
-    return {
-        "threat": one.threat,
-        "attack": one.attack,
-        "members": one.found.members,
-        "non_members": one.found.non_members,
-        "auc": None if one.found.auc is None else vars(one.found.auc),
-        "tpr": {f"{rate:g}": None if value is None else vars(value) for rate, value in one.found.tpr.items()},
-    }

@@ -63,7 +63,8 @@ def audit_counts(
         by_class=matrices,
         error=None if shares is None else total_variation(shares, truth),
         bytes={each.path: each.bytes for each in sums if each.to == "server"},
-        total=sum(int(line["bytes"]) for line in left) or sum(int((row.get("bytes") or {}).get("up", 0)) for row in rows),
+        total=sum(int(line["bytes"]) for line in left)
+        or sum(int((row.get("bytes") or {}).get("up", 0)) for row in rows),
     )
 
 

@@ -206,7 +206,9 @@ def _sent_path(folder: Path, number: int) -> Path:
 def _lesson(method: Method, shared: Mapping[int, Mapping[str, Shared]]) -> Lesson | None:
     """Return what a newcomer would be taught from what was shared last: the teacher of all sites."""
     combine = getattr(method, "combine", None)
-    known = [found for _, found in sorted(shared.items()) if any(isinstance(each, Knowledge) for each in found.values())]
+    known = [
+        found for _, found in sorted(shared.items()) if any(isinstance(each, Knowledge) for each in found.values())
+    ]
     if combine is None or not known:
         return None
     lesson: Lesson | None = combine(known[-1], sites=("",)).get("")

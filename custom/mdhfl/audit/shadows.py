@@ -7,6 +7,7 @@ arXiv 2502.08001).
 """
 
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -117,7 +118,10 @@ def student_of(candidates: Candidates, answers: NDArray[np.floating]) -> Logits:
         return knowledge_divergence(logits, teacher, temperature=1.0)
 
     student = Model.open(
-        STUDENT, num_classes=answers.shape[1], image_size=candidates.images.shape[-1], seed=seed_from("audit", "student")
+        STUDENT,
+        num_classes=answers.shape[1],
+        image_size=candidates.images.shape[-1],
+        seed=seed_from("audit", "student"),
     )
     targets = torch.from_numpy(answers.astype(np.float32))
     student.fit(candidates.public, targets, loss=loss, epochs=STUDENT_EPOCHS, seed=seed_from("audit", "order"))
@@ -134,10 +138,21 @@ def answers_about_images(shared: Knowledge, *, images: int) -> NDArray[np.float6
     return probabilities
 
 
+def mean_of(said: Sequence[NDArray[np.float64]]) -> NDArray[np.float64] | None:
+    """Return the mean of (N, C) probabilities over rounds or sites; None of none."""
+    if not said:
+        return None
+    mean: NDArray[np.float64] = np.mean(said, axis=0)
+    return mean
+
+
 def _shadow(
     evidence: Evidence, site: SiteEvidence, candidates: Candidates, inside: NDArray[np.bool_], *, number: int
 ) -> tuple[Logits, NDArray[np.float64] | None]:
-    """Train one; return its logits of the candidates, and what it would have said of the public images."""
+    """Train one; return its logits of the candidates, and the mean of what it would have said of the public images.
+
+    The mean is over those rounds of which the site's own messages are at hand.
+    """
     import torch
 
     name, chosen = f"shadow {number}", torch.from_numpy(np.flatnonzero(inside))
@@ -154,7 +169,7 @@ def _shadow(
         public=candidates.public,
         folder=site.settings.state,
     )
-    progress, shared = None, None
+    progress, said = None, []
     for round_number in range(evidence.request.round + 1):
         taught = bool(round_number) and evidence.lesson is not None
         request = replace(
@@ -167,11 +182,10 @@ def _shadow(
             opened=opened, request=request, method=evidence.method, progress=progress, open_swarm=_no_swarm
         ).run()
         progress = Progress(answer=answer, models={}, best_score=-1.0, recent=(), terms={}, lesson="")
-        shared = answer.shared
+        if isinstance(answer.shared, Knowledge) and round_number in site.shared:
+            said.append(answers_about_images(answer.shared, images=len(candidates.public)))
     logits: Logits = model.predict(candidates.images).numpy()
-    if not isinstance(shared, Knowledge):
-        return logits, None
-    return logits, answers_about_images(shared, images=len(candidates.public))
+    return logits, mean_of(said)
 
 
 def _no_swarm(encrypted: bool) -> "Swarm":
@@ -188,7 +202,7 @@ def _key(evidence: Evidence, site: SiteEvidence, candidates: Candidates, *, coun
         bundle_digest(site.settings.bundle, changes=site.settings.bundle_changes),
         name_of(evidence.method),
         parameters_of(evidence.method),
-        [request.seed, request.round, count, site.settings.site, STUDENT, STUDENT_EPOCHS],
+        [request.seed, request.round, count, site.settings.site, STUDENT, STUDENT_EPOCHS, sorted(site.shared)],
         "" if lesson is None else wire_digest(lesson),
     ]
     return f"shadows-{values_digest(deciding)[:16]}"
@@ -206,5 +220,3 @@ def _read(path: Path, payload: bytes) -> Shadows:
         return Shadows(inside=found["inside"], logits=found["logits"], students=found.get("students"))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise Damaged(f"{path}: expected what shadow models said, got {type(error).__name__}: {error}") from error
-
-
