@@ -19,7 +19,7 @@ from mdhfl.files import read_json
 from mdhfl.jobs import RECIPES
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.prepare import prepare
-from mdhfl.runs.folder import RunOptions, create_run
+from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions, create_run, read_run
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.showing.sheets import read_csv, to_csv
 from mdhfl.store.sealed import exists
@@ -72,9 +72,12 @@ def _federation(folder: Path, *, data: Path, seed: int) -> Path:
 def _run(folder: Path, federation: Path, *, method: str, seed: int) -> None:
     if exists(folder / "summary.json"):
         return
-    bundles = {"bundles": ONE_BUNDLE} if method == "fedavg" else {}
-    options = RunOptions(federation=federation, seed=seed, rounds=ROUNDS, changes=EPOCHS, **bundles)
-    experiment = create_run(folder, recipe=RECIPES[method], options=options)
+    bundles = ONE_BUNDLE if method == "fedavg" else BUILT_IN_BUNDLES
+    options = RunOptions(federation=federation, bundles=bundles, seed=seed, rounds=ROUNDS, changes=EPOCHS)
+    if exists(folder / "experiment.json"):
+        experiment, _ = read_run(folder)  # it was interrupted
+    else:
+        experiment = create_run(folder, recipe=RECIPES[method], options=options)
     run_in_process(folder, experiment=experiment, on_answer=Recorder(folder))
 
 

@@ -22,7 +22,6 @@ from mdhfl.audit.labels import (
     prior_shift,
     without,
 )
-from mdhfl.audit.likelihood import confidence, likelihood_ratio
 from mdhfl.audit.lights import (
     light_of_counts,
     light_of_inversion,
@@ -30,6 +29,7 @@ from mdhfl.audit.lights import (
     light_of_membership,
     worst,
 )
+from mdhfl.audit.likelihood import confidence, likelihood_ratio
 from mdhfl.audit.shadows import answers_about_images, mean_of, open_model, shadows_of, student_of
 from mdhfl.learning.images import image_size_of
 from mdhfl.methods import name_of

@@ -13,7 +13,7 @@ SMALLEST_VARIANCE = 1e-6
 
 
 def confidence(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Floats:
-    """Return log(p_y / (1 - p_y)) for (..., M, C) logits and (M,) labels: shape (..., M), nearly normal (section IV)."""
+    """Return log(p_y / (1 - p_y)), (..., M), nearly normal (section IV), for (..., M, C) logits and (M,) labels."""
     scores = logits.astype(np.float64)
     own = np.take_along_axis(scores, np.broadcast_to(labels[:, None], (*scores.shape[:-1], 1)), axis=-1)
     others = np.where(np.arange(scores.shape[-1]) == labels[:, None], -np.inf, scores)
@@ -69,4 +69,5 @@ def balanced_halves(count: int, *, shadows: int, random: np.random.Generator) ->
 def _variance(shadow_scores: Floats, means: Floats) -> float:
     """Return one variance for all images, with the degrees of freedom that two means an image have taken."""
     free = max(shadow_scores.size - 2 * shadow_scores.shape[1], 1)
-    return max(float(((shadow_scores - means) ** 2).sum()) / free, SMALLEST_VARIANCE)
+    squares = float(((shadow_scores - means) ** 2).sum())
+    return float(max(squares / free, SMALLEST_VARIANCE))
