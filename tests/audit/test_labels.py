@@ -27,9 +27,8 @@ def test_numbers_by_hand() -> None:
     assert distribution_of(np.array([0, 0, 2, 2, 2]), classes=4).tolist() == [0.4, 0.0, 0.6, 0.0]
     assert total_variation(np.array([0.4, 0.0, 0.6]), np.array([0.1, 0.3, 0.6])) == pytest.approx(0.3)
     assert mean_answer(np.array([[0.9, 0.1], [0.5, 0.5]])).tolist() == pytest.approx([0.7, 0.3])
-    assert without(np.array([0.5, 0.25, 0.25]), missing=np.array([False, True, False])) == pytest.approx(
-        [2 / 3, 0, 1 / 3]
-    )
+    missing = np.array([False, True, False])
+    assert without(np.array([0.5, 0.25, 0.25]), missing=missing) == pytest.approx([2 / 3, 0, 1 / 3])
     competences = np.array([0.5, 0.0, 0.75], dtype=np.float32)  # of 10, 0 and 30 images
     assert from_competences(competences) == pytest.approx([0.25, 0.0, 0.75])
     assert from_competences(np.zeros(3, dtype=np.float32)) is None

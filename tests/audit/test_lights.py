@@ -62,9 +62,8 @@ def test_inversion(low: float, light: str) -> None:
 
 def gain(value: float, low: float | None) -> InversionAudit:
     high = None if low is None else low + 1
-    return InversionAudit(
-        attack="weighted mean", images=30, psnr=20, mean_psnr=20 - value, ssim=0, mean_ssim=0, gain=value, low=low, high=high
-    )  # fmt: skip
+    measured = {"psnr": 20.0, "mean_psnr": 20 - value, "ssim": 0.0, "mean_ssim": 0.0}
+    return InversionAudit(attack="weighted mean", images=30, **measured, gain=value, low=low, high=high)
 
 
 def row(*, confusion: list[list[int]] | None = None, missing: tuple[str, ...] = ()) -> dict:

@@ -1,4 +1,4 @@
-"""Attacks on membership: areas, intervals and likelihood ratios against literal references, and what few images allow."""
+"""Attacks on membership: areas, intervals, likelihood ratios against literal references; what few images allow."""
 
 import numpy as np
 import pytest

@@ -102,7 +102,7 @@ class Recorder:
 
 
 def read_evidence(
-    folder: Path, *, federation: Path | None = None, public: Path | None = None, site: str | None = None
+    folder: Path, *, federation: Path | None = None, public: Path | None = None, sites: Sequence[str] = ()
 ) -> Evidence:
     """Read what an audit needs.
 
@@ -110,19 +110,20 @@ def read_evidence(
         folder: of a run, a server's of an experiment, the download of a job, or a site's own of an experiment.
         federation: the federation's folder, where the first does not say where the private images lie.
         public: the public set's folder, for a site's own folder.
-        site: audit this one only.
+        sites: that are to be audited; all if empty.
 
     Raises:
         ValueError: the folder is none of these, the images are nowhere, or there is no such site.
         Damaged: a record is damaged.
     """
     if is_site_folder(folder):
-        return _of_site(folder, public=public or (federation / "public" if federation else None))
+        found = _of_site(folder, public=public or (federation / "public" if federation else None))
+        _check_named(sites, known=list(found.sites), folder=folder)
+        return found
     home = results_in(folder)
     experiment, record = read_run(home)
     rows = [row for row in read_rows(home / "results.jsonl") if row["status"] == "ok"]
-    if site is not None and site not in experiment.sites:
-        raise ValueError(f"--site: no {site!r} in {folder}; its sites are {', '.join(experiment.sites)}")
+    _check_named(sites, known=experiment.sites, folder=folder)
     numbers = sorted({int(row["round"]) for row in rows})
     if not numbers:
         raise ValueError(f"{folder}: no round is recorded yet, so nothing was sent that could be audited")
@@ -182,6 +183,11 @@ def _of_site(folder: Path, *, public: Path | None) -> Evidence:
         own=True,
         notes=_notes(sorted(shared), rounds=rounds),
     )
+
+
+def _check_named(sites: Sequence[str], *, known: Sequence[str], folder: Path) -> None:
+    if unknown := [site for site in sites if site not in known]:
+        raise ValueError(f"--site: no {unknown[0]!r} in {folder}; its sites are {', '.join(known)}")
 
 
 def _notes(kept: Sequence[int], *, rounds: int) -> tuple[str, ...]:

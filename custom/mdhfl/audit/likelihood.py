@@ -41,8 +41,8 @@ def likelihood_ratio(scores: Floats, shadow_scores: Floats, inside: NDArray[np.b
     count_in, count_out = inside.sum(axis=0), (~inside).sum(axis=0)
     mean_in = np.average(shadow_scores, axis=0, weights=inside)
     mean_out = np.average(shadow_scores, axis=0, weights=~inside)
-    variance = _variance(shadow_scores, np.where(inside, mean_in, mean_out))
     gaps = mean_in - mean_out
+    variance = _variance(shadow_scores, np.where(inside, mean_in, mean_out), gaps=gaps)
     chance = float((variance * (1 / count_in + 1 / count_out)).mean())
     kept = max(0.0, 1 - chance / max(float(gaps.var()), SMALLEST_VARIANCE))
     gaps = gaps.mean() + kept * (gaps - gaps.mean())
@@ -66,8 +66,8 @@ def balanced_halves(count: int, *, shadows: int, random: np.random.Generator) ->
     return inside
 
 
-def _variance(shadow_scores: Floats, means: Floats) -> float:
-    """Return one variance for all images, with the degrees of freedom that two means an image have taken."""
-    free = max(shadow_scores.size - 2 * shadow_scores.shape[1], 1)
+def _variance(shadow_scores: Floats, means: Floats, *, gaps: Floats) -> float:
+    """Return one variance for all images; of two shadow models, which leave none around their means, that of gaps."""
+    free = shadow_scores.size - 2 * shadow_scores.shape[1]  # each image has two means
     squares = float(((shadow_scores - means) ** 2).sum())
-    return float(max(squares / free, SMALLEST_VARIANCE))
+    return float(max(squares / free if free else gaps.var() / 2, SMALLEST_VARIANCE))
