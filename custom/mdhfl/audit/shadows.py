@@ -1,9 +1,9 @@
 """Shadow models: trained as a site's own model was, on halves of the candidates, so that membership is known of them.
 
 Each takes the site's part in the experiment: the bundle, the method's own training in every round, and in the last one
-the lesson that was taught last. For a receiver, who has answers and no model, a student is trained on them, equally on those of the
-site and on those of each shadow model, and the students are attacked (the distillation-based attack of Shi et al.,
-arXiv 2502.08001).
+the lesson that was taught last. For a receiver, who has answers and no model, a student is trained on them, equally on
+those of the site and on those of each shadow model, and the students are attacked (the distillation-based attack of Shi
+et al., arXiv 2502.08001).
 """
 
 import zipfile
