@@ -214,5 +214,5 @@ def test_what_cannot_be_audited_is_said(knowing: Path, how: dict[str, Any], said
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no experiment.json; is this the folder given to `mdhfl run --out`"):
+    with pytest.raises(ValueError, match=r"no experiment\.json; is this the folder given to `mdhfl run --out`"):
         audit(tmp_path)
