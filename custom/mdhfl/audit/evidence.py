@@ -117,9 +117,9 @@ def read_evidence(
         Damaged: a record is damaged.
     """
     if is_site_folder(folder):
-        found = _of_site(folder, public=public or (federation / "public" if federation else None))
-        _check_named(sites, known=list(found.sites), folder=folder)
-        return found
+        own_evidence = _of_site(folder, public=public or (federation / "public" if federation else None))
+        _check_named(sites, known=list(own_evidence.sites), folder=folder)
+        return own_evidence
     home = results_in(folder)
     experiment, record = read_run(home)
     rows = [row for row in read_rows(home / "results.jsonl") if row["status"] == "ok"]
@@ -129,12 +129,12 @@ def read_evidence(
         raise ValueError(f"{folder}: no round is recorded yet, so nothing was sent that could be audited")
     shared = {number: found for number in numbers if (found := _shared(home, number))}
     lesson = _lesson(experiment.method, shared)
-    sites = {}
+    known: dict[str, SiteEvidence] = {}
     for name in experiment.sites:
         own = [row for row in rows if row["site"] == name]
         settings = _settings_of(home, name, rows=own, record=record, federation=federation)
         state = site_folder_path(home, experiment=experiment.id, site=name)
-        sites[name] = SiteEvidence(
+        known[name] = SiteEvidence(
             settings=settings,
             shared={number: found[name] for number, found in shared.items() if name in found},
             model=_model_in(state, site=name),
@@ -147,7 +147,7 @@ def read_evidence(
         request=experiment.request("learn", number=min(numbers[-1], experiment.rounds)),
         rounds=len(numbers),
         lesson=lesson,
-        sites=sites,
+        sites=known,
         notes=_notes(sorted(shared), rounds=len(numbers)),
     )
 
