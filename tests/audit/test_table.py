@@ -31,7 +31,7 @@ def test_it_fits_80_columns_and_marks_amber_and_red(tmp_path: Path) -> None:
     assert all(site in text for site in SITES)
     assert "0.39 (0.40)" in text
     assert "by class !!" in text
-    assert "600/600" in text
+    assert "600, 600" in text
     assert "too few" in text  # for one false positive in a thousand
     assert "docs/privacy.md" in text
 
