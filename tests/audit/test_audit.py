@@ -1,6 +1,7 @@
 """Audits of real runs: a model that remembers is found out, and one that never saw the images is not."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -157,6 +158,16 @@ def test_a_site_audits_itself_with_its_own_images(knowing: Path) -> None:
     assert set(site.labels.errors) == {"mean answer"}  # it does not know what the others answered
     assert site.labels.errors["mean answer"] == whole.labels.errors["mean answer"]
     assert site.membership == whole.membership
+
+
+def test_answers_that_left_otherwise_than_the_state_keeps_them_are_named(knowing: Path, tmp_path: Path) -> None:
+    (own,) = (path.parent for path in knowing.glob(f"sites/site-1/*/{HISTORY}"))
+    moved = tmp_path / "state"  # without site.json beside it: the public set is that of the federation
+    shutil.copytree(own, moved)
+    assert "keeps other answers" not in notes_of(audit(moved, shadows=0))
+    left = moved / "left.jsonl"
+    left.write_text(re.sub(r'"sha256":"\w+"', f'"sha256":"{"0" * 64}"', left.read_text()))
+    assert "the site's state keeps other answers of round 1, 2 than left" in notes_of(audit(moved, shadows=0))
 
 
 def test_weights_are_no_answers_and_make_their_receiver_a_holder(federation: Path, tmp_path: Path) -> None:
