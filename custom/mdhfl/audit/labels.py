@@ -1,9 +1,9 @@
 """How well a site's label distribution can be told from what it sent. Numpy and scipy only.
 
 An honest but curious receiver of class probabilities on public images estimates which share of a site's training labels
-each class has (Shi et al., arXiv 2502.08001, attack the same answers): from their mean, from how far they lean away from
-the others' answers, and from competences. Every estimate is measured; the best one counts, as if the receiver knew
-which one that is.
+each class has (Shi et al., arXiv 2502.08001, attack the same answers): from their mean, from how far they lean away
+from the others' answers, and from competences. Every estimate is measured; the best one counts, as if the receiver
+knew which one that is.
 """
 
 from collections.abc import Mapping
