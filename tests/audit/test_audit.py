@@ -23,6 +23,7 @@ from mdhfl.audit.record import write_audit
 from mdhfl.audit.shadows import open_model, student_of
 from mdhfl.files import read_checked
 from mdhfl.jobs import RECIPES
+from mdhfl.learning.model import Model
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.site.history import HISTORY
 
@@ -172,11 +173,29 @@ def test_answers_that_left_otherwise_than_the_state_keeps_them_are_named(knowing
 
 def test_weights_are_no_answers_and_make_their_receiver_a_holder(federation: Path, tmp_path: Path) -> None:
     bundles = (str(tiny_bundle(tmp_path / "tiny")),)
-    found = audit(run(tmp_path / "run", federation, recipe="fedavg", bundles=bundles), shadows=2)
+    folder = run(tmp_path / "run", federation, recipe="fedavg", bundles=bundles)
+    found = audit(folder, shadows=2)
     assert "the audit of answers does not apply" in notes_of(found)
     assert all(site.labels is site.inversion is None for site in found.sites)
     assert {each.threat for each in found.together} == {HOLDER}
     assert attack(found, HOLDER, LIRA).auc is not None
+    (own,) = (path.parent for path in folder.glob(f"sites/site-1/*/{HISTORY}"))
+    assert attack(audit(own, shadows=2), HOLDER, LIRA).auc is not None
+
+
+def test_a_proxy_is_attacked_as_it_was_sent(federation: Path, tmp_path: Path) -> None:
+    bundles = (str(tiny_bundle(tmp_path / "tiny")),)
+    folder = run(tmp_path / "run", federation, recipe="proxyfl", bundles=bundles, rounds=1)
+    evidence = read_evidence(folder)
+    site = evidence.sites["site-1"]
+    sent = site.weights
+    assert sent is not None
+    proxy = Model.open("mobilenet_v2_group", num_classes=len(CLASSES), image_size=32)
+    proxy.load_vector(sent.values, layout=sent.layout, whose="a test")
+    images = load_candidates(site.settings, model=proxy)
+    scores = confidence(proxy.predict(images.images).numpy(), images.labels.numpy())
+    (audited,) = audit(folder, sites=["site-1"], shadows=0).sites
+    assert attack(audited, HOLDER, FLOOR) == separation(scores[:24], scores[24:])
 
 
 def test_a_servers_folder_needs_to_be_told_where_the_images_are(

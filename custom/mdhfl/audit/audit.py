@@ -1,7 +1,7 @@
 """The audit of a run: every measure for every site, and over all sites together."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from mdhfl.audit.lights import (
 )
 from mdhfl.audit.likelihood import confidence, likelihood_ratio
 from mdhfl.audit.shadows import answers_about_images, mean_of, open_model, shadows_of, student_of
+from mdhfl.learning.bundle import built_in_bundles
 from mdhfl.learning.images import image_size_of
 from mdhfl.methods import name_of
 from mdhfl.sharing.knowledge import Knowledge
@@ -274,15 +275,23 @@ def _held_logits(
     evidence: Evidence, site: SiteEvidence, candidates: Candidates
 ) -> tuple[NDArray[np.floating] | None, str]:
     """Let the model that was sent, or else the one that the site holds, answer; or say why there is none."""
-    model = open_model(evidence, site, image_size=candidates.images.shape[-1])
     weights = site.weights
+    model = open_model(evidence, _as_sent(site), image_size=candidates.images.shape[-1])
     if weights is not None and weights.layout == model.layout:
         model.load_vector(weights.values, layout=weights.layout, whose=f"site {site.settings.site!r}")
         return model.predict(candidates.images).numpy(), ""
     if site.model is None:
         return None, "the model was not sent and is not at hand here, so whoever holds it is not played"
+    model = open_model(evidence, site, image_size=candidates.images.shape[-1])
     model.load_state(site.model)
     return model.predict(candidates.images).numpy(), ""
+
+
+def _as_sent(site: SiteEvidence) -> SiteEvidence:
+    """Return a site with the built-in bundle of the weights that it sent, which may be a proxy's."""
+    if site.weights is None or site.weights.bundle not in built_in_bundles():
+        return site
+    return replace(site, settings=replace(site.settings, bundle=site.weights.bundle, weights=None))
 
 
 def _parted(scores: NDArray[np.float64], candidates: Candidates) -> Pair:

@@ -181,7 +181,7 @@ def _of_site(folder: Path, *, public: Path | None) -> Evidence:
         method=create(part.method, part.parameters),
         request=replace(begun.request, lesson=None),
         rounds=rounds,
-        lesson=begun.request.lesson,
+        lesson=begun.request.lesson if evidence.knowledge else None,
         sites={part.site: evidence},
         own=True,
         notes=(*_notes(sorted(shared), rounds=rounds), *_changed_on_the_way(evidence)),
