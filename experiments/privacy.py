@@ -21,6 +21,7 @@ from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.prepare import prepare
 from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions, create_run, read_run
 from mdhfl.runs.inprocess import run_in_process
+from mdhfl.server.journal import read_rows
 from mdhfl.showing.sheets import read_csv, to_csv
 from mdhfl.store.sealed import exists
 
@@ -83,7 +84,8 @@ def _run(folder: Path, federation: Path, *, method: str, seed: int) -> None:
 
 
 def _rows(work: Path, *, method: str, seed: int) -> list[dict[str, Any]]:
-    found = read_json(work / f"{method}-{seed}" / FILE)
+    run = work / f"{method}-{seed}"
+    found, told = read_json(run / FILE), [row for row in read_rows(run / "results.jsonl") if row["status"] == "ok"]
     rows = []
     for site in found["sites"]:
         labels, inversion = site["labels"] or {}, site["inversion"] or {}
@@ -91,7 +93,7 @@ def _rows(work: Path, *, method: str, seed: int) -> list[dict[str, Any]]:
             "label_error": min(labels.get("errors", {}).values(), default=None),
             "uniform_error": labels.get("uniform"),
             "inversion_gain": inversion.get("gain"),
-            "bytes": site["counts"]["total"],
+            "bytes": sum(row["bytes"]["up"] for row in told if row["site"] == site["site"]),
         }
         rows.append({"site": site["site"], **measured, **_membership(site["membership"])})
     nothing = dict.fromkeys(("label_error", "uniform_error", "inversion_gain", "bytes"))
@@ -137,7 +139,7 @@ def audited(rows: list[dict[str, str]]) -> str:
         ("membership, holder of the model: AUC of LiRA", "model_auc", True, ".3f", 1),
         ("the same: members found at 1 % false positives, %", "model_tpr", True, ".1f", 100),
         ("reconstruction: gain over the class mean, dB", "inversion_gain", False, ".1f", 1),
-        ("sent by a site, kB", "bytes", False, ".0f", 1e-3),
+        ("sent by a site in all rounds, kB", "bytes", False, ".0f", 1e-3),
     ]
     body = [
         [title, *(over_seeds(m, column, together=together, form=form, scale=scale) for m in METHODS)]
