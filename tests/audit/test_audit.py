@@ -223,7 +223,8 @@ def test_too_few_images_give_no_number(tmp_path: Path) -> None:
 
 
 def test_before_taking_part_a_site_learns_what_it_would_give_away(federation: Path, tmp_path: Path) -> None:
-    found = predict(federation, recipe=RECIPES["fedmd"], out=tmp_path / "dry", rounds=1, shadows=0)
+    bundle = str(tiny_bundle(tmp_path / "tiny"))
+    found = predict(federation, recipe=RECIPES["fedmd"], out=tmp_path / "dry", bundle=bundle, rounds=1, shadows=2)
     assert found.predicted
     assert [site.site for site in found.sites] == ["site-1"]
     assert found.sites[0].rounds == (0, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mdhfl.audit.audit import SHADOWS, Audit, audit
 from mdhfl.audit.evidence import Recorder
-from mdhfl.runs.folder import RunOptions, create_run
+from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions, create_run
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.runs.recipe import Recipe
 
@@ -22,6 +22,7 @@ def predict(
     *,
     recipe: Recipe,
     out: Path,
+    bundle: str = BUILT_IN_BUNDLES[0],
     rounds: int = ROUNDS,
     shadows: int = SHADOWS,
     on_site: Callable[[str], None] = lambda name: None,
@@ -32,6 +33,7 @@ def predict(
         federation: of the site: what `mdhfl prepare ... --sites 1` wrote, or a whole one, whose first site is taken.
         recipe: what the consortium means to run.
         out: folder for the dry run and its audit.
+        bundle: the site's: a built-in one's name, or a path. A bundle is code.
         rounds: of the dry run, after the warm-up.
         shadows: as `audit`.
         on_site: as `audit`.
@@ -39,7 +41,8 @@ def predict(
     Raises:
         ValueError: as `create_run`: the method wants several sites, the folder holds a run already.
     """
-    options = RunOptions(federation=federation, sites=1, rounds=rounds, command=f"a dry run of {recipe.name}")
+    command = f"a dry run of {recipe.name}"
+    options = RunOptions(federation=federation, sites=1, bundles=(bundle,), rounds=rounds, command=command)
     experiment = create_run(out, recipe=recipe, options=options)
     run_in_process(out, experiment=experiment, on_answer=Recorder(out))
     found = audit(out, shadows=shadows, on_site=on_site)

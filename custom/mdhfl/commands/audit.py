@@ -24,7 +24,7 @@ rehearsal are at hand:
   mdhfl audit download/ --federation fed/
 \b
 Before a site takes part: train it alone for a moment, and audit that:
-  mdhfl audit --before own/ --out runs/dry
+  mdhfl audit --before own/ --bundle resnet10 --out runs/dry
 """
 FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -42,6 +42,12 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
     help="Shadow models for each site, an even number; 0 for the uncalibrated attack alone.",
 )
 @click.option("--before", type=FOLDER, help="Predict instead, from a dry run on this federation's first site.")
+@click.option(
+    "--bundle",
+    default="shufflenet_v2",
+    show_default=True,
+    help="With --before: the site's own; a bundle is code.",
+)
 @click.option("--method", default="mdhfl_plus", show_default=True, help="With --before: the recipe.")
 @click.option("--rounds", type=click.IntRange(min=1), default=2, show_default=True, help="With --before: of the run.")
 @click.option("--out", type=click.Path(path_type=Path), help="With --before: folder for the dry run.")
@@ -52,6 +58,7 @@ def audit_command(
     sites: tuple[str, ...],
     shadows: int,
     before: Path | None,
+    bundle: str,
     method: str,
     rounds: int,
     out: Path | None,
@@ -80,7 +87,9 @@ def audit_command(
     if before is not None:
         if out is None:
             raise ValueError("--before: give a new folder for the dry run with --out")
-        found = _predicted(before, method=method, rounds=rounds, out=out, shadows=shadows, on_site=on_site)
+        found = _predicted(
+            before, bundle=bundle, method=method, rounds=rounds, out=out, shadows=shadows, on_site=on_site
+        )
     else:
         assert run is not None
         found = audit(run, federation=federation, public=public, sites=sites, shadows=shadows, on_site=on_site)
@@ -89,11 +98,11 @@ def audit_command(
 
 
 def _predicted(
-    before: Path, *, method: str, rounds: int, out: Path, shadows: int, on_site: Callable[[str], None]
+    before: Path, *, bundle: str, method: str, rounds: int, out: Path, shadows: int, on_site: Callable[[str], None]
 ) -> "Audit":
     from mdhfl.audit.before import predict
     from mdhfl.jobs import RECIPES
     from mdhfl.runs.recipe import recipe_of
 
     recipe = recipe_of(method, recipes=RECIPES)
-    return predict(before, recipe=recipe, rounds=rounds, out=out, shadows=shadows, on_site=on_site)
+    return predict(before, recipe=recipe, bundle=bundle, rounds=rounds, out=out, shadows=shadows, on_site=on_site)
