@@ -48,6 +48,7 @@ COMMANDS = {
         "Show what public sets a server offers to a site, and accept one.",
     ),
     "leaves": ("mdhfl.commands.leaves", "leaves_command", "List what left a site in an experiment, field by field."),
+    "audit": ("mdhfl.commands.audit", "audit_command", "Measure what a run gave away, by attacks on what was sent."),
     "site-kit": (
         "mdhfl.commands.kits",
         "site_kit_command",
