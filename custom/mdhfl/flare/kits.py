@@ -22,6 +22,8 @@ Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit sta
   Of its scores and losses leaves: {scores}.
   With fewer than {images} training images, or {classes_with} classes, nothing leaves; a class with fewer than {count}
   images is told like one without any.{withheld}
+  Defences of its answers: {defences}
+  Differential privacy of its training: {privacy}
   Modules of methods from elsewhere whose code a job may run: {methods}.
   No job can change this file, or name another.
 * `resources.json`: only a job of mdhfl's own form is started: two files of settings, no code, no variables. It may
@@ -72,6 +74,10 @@ def write_site_kit(kit: Path, settings: SiteSettings) -> list[Path]:
         classes_with=settings.minimum_classes,
         count=settings.smallest_count,
         withheld="" if not settings.withhold else f" Never leaves: {', '.join(settings.withhold)}.",
+        defences=f"{'; '.join(settings.defences.in_words())}. No epsilon belongs to them."
+        if settings.defences.chosen
+        else "none.",
+        privacy=f"{settings.privacy.in_words()}." if settings.privacy else "none, and so no epsilon is claimed.",
         methods=markdown(", ".join(settings.methods) or "none"),
         classes=len(SITE_CLASSES),
     )

@@ -16,7 +16,9 @@ from mdhfl.seeds import seed_from
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
+from mdhfl.site.budget import Plan
 from mdhfl.site.form import check_enough
+from mdhfl.site.privately import begin_privately
 from mdhfl.site.settings import SiteSettings
 from mdhfl.swarm.peers import Peers
 
@@ -52,6 +54,7 @@ class Opened:
         folder: of its state in this experiment.
         twin: a model from the same start that learns from nobody, if the method wants one to compare with.
         proxy: a second model, of the same bundle at every site, if the method shares one instead.
+        plan: what the experiment may spend of the site's privacy budget; None for a site without one.
     """
 
     settings: SiteSettings
@@ -62,6 +65,7 @@ class Opened:
     folder: Path
     twin: Model | None = None
     proxy: Model | None = None
+    plan: Plan | None = None
 
     @property
     def shared(self) -> Model:
@@ -146,6 +150,7 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
         folder=state_folder(settings, request),
         twin=opened() if method.trains_twin() else None,
         proxy=_open_proxy(proxy, model, settings=settings, seed=common) if proxy else None,
+        plan=begin_privately(settings, request, method, model=model, images=len(private.training.labels)),
     )
 
 
