@@ -21,7 +21,7 @@ PACKAGE = [
     "server site",
     "runs",
     "flare jobs reports status",
-    "api comparison export",
+    "api audit comparison export",
     "commands",
 ]
 PREPROCESSING = [

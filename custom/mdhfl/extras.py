@@ -8,6 +8,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {  # as in pyproject.toml -> the modules th
     "swarm": ("tenseal",),
     "notebook": ("pandas",),
     "dp": ("opacus",),
+    "audit": ("scipy", "skimage"),
 }
 
 

@@ -43,6 +43,7 @@ COMMANDS = {
         "Let a site that stopped go on from its last good state.",
     ),
     "leaves": ("mdhfl.commands.leaves", "leaves_command", "List what left a site in an experiment, field by field."),
+    "audit": ("mdhfl.commands.audit", "audit_command", "Measure what a run gave away, by attacks on what was sent."),
     "site-kit": (
         "mdhfl.commands.kits",
         "site_kit_command",

@@ -8,6 +8,7 @@ from typing import Any
 
 from mdhfl import __version__
 from mdhfl.metrics import HEADLINES, SCORES
+from mdhfl.reports.audit_view import audit_view
 from mdhfl.reports.federation_view import federation_view
 from mdhfl.reports.figures import draw_bars, site_colours
 from mdhfl.reports.gallery import Gallery, Picture
@@ -149,6 +150,7 @@ def _run_view(
         "recall": recall_rows(run, federation=federation),
         "cost_rows": cost_rows(run),
         "control": control_rows(run),
+        "audit": audit_view(run),
         "problems": run.problems(),
         "detailed": detailed,
         "curves": curves(run, gallery=gallery, prefix=prefix, colours=colours) if detailed and run.rows else [],
