@@ -14,17 +14,23 @@ from typing import Any
 import click
 
 from experiments.document import ROOT, replaced, table
-from mdhfl.audit.audit import RECEIVER, Audit, audit
-from mdhfl.audit.evidence import Recorder
+from mdhfl.audit.candidates import load_candidates
+from mdhfl.audit.evidence import Recorder, read_evidence
+from mdhfl.audit.intervals import together
+from mdhfl.audit.labels import distribution_of, mean_answer, total_variation
+from mdhfl.audit.likelihood import confidence
+from mdhfl.audit.shadows import answers_about_images, mean_of, open_model, student_of
 from mdhfl.comparison.scores import score_on_all
 from mdhfl.jobs import RECIPES
 from mdhfl.learning.cache import ImageCache
+from mdhfl.learning.images import image_size_of
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.prepare import prepare
-from mdhfl.runs.folder import RunOptions, create_run
+from mdhfl.runs.folder import RunOptions, create_run, read_run
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.journal import read_rows
 from mdhfl.showing.sheets import read_csv, to_csv
+from mdhfl.store.sealed import exists
 
 FOUND, PAGE, MARK = ROOT / "experiments" / "defences.csv", ROOT / "docs" / "privacy.md", "defences"
 SEEDS, ROUNDS = (0, 1, 2), 3
@@ -59,7 +65,7 @@ def main(data: Path, work: Path) -> None:
         prepare(_federation(federation, data=data, seed=seed), workers=1)
         for defence in DEFENCES:
             if (str(seed), defence) not in {(row["seed"], row["defence"]) for row in rows()}:
-                append(measure(work / "run", federation, seed=seed, defence=defence))
+                append(measure(work, federation, seed=seed, defence=defence))
     document()
 
 
@@ -71,15 +77,17 @@ def _federation(out: Path, *, data: Path, seed: int) -> PrepareArguments:
     )  # fmt: skip
 
 
-def measure(run: Path, federation: Path, *, seed: int, defence: str) -> dict[str, Any]:
-    """Train with one defence, score the last models on all sites' test images, and audit what was sent."""
-    shutil.rmtree(run, ignore_errors=True)  # of an interrupted measurement
-    options = RunOptions(
-        federation=federation, bundles=BUNDLES, seed=seed, rounds=ROUNDS, changes=CHANGES, **DEFENCES[defence]
-    )
-    experiment = create_run(run, recipe=RECIPES["mdhfl_plus"], options=options)
-    cache = ImageCache(federation.parent / "cache")
-    run_in_process(run, experiment=experiment, on_answer=Recorder(run), cache=cache)
+def measure(work: Path, federation: Path, *, seed: int, defence: str) -> dict[str, Any]:
+    """Train with one defence, score the last models on all sites' test images, and attack what was sent."""
+    run, cache = work / f"{list(DEFENCES).index(defence)}-{seed}", ImageCache(work / "cache")
+    if not exists(run / "summary.json"):
+        shutil.rmtree(run, ignore_errors=True)  # of an interrupted measurement
+        options = RunOptions(
+            federation=federation, bundles=BUNDLES, seed=seed, rounds=ROUNDS, changes=CHANGES, **DEFENCES[defence]
+        )
+        experiment = create_run(run, recipe=RECIPES["mdhfl_plus"], options=options)
+        run_in_process(run, experiment=experiment, on_answer=Recorder(run), cache=cache)
+    experiment, _ = read_run(run)
     scores = score_on_all(run, experiment=experiment, cache=cache)
     sent = [row["bytes"]["up"] for row in read_rows(run / "results.jsonl")]
     return {
@@ -87,18 +95,33 @@ def measure(run: Path, federation: Path, *, seed: int, defence: str) -> dict[str
         "defence": defence,
         "macro_f1": round(100 * mean(each["macro_f1"] for each in scores.values()), 2),
         "bytes": round(sum(sent) / len(experiment.sites)),
-        **_given_away(audit(run, shadows=0)),
+        **_given_away(run),
     }
 
 
-def _given_away(found: Audit) -> dict[str, Any]:
-    """Return how well a receiver of the answers tells members, by confidence, and a site's mix of labels."""
-    aucs = [each.found.auc for each in found.together if each.threat == RECEIVER]
-    errors = [site.labels.error for site in found.sites if site.labels is not None]
-    known, told = [auc.value for auc in aucs if auc is not None], [error for error in errors if error is not None]
+def _given_away(run: Path) -> dict[str, float]:
+    """Attack the mean answers of each site as `mdhfl audit` does, without shadow models and reconstructions.
+
+    Returns:
+        membership_auc: of a student's confidence in the label of an image that the site may have trained on, over all
+            sites; label_error: of the site's mix of classes as its mean answer tells it, in the mean over sites.
+    """
+    evidence = read_evidence(run)
+    members, others, errors = [], [], []
+    for site in evidence.sites.values():
+        size = image_size_of(site.settings.data)
+        candidates = load_candidates(site.settings, model=open_model(evidence, site, image_size=size))
+        answers = mean_of([answers_about_images(each, images=len(candidates.public)) for each in site.knowledge])
+        assert answers is not None
+        sure = confidence(student_of(candidates, answers), candidates.labels.numpy())
+        members.append(sure[: candidates.members])
+        others.append(sure[candidates.members :])
+        truth = distribution_of(candidates.training_labels, classes=len(candidates.classes))
+        errors.append(total_variation(truth, mean_answer(answers)))
+    auc = together(list(zip(members, others, strict=True))).auc
     return {
-        "membership_auc": round(max(known), 3) if known else "",
-        "label_error": round(mean(told), 3) if told else "",
+        "membership_auc": round(auc.value, 3) if auc is not None else float("nan"),
+        "label_error": round(mean(errors), 3),
     }
 
 
@@ -141,9 +164,7 @@ def lines(found: Sequence[Mapping[str, str]]) -> list[list[str]]:
 
 def _mean(found: Sequence[Mapping[str, str]], name: str, form: str) -> str:
     """Return a mean with the smallest and the largest in brackets, where there are several."""
-    values = [float(row[name]) for row in found if row[name] != ""]
-    if not values:
-        return "-"
+    values = [float(row[name]) for row in found]
     span = f" ({min(values):{form}} to {max(values):{form}})" if len(values) > 1 else ""
     return f"{mean(values):{form}}{span}"
 

@@ -27,7 +27,7 @@ SITE = {
     "version": 1, "site": "site-1", "bundle": "resnet10", "data": "data", "public": "public", "state": "state",
     "device": "cpu", "threads": 1,
 }  # fmt: skip
-ALL = Defences(temperature=2.0, top_k=2, confidence=0.8, answered=0.5, precision=4, rounds=2)
+ALL = Defences(temperature=2.0, top_k=2, confidence=0.8, answered=0.5, precision=8, rounds=2)
 
 
 @pytest.mark.parametrize(
