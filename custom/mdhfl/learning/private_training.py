@@ -127,7 +127,8 @@ def why_not_private(model: Model) -> str:
             device = next(network.parameters()).device
             x = model.bundle.intensity_transform(torch.zeros(size, dtype=torch.uint8, device=device))
             network(x).sum().backward()
-            without = [name for name, p in network.named_parameters() if p.requires_grad and p.grad_sample is None]
+            trained = [(name, weights) for name, weights in network.named_parameters() if weights.requires_grad]
+            without = [name for name, weights in trained if getattr(weights, "grad_sample", None) is None]
     except Exception as error:  # whatever a layer raises that Opacus cannot follow
         return f"it gives no gradient of a single image ({type(error).__name__}: {str(error)[:200]})"
     return f"no gradient of a single image reaches {', '.join(without[:3])}" if without else ""

@@ -11,12 +11,14 @@ nothing new; begun from anything else it has other noise, and is charged.
 
 import hashlib
 import json
+import math
 import secrets
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +30,12 @@ from mdhfl.store.lock import FolderLock, InUse
 from mdhfl.store.sealed import exists, read_sealed_json, write_sealed_json
 
 ACCOUNT = "privacy.json"  # in the site's state folder
-LARGEST_NOISE = 100.0  # of a sum of clipped gradients; with more of it nothing is learned from a few hundred images
+SMALLEST_NOISE, LARGEST_NOISE = (
+    0.1,
+    100.0,
+)  # of a sum of clipped gradients; with more of it nothing is learned from a few hundred images
 PATIENCE = 50  # tenths of a second that the account may be in use
-STEPS_OF_SEARCH = 30  # halvings between no noise and the largest: closer than it matters
+STEPS_OF_SEARCH = 16  # halvings, on a logarithmic scale: to a ten-thousandth of the noise
 
 Steps = tuple[float, float, int]  # noise, sample rate, number: as Opacus' accountants keep them
 
@@ -169,9 +174,9 @@ class Account:
                 f"would be {after(LARGEST_NOISE):.3f}, {spent:.3f} of it spent before. Allow at least that in "
                 "site.json, or fewer rounds there",
             )
-        low, high = 0.0, LARGEST_NOISE
+        low, high = SMALLEST_NOISE, LARGEST_NOISE
         for _ in range(STEPS_OF_SEARCH):
-            middle = (low + high) / 2
+            middle = math.sqrt(low * high)
             low, high = (low, middle) if after(middle) <= policy.epsilon else (middle, high)
         return high
 
@@ -218,14 +223,17 @@ def epsilon_of(steps: Sequence[Steps], *, delta: float) -> float:
         steps: (noise, sample rate, number) each.
         delta: in (0, 1).
     """
+    return _epsilon(tuple(each for each in steps if each[2]), delta)
+
+
+@lru_cache(maxsize=1024)
+def _epsilon(steps: tuple[Steps, ...], delta: float) -> float:
     from opacus.accountants import RDPAccountant
 
-    accountant = RDPAccountant()
-    accountant.history = [each for each in steps if each[2]]
-    if not accountant.history:
+    if not steps:
         return 0.0
-    if any(noise < 0.01 for noise, _, _ in accountant.history):
-        return float("inf")  # beyond what the accountant can add up
+    accountant = RDPAccountant()
+    accountant.history = list(steps)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that an order at the end of the accountant's list is the best: a safe bound
         return float(accountant.get_epsilon(delta=delta))
