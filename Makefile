@@ -80,6 +80,7 @@ results: $(READY) ## repeat all comparisons of docs/results.md on real images (h
 	  $(BIN)/mdhfl compare experiments/$$file.yaml --data ../shared/data --out experiments/results/$$file || exit 1; \
 	done
 	$(BIN)/python -m experiments.networks --data ../shared/data
+	$(BIN)/python -m experiments.privacy --data ../shared/data
 	$(BIN)/python -m experiments.document
 	$(BIN)/python -m experiments.tables
 

@@ -22,7 +22,6 @@ from mdhfl.audit.labels import (
     prior_shift,
     without,
 )
-from mdhfl.audit.likelihood import confidence, likelihood_ratio
 from mdhfl.audit.lights import (
     light_of_counts,
     light_of_inversion,
@@ -30,6 +29,7 @@ from mdhfl.audit.lights import (
     light_of_membership,
     worst,
 )
+from mdhfl.audit.likelihood import confidence, likelihood_ratio
 from mdhfl.audit.shadows import answers_about_images, mean_of, open_model, shadows_of, student_of
 from mdhfl.learning.images import image_size_of
 from mdhfl.methods import name_of
@@ -133,7 +133,7 @@ def audit(
     *,
     federation: Path | None = None,
     public: Path | None = None,
-    site: str | None = None,
+    sites: Sequence[str] = (),
     shadows: int = SHADOWS,
     on_site: Callable[[str], None] = lambda name: None,
 ) -> Audit:
@@ -143,7 +143,7 @@ def audit(
         run: folder of a run, a server's of an experiment, the download of a job, or a site's own of an experiment.
         federation: the federation's folder, where `run` does not say where the private images lie.
         public: the public set's folder, where a site's own folder does not lead to it.
-        site: audit this one only.
+        sites: audit these only; all if empty.
         shadows: shadow models for each site, even and at least 2; 0 for none, then only the confidence attack is made.
         on_site: called with a site's name before its turn.
 
@@ -154,9 +154,9 @@ def audit(
     """
     if shadows < 0 or shadows % 2:
         raise ValueError(f"shadows: expected an even number, or 0 for none, got {shadows}")
-    evidence = read_evidence(run, federation=federation, public=public, site=site)
+    evidence = read_evidence(run, federation=federation, public=public, sites=sites)
     found: list[tuple[SiteAudit, Attacks]] = []
-    for name in [site] if site is not None and not evidence.own else list(evidence.sites):
+    for name in sites or evidence.sites:
         on_site(name)
         found.append(_audit_site(evidence, evidence.sites[name], shadows=shadows))
     names = dict.fromkeys(key for _, attacks in found for key in attacks)

@@ -7,13 +7,16 @@ audited as a receiver of all rounds sees it is recorded with `Recorder`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from mdhfl.learning.bundle import built_in_bundles
+import numpy as np
+
+from mdhfl.audit.places import settings_at_server, settings_at_site
 from mdhfl.methods import Method, create
 from mdhfl.reports.site_run import is_site_folder, rows_of_part
-from mdhfl.runs.folder import read_run, results_in, site_folder_path, site_settings_path
+from mdhfl.runs.folder import read_run, results_in, site_folder_path
 from mdhfl.server.journal import read_rows
 from mdhfl.server.shared_file import load_shared, save_shared, shared_path
 from mdhfl.sharing.knowledge import Knowledge
@@ -21,14 +24,13 @@ from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.weights import Weights
 from mdhfl.site.history import read_part
-from mdhfl.site.left import LEFT, read_left
-from mdhfl.site.settings import SiteSettings, read_site_settings
+from mdhfl.site.left import LEFT, SERVER, read_left
+from mdhfl.site.settings import SiteSettings
 from mdhfl.site.state import Begun, Progress, answering
 from mdhfl.store.sealed import Damaged, previous, read_generation, read_sealed
 from mdhfl.store.tensors import tensors_of
 
 ALL_ROUNDS = "sent"  # in a run's folder: what was shared in every round, if it was recorded
-STAND_IN = "resnet10"  # for shadow models where a site's own bundle is not at hand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +104,7 @@ class Recorder:
 
 
 def read_evidence(
-    folder: Path, *, federation: Path | None = None, public: Path | None = None, site: str | None = None
+    folder: Path, *, federation: Path | None = None, public: Path | None = None, sites: Sequence[str] = ()
 ) -> Evidence:
     """Read what an audit needs.
 
@@ -110,51 +112,53 @@ def read_evidence(
         folder: of a run, a server's of an experiment, the download of a job, or a site's own of an experiment.
         federation: the federation's folder, where the first does not say where the private images lie.
         public: the public set's folder, for a site's own folder.
-        site: audit this one only.
+        sites: that are to be audited; all if empty.
 
     Raises:
         ValueError: the folder is none of these, the images are nowhere, or there is no such site.
         Damaged: a record is damaged.
     """
     if is_site_folder(folder):
-        return _of_site(folder, public=public or (federation / "public" if federation else None))
+        own_evidence = _of_site(folder, public=public or (federation / "public" if federation else None))
+        _check_named(sites, known=list(own_evidence.sites), folder=folder)
+        return own_evidence
     home = results_in(folder)
     experiment, record = read_run(home)
     rows = [row for row in read_rows(home / "results.jsonl") if row["status"] == "ok"]
-    if site is not None and site not in experiment.sites:
-        raise ValueError(f"--site: no {site!r} in {folder}; its sites are {', '.join(experiment.sites)}")
+    _check_named(sites, known=experiment.sites, folder=folder)
     numbers = sorted({int(row["round"]) for row in rows})
     if not numbers:
         raise ValueError(f"{folder}: no round is recorded yet, so nothing was sent that could be audited")
     shared = {number: found for number in numbers if (found := _shared(home, number))}
     lesson = _lesson(experiment.method, shared)
-    sites = {}
+    known: dict[str, SiteEvidence] = {}
     for name in experiment.sites:
         own = [row for row in rows if row["site"] == name]
-        settings = _settings_of(home, name, rows=own, record=record, federation=federation)
+        settings = settings_at_server(home, name, rows=own, record=record, federation=federation)
         state = site_folder_path(home, experiment=experiment.id, site=name)
-        sites[name] = SiteEvidence(
+        known[name] = SiteEvidence(
             settings=settings,
             shared={number: found[name] for number, found in shared.items() if name in found},
             model=_model_in(state, site=name),
             rows=own,
             left=read_left(state / LEFT) if (state / LEFT).is_file() else (),
         )
+    last = min(numbers[-1], experiment.rounds)  # after which weights are only adopted
     return Evidence(
         folder=home,
         method=experiment.method,
-        request=experiment.request("learn", number=min(numbers[-1], experiment.rounds)),
-        rounds=len(numbers),
+        request=experiment.request("learn", number=last),
+        rounds=last + 1,
         lesson=lesson,
-        sites=sites,
-        notes=_notes(sorted(shared), rounds=len(numbers)),
+        sites=known,
+        notes=_notes(sorted(shared), rounds=last + 1),
     )
 
 
 def _of_site(folder: Path, *, public: Path | None) -> Evidence:
     """Read a site's own folder of an experiment: it audits itself, with its own members."""
     part = read_part(folder)
-    settings = _own_settings(folder, part.site, bundle=part.bundle, data=part.data, public=public)
+    settings = settings_at_site(folder, part.site, bundle=part.bundle, data=part.data, public=public)
     settings = replace(settings, bundle_changes=part.bundle_changes)
     shared: dict[int, Shared] = {}
     for path in (previous(folder / "state.pt"), folder / "state.pt"):
@@ -180,8 +184,32 @@ def _of_site(folder: Path, *, public: Path | None) -> Evidence:
         lesson=begun.request.lesson,
         sites={part.site: evidence},
         own=True,
-        notes=_notes(sorted(shared), rounds=rounds),
+        notes=(*_notes(sorted(shared), rounds=rounds), *_changed_on_the_way(evidence)),
     )
+
+
+def _changed_on_the_way(site: SiteEvidence) -> list[str]:
+    """Say of which rounds the state keeps other answers than left: a filter may have changed them."""
+    digests = {
+        int(line["round"]): field["sha256"]
+        for line in site.left
+        for field in line["fields"]
+        if line["to"] == SERVER and field["path"] == "shared.values" and "sha256" in field
+    }
+    changed = [
+        shared.round
+        for shared in site.knowledge
+        if digests.get(shared.round, own := sha256(np.ascontiguousarray(shared.values).tobytes()).hexdigest()) != own
+    ]
+    if not changed:
+        return []
+    named = ", ".join(map(str, changed))
+    return [f"the site's state keeps other answers of round {named} than left; audited is what the state keeps"]
+
+
+def _check_named(sites: Sequence[str], *, known: Sequence[str], folder: Path) -> None:
+    if unknown := [site for site in sites if site not in known]:
+        raise ValueError(f"--site: no {unknown[0]!r} in {folder}; its sites are {', '.join(known)}")
 
 
 def _notes(kept: Sequence[int], *, rounds: int) -> tuple[str, ...]:
@@ -213,50 +241,6 @@ def _lesson(method: Method, shared: Mapping[int, Mapping[str, Shared]]) -> Lesso
         return None
     lesson: Lesson | None = combine(known[-1], sites=("",)).get("")
     return lesson
-
-
-def _settings_of(
-    home: Path, site: str, *, rows: Sequence[Mapping[str, Any]], record: Mapping[str, Any], federation: Path | None
-) -> SiteSettings:
-    path = site_settings_path(home, site)
-    if path.is_file():
-        settings = read_site_settings(path)
-        data, public = _places(federation, site)
-        return replace(settings, data=data or settings.data, public=public or settings.public)
-    known = str((rows[-1].get("about") or {}).get("bundle", "")) if rows else ""
-    federation = federation or _existing(Path(str(record.get("federation", ""))))
-    if federation is None:
-        raise ValueError(
-            f"{home}: expected a run's folder, which says where the private images lie; this one is a server's: name "
-            "the federation's folder with --federation"
-        )
-    data, public = _places(federation, site)
-    if data is None or public is None or not data.is_dir():
-        raise ValueError(f"--federation: {federation} has no sites/{site}; expected the folder of this experiment")
-    return _plain_settings(site, bundle=known if known in built_in_bundles() else STAND_IN, data=data, public=public)
-
-
-def _own_settings(folder: Path, site: str, *, bundle: str, data: Path, public: Path | None) -> SiteSettings:
-    beside = folder.parent / "site.json"
-    if beside.is_file():
-        settings = read_site_settings(beside)
-        return replace(settings, public=public or settings.public)
-    public = public or _existing(data.parent.parent / "public")
-    if public is None:
-        raise ValueError(f"{folder}: does not say where the public set lies; name its folder with --public")
-    return _plain_settings(site, bundle=bundle, data=data, public=public)
-
-
-def _plain_settings(site: str, *, bundle: str, data: Path, public: Path) -> SiteSettings:
-    return SiteSettings(site=site, bundle=bundle, data=data, public=public, state=data, device="cpu", threads=1)
-
-
-def _places(federation: Path | None, site: str) -> tuple[Path | None, Path | None]:
-    return (None, None) if federation is None else (federation / "sites" / site, federation / "public")
-
-
-def _existing(folder: Path) -> Path | None:
-    return folder if str(folder) != "." and folder.is_dir() else None
 
 
 def _progress(path: Path, *, site: str) -> Progress | None:

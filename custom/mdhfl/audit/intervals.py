@@ -59,7 +59,7 @@ def separation(members: Scores, non_members: Scores) -> Separation:
 
 
 def together(parts: Sequence[tuple[Scores, Scores]]) -> Separation:
-    """Measure several sites' (member, non-member) scores as one; they must be on one scale, as likelihood ratios are."""
+    """Measure several sites' scores of members and of non-members as one; they must be on one scale."""
     members, others = zip(*parts, strict=True) if parts else ((), ())
     return separation(np.concatenate([*members, np.zeros(0)]), np.concatenate([*others, np.zeros(0)]))
 

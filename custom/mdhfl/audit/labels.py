@@ -65,8 +65,9 @@ def audit_labels(truth: Distribution, estimates: Mapping[str, Distribution]) -> 
 
 def mean_answer(answers: NDArray[np.floating]) -> Distribution:
     """Return the mean of (N, C) probabilities over the images."""
-    mean: Distribution = answers.mean(axis=0, dtype=np.float64)
-    return mean / mean.sum()
+    total: Distribution = answers.sum(axis=0, dtype=np.float64)
+    mean: Distribution = total / total.sum()
+    return mean
 
 
 def prior_shift(answers: NDArray[np.floating], reference: NDArray[np.floating]) -> Distribution:
@@ -100,8 +101,9 @@ def prior_shift(answers: NDArray[np.floating], reference: NDArray[np.floating]) 
 
     bounds = [(-LARGEST_SHIFT, LARGEST_SHIFT)] * len(wanted)
     found = minimize(objective, np.zeros(len(wanted)), jac=True, method="L-BFGS-B", bounds=bounds).x
-    shares: Distribution = np.exp(found - found.max())
-    return shares / shares.sum()
+    odds: Distribution = np.exp(found - found.max())
+    shares: Distribution = odds / odds.sum()
+    return shares
 
 
 def from_competences(competences: NDArray[np.floating]) -> Distribution | None:

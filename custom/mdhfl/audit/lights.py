@@ -1,4 +1,4 @@
-"""Green, amber or red: what a measure means for whoever decides. docs/privacy.md gives the reasons of each threshold."""
+"""Green, amber or red: what a measure means for whoever decides. docs/privacy.md gives the reasons of thresholds."""
 
 from collections.abc import Iterable
 

@@ -13,7 +13,7 @@ SMALLEST_VARIANCE = 1e-6
 
 
 def confidence(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Floats:
-    """Return log(p_y / (1 - p_y)) for (..., M, C) logits and (M,) labels: shape (..., M), nearly normal (section IV)."""
+    """Return log(p_y / (1 - p_y)), (..., M), nearly normal (section IV), for (..., M, C) logits and (M,) labels."""
     scores = logits.astype(np.float64)
     own = np.take_along_axis(scores, np.broadcast_to(labels[:, None], (*scores.shape[:-1], 1)), axis=-1)
     others = np.where(np.arange(scores.shape[-1]) == labels[:, None], -np.inf, scores)
@@ -41,8 +41,8 @@ def likelihood_ratio(scores: Floats, shadow_scores: Floats, inside: NDArray[np.b
     count_in, count_out = inside.sum(axis=0), (~inside).sum(axis=0)
     mean_in = np.average(shadow_scores, axis=0, weights=inside)
     mean_out = np.average(shadow_scores, axis=0, weights=~inside)
-    variance = _variance(shadow_scores, np.where(inside, mean_in, mean_out))
     gaps = mean_in - mean_out
+    variance = _variance(shadow_scores, np.where(inside, mean_in, mean_out), gaps=gaps)
     chance = float((variance * (1 / count_in + 1 / count_out)).mean())
     kept = max(0.0, 1 - chance / max(float(gaps.var()), SMALLEST_VARIANCE))
     gaps = gaps.mean() + kept * (gaps - gaps.mean())
@@ -66,7 +66,8 @@ def balanced_halves(count: int, *, shadows: int, random: np.random.Generator) ->
     return inside
 
 
-def _variance(shadow_scores: Floats, means: Floats) -> float:
-    """Return one variance for all images, with the degrees of freedom that two means an image have taken."""
-    free = max(shadow_scores.size - 2 * shadow_scores.shape[1], 1)
-    return max(float(((shadow_scores - means) ** 2).sum()) / free, SMALLEST_VARIANCE)
+def _variance(shadow_scores: Floats, means: Floats, *, gaps: Floats) -> float:
+    """Return one variance for all images; of two shadow models, which leave none around their means, that of gaps."""
+    free = shadow_scores.size - 2 * shadow_scores.shape[1]  # each image has two means
+    squares = float(((shadow_scores - means) ** 2).sum())
+    return float(max(squares / free if free else gaps.var() / 2, SMALLEST_VARIANCE))

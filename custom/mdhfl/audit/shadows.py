@@ -1,9 +1,9 @@
 """Shadow models: trained as a site's own model was, on halves of the candidates, so that membership is known of them.
 
-Each takes the site's part in the experiment: the bundle, the method's own training, and in every round the lesson that
-was taught last. For a receiver, who has answers and no model, a student is trained on them, equally on those of the
-site and on those of each shadow model, and the students are attacked (the distillation-based attack of Shi et al.,
-arXiv 2502.08001).
+Each takes the site's part in the experiment: the bundle, the method's own training in every round, and in the last one
+the lesson that was taught last. For a receiver, who has answers and no model, a student is trained on them, equally on
+those of the site and on those of each shadow model, and the students are attacked (the distillation-based attack of Shi
+et al., arXiv 2502.08001).
 """
 
 import zipfile
@@ -171,7 +171,7 @@ def _shadow(
     )
     progress, said = None, []
     for round_number in range(evidence.request.round + 1):
-        taught = bool(round_number) and evidence.lesson is not None
+        taught = 0 < round_number == evidence.request.round and evidence.lesson is not None
         request = replace(
             evidence.request,
             action="learn" if round_number else "warm_up",
@@ -197,7 +197,7 @@ def _key(evidence: Evidence, site: SiteEvidence, candidates: Candidates, *, coun
     request = evidence.request
     lesson = tagged(evidence.lesson)
     deciding: list[Any] = [
-        1,
+        2,  # of this way to train them
         candidates.digest,
         bundle_digest(site.settings.bundle, changes=site.settings.bundle_changes),
         name_of(evidence.method),

@@ -71,13 +71,13 @@ def _attacks(together: Sequence[Membership]) -> Table:
     table = _table("membership, images of all sites together (95 % intervals over images)")
     for name in ("attacker", "attack"):
         table.add_column(name, overflow="fold", min_width=8)
-    for name in ("members/others", "AUC", *(f"found at {rate:.1%} false" for rate in RATES)):
+    for name in ("members, others", "AUC", *(f"found at {100 * rate:g} % false" for rate in RATES)):
         table.add_column(name, justify="right", overflow="fold", min_width=6)
     for one in together:
         found = one.found
         few = [_share(found.tpr.get(rate)) for rate in RATES]
         table.add_row(
-            one.threat, one.attack, f"{found.members}/{found.non_members}",
+            one.threat, one.attack, f"{found.members}, {found.non_members}",
             _lit(_interval(found.auc), light_of_membership(found)), *few,
         )  # fmt: skip
     return table
@@ -92,7 +92,7 @@ def _lit(text: str, light: str) -> Text:
 
 
 def _interval(value: Estimate | None) -> str:
-    return "too few images" if value is None else f"{value.value:.2f} ({value.low:.2f} to {value.high:.2f})"
+    return "too few images" if value is None else f"{value.value:.2f} ({value.low:.2f}\N{EN DASH}{value.high:.2f})"
 
 
 def _share(value: Estimate | None) -> str:

@@ -33,7 +33,7 @@ FOLDER = click.Path(path_type=Path, exists=True, file_okay=False)
 @click.argument("run", required=False, type=click.Path(path_type=Path))
 @click.option("--federation", type=FOLDER, help="Where the private images lie, if RUN does not say it.")
 @click.option("--public", type=FOLDER, help="The public set's folder, for a site's own RUN.")
-@click.option("--site", help="Audit this site only.")
+@click.option("--site", "sites", multiple=True, help="Audit this site only; repeatable.")
 @click.option(
     "--shadows",
     type=click.IntRange(min=0),
@@ -49,7 +49,7 @@ def audit_command(
     run: Path | None,
     federation: Path | None,
     public: Path | None,
-    site: str | None,
+    sites: tuple[str, ...],
     shadows: int,
     before: Path | None,
     method: str,
@@ -83,7 +83,7 @@ def audit_command(
         found = _predicted(before, method=method, rounds=rounds, out=out, shadows=shadows, on_site=on_site)
     else:
         assert run is not None
-        found = audit(run, federation=federation, public=public, site=site, shadows=shadows, on_site=on_site)
+        found = audit(run, federation=federation, public=public, sites=sites, shadows=shadows, on_site=on_site)
     print_audit(found)
     say(f"audit: {write_audit(found)}")
 

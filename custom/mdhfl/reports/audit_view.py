@@ -29,7 +29,7 @@ def audit_view(run: Run) -> dict[str, Any] | None:
     try:
         found = shown(read_checked(path, schema="audit", missing=""), roots=(run.folder, Path(run.federation)))
     except (OSError, ValueError) as error:
-        return {"problem": shown(f"{FILE} cannot be read: {error}", roots=(run.folder,))}
+        return {"problem": shown(f"{FILE} cannot be read: {error}", roots=(run.folder,)), "predicted": False}
     return {
         "problem": "",
         **{name: found[name] for name in ("shadows", "predicted", "explained")},

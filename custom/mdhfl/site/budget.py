@@ -30,10 +30,8 @@ from mdhfl.store.lock import FolderLock, InUse
 from mdhfl.store.sealed import exists, read_sealed_json, write_sealed_json
 
 ACCOUNT = "privacy.json"  # in the site's state folder
-SMALLEST_NOISE, LARGEST_NOISE = (
-    0.1,
-    100.0,
-)  # of a sum of clipped gradients; with more of it nothing is learned from a few hundred images
+SMALLEST_NOISE = 0.1  # on a sum of gradients, in units of the clipping
+LARGEST_NOISE = 100.0  # with more nothing is learned from a few hundred images
 PATIENCE = 50  # tenths of a second that the account may be in use
 STEPS_OF_SEARCH = 16  # halvings, on a logarithmic scale: to a ten-thousandth of the noise
 
