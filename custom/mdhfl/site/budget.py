@@ -29,7 +29,7 @@ from mdhfl.site.settings import SiteSettings
 from mdhfl.store.lock import FolderLock, InUse
 from mdhfl.store.sealed import exists, read_sealed_json, write_sealed_json
 
-ACCOUNT = "privacy.json"  # in the site's state folder
+ACCOUNT = "budget.json"  # in the site's state folder
 SMALLEST_NOISE = 0.1  # on a sum of gradients, in units of the clipping
 LARGEST_NOISE = 100.0  # with more nothing is learned from a few hundred images
 PATIENCE = 50  # tenths of a second that the account may be in use
@@ -204,7 +204,7 @@ def _locked(folder: Path) -> Iterator[None]:
     """Hold the account's lock, which others hold for a moment only. Raises InUse."""
     for tries in range(PATIENCE, -1, -1):
         try:
-            lock = FolderLock(folder, name="privacy.lock", way_out="try again in a moment")
+            lock = FolderLock(folder, name="budget.lock", way_out="try again in a moment")
             break
         except InUse:
             if not tries:
