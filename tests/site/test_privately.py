@@ -261,12 +261,16 @@ def test_the_noise_follows_from_nothing_that_the_server_knows(tmp_path: Path, fe
 def test_a_budget_can_neither_come_later_nor_go(tmp_path: Path, federation: Path) -> None:
     tiny = (str(tiny_bundle(tmp_path / "tiny")),)
     experiment = new_run(tmp_path / "run", federation, bundles=tiny, changes=QUICK)
-    assert not let_out(site_of(tmp_path / "run", "site-1"), experiment.request("warm_up", number=0)).refusal
-    site = with_budget(site_of(tmp_path / "run", "site-1"), tmp_path)
-    refusal = let_out(site, experiment.request("warm_up", number=0)).refusal
+    site = site_of(tmp_path / "run", "site-1")
+    assert not let_out(site, experiment.request("warm_up", number=0)).refusal
+    site.close()
+    later = with_budget(site_of(tmp_path / "run", "site-1"), tmp_path)
+    refusal = let_out(later, experiment.request("warm_up", number=0)).refusal
     assert "this experiment was begun with something else: privacy" in refusal
     experiment = begin(tmp_path / "other", federation)
-    assert not let_out(site_of(tmp_path / "other", "site-1"), experiment.request("warm_up", number=0)).refusal
+    site = site_of(tmp_path / "other", "site-1")
+    assert not let_out(site, experiment.request("warm_up", number=0)).refusal
+    site.close()
     without = site_of(tmp_path / "other", "site-1")
     without.settings = replace(without.settings, privacy=None)
     assert "something else: privacy" in let_out(without, experiment.request("warm_up", number=0)).refusal

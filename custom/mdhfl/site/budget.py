@@ -33,7 +33,7 @@ ACCOUNT = "budget.json"  # in the site's state folder
 SMALLEST_NOISE = 0.1  # on a sum of gradients, in units of the clipping
 LARGEST_NOISE = 100.0  # with more nothing is learned from a few hundred images
 PATIENCE = 50  # tenths of a second that the account may be in use
-STEPS_OF_SEARCH = 16  # halvings, on a logarithmic scale: to a ten-thousandth of the noise
+STEPS_OF_SEARCH = 24  # halvings, on a logarithmic scale: what they leave over is too little for another experiment
 
 Steps = tuple[float, float, int]  # noise, sample rate, number: as Opacus' accountants keep them
 
