@@ -12,7 +12,7 @@ from mdhfl.methods import Method
 from mdhfl.methods.method import Loss
 from mdhfl.metrics import smallest_counts
 from mdhfl.seeds import seed_from
-from mdhfl.sharing.accounts import About, Cost, Losses
+from mdhfl.sharing.accounts import Cost, Losses
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.records import Lesson
@@ -24,7 +24,7 @@ from mdhfl.site.form import least_competence
 from mdhfl.site.guarding import guarded
 from mdhfl.site.privately import train_privately
 from mdhfl.site.state import Progress
-from mdhfl.site.work import Opened, seed_of
+from mdhfl.site.work import Opened, about_of, seed_of
 from mdhfl.swarm.member import Swarm
 from mdhfl.timing import timed
 
@@ -195,7 +195,8 @@ class SiteRound:
         if opened.proxy is not None:
             return self._train_with(opened.proxy, epochs=epochs, phase=phase)
         if opened.plan is not None:
-            return self._train_privately(opened.plan, epochs=epochs, phase=phase)
+            self._train_privately(opened.plan, epochs=epochs, phase=phase)
+            return None
         how: dict[str, Any] = {
             "images_per_epoch": len(opened.private.training.labels),
             "loss": self.method.local_loss(self),
@@ -281,7 +282,7 @@ class SiteRound:
             test_ece=test.ece,
             losses=losses,
             cost=Cost(seconds={phase: round(value, 3) for phase, value in self.seconds.items()}),
-            about=self._about(),
+            about=about_of(self.opened, withheld=self.withheld),
             best=self._is_best(validation.macro_f1),
             control=control,
         )
@@ -292,18 +293,6 @@ class SiteRound:
         before, images = self.progress, len(self.opened.private.validation.labels)
         steady = steady_score([*(before.recent if before else ()), score], images=images)
         return steady is not None and steady > (before.best_score if before else -1.0)
-
-    def _about(self) -> About:
-        bundle, private = self.opened.model.bundle, self.opened.private
-        return About(
-            bundle=bundle.name,
-            architecture=bundle.architecture,
-            parameters=bundle.parameters,
-            training_images=len(private.training.labels),
-            missing_classes=private.missing_classes,
-            layout=self.opened.model.layout,
-            withheld=tuple(sorted(self.withheld)),
-        )
 
     def _seed(self, purpose: str) -> int:
         return seed_of(self.opened.settings, self.request, purpose)

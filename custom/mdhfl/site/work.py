@@ -1,6 +1,6 @@
 """What a site holds in memory while it works on one experiment, built from its settings and restored from its disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ from mdhfl.learning.images import DataError, Part, PrivateSet, image_size_of, lo
 from mdhfl.learning.model import Model
 from mdhfl.methods import Method
 from mdhfl.seeds import seed_from
+from mdhfl.sharing.accounts import About
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
@@ -165,6 +166,25 @@ def _open_proxy(bundle: str, model: Model, *, settings: SiteSettings, seed: int)
         device=settings.device,
         seed=seed,
         changes=settings.bundle_changes,
+    )
+
+
+def about_of(opened: Opened, *, withheld: Iterable[str]) -> About:
+    """Return what a site's answer tells of it, before its border takes away what it does not tell.
+
+    Args:
+        opened: images and network.
+        withheld: what was asked for and not said.
+    """
+    bundle, private = opened.model.bundle, opened.private
+    return About(
+        bundle=bundle.name,
+        architecture=bundle.architecture,
+        parameters=bundle.parameters,
+        training_images=len(private.training.labels),
+        missing_classes=private.missing_classes,
+        layout=opened.model.layout,
+        withheld=tuple(sorted(withheld)),
     )
 
 
