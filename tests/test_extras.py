@@ -17,7 +17,7 @@ from mdhfl.store.sealed import exists
 ROOT = Path(__file__).resolve().parents[1]
 tomllib = pytest.importorskip("tomllib")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EVERYTHING = ("server", "report", "swarm", "bundle", "dicom", "excel")  # that requirements.txt lists
+EVERYTHING = ("server", "report", "swarm", "bundle", "dicom", "excel", "dp")  # that requirements.txt lists
 # What only extras bring, as modules; MONAI would import it, too.
 HIDDEN = (
     "matplotlib",

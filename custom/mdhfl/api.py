@@ -105,6 +105,8 @@ def run(
     watch: str | None = None,
     device: str = "cpu",
     threads: int | None = None,
+    defences: Mapping[str, Any] | None = None,
+    privacy: Mapping[str, Any] | None = None,
     resume: bool = False,
     progress: bool = True,
 ) -> Run:
@@ -124,6 +126,8 @@ def run(
         device: "cpu", "cuda" or "cuda:<n>".
         threads: CPU threads per site, one if None. With one, the sites of an in-process run work side by side on all
             cores; with more, one after another, and the scores may differ.
+        defences: what every site says less precisely, for example {"top_k": 3}; docs/site.md lists them.
+        privacy: every site's budget of differential privacy, for example {"epsilon": 8, "delta": 1e-5}.
         resume: continue the run in `out` at the first round that is not recorded; `rounds` may be more, `min_sites` and
             `watch` others than before, everything else must be as it was.
         progress: show a bar on standard error.
@@ -144,6 +148,8 @@ def run(
             "bundles": list(bundles),
             "device": device,
             **({} if threads is None else {"threads": threads}),
+            **({} if defences is None else {"defences": dict(defences)}),
+            **({} if privacy is None else {"privacy": dict(privacy)}),
             **({"parameters": parameters_of(method)} if isinstance(method, Method) else {}),
         }
         trusted = modules_of(recipe.method)
@@ -160,6 +166,8 @@ def run(
             watch=watch or TELL,
             device=device,
             threads=threads or 1,
+            defences=defences or {},
+            privacy=privacy or {},
             command=f"mdhfl.run({str(source)!r}, {recipe.name!r}, seed={seed}, out={str(folder)!r})",
         )
         experiment = create(folder, recipe=recipe, options=options)

@@ -7,6 +7,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {  # as in pyproject.toml -> the modules th
     "report": ("matplotlib", "scipy"),
     "swarm": ("tenseal",),
     "notebook": ("pandas",),
+    "dp": ("opacus",),
     "audit": ("scipy", "skimage"),
 }
 

@@ -1,6 +1,7 @@
 """`mdhfl site-kit` and `mdhfl server-kit`: what they allow, and that no job can choose a place."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from mdhfl.files import shipped_folder
 from mdhfl.flare import places
 from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.policy import LAUNCHERS, SERVER_CLASSES, SITE_CLASSES
+from mdhfl.site.defences import Defences, Privacy
 from mdhfl.site.settings import read_site_settings
 from mdhfl.swarm.keys import FILE, load_or_create_key
 
@@ -109,6 +111,8 @@ def test_everything_in_site_json_can_be_said_in_the_command(kit: Path) -> None:
              *("--withhold", "competences", "--weights", "w.pt", "--methods", "ours.first, ours.second"),
              *("--set", "bundle.learning_rate=3e-4", "--set", "bundle.batch_size=8"),
              *("--minimum-sites", "4", "--partner", f"site-2={'ab' * 32}", "--partner", f"site-3={'cd' * 32}"),
+             *("--defence", "top_k=3", "--defence", "precision=4"),
+             *("--privacy", "epsilon=8", "--privacy", "delta=1e-5"),
              *("--public", "server", "--accept-public", "a" * 64, "--largest-public", "5"))  # fmt: skip
     settings = read_site_settings(kit / "local" / "site.json")
     assert (settings.minimum_images, settings.minimum_classes, settings.smallest_count) == (60, 3, 12)
@@ -122,6 +126,34 @@ def test_everything_in_site_json_can_be_said_in_the_command(kit: Path) -> None:
     for said in ("fewer than 60 training images, or 3 classes", "fewer than 12 images", "Never leaves: competences"):
         assert said in page
     assert "whose code a job may run: ours.first, ours.second." in page
+    assert settings.defences == Defences(top_k=3, precision=4)
+    assert settings.privacy == Privacy(epsilon=8, delta=1e-5)
+    assert "the 3 likeliest classes, the rest spread evenly; 4 bits a number. No epsilon belongs to them." in page
+    assert "training: epsilon 8 at delta 1e-05 for each training image, over all experiments" in page
+
+
+def test_a_kit_without_a_budget_claims_no_epsilon(kit: Path) -> None:
+    site_kit(kit)
+    page = " ".join((kit / "local" / "mdhfl.md").read_text().split())
+    assert "Defences of its answers: none." in page
+    assert "Differential privacy of its training: none, and so no epsilon is claimed." in page
+
+
+@pytest.mark.parametrize(
+    ("pairs", "said"),
+    [
+        (["--defence", "top_k"], "--defence: expected NAME=VALUE, got 'top_k'; for example --defence top_k=3"),
+        (["--defence", "topk=3"], "defences: expected temperature, top_k, .*got topk"),
+        (["--defence", "confidence=nan"], "confidence"),
+        (["--privacy", "epsilon=3"], "privacy: expected epsilon and delta, lacks delta"),
+        (["--privacy", "epsilon=.nan", "--privacy", "delta=1e-5"], "privacy: epsilon: expected a number above 0"),
+    ],
+)
+def test_a_wrong_policy_is_one_line_and_nothing_is_written(kit: Path, pairs: list[str], said: str) -> None:
+    arguments = ["--out", str(kit), "--site", "site-1", "--bundle", "resnet10", "--data", "d", "--public", "p"]
+    done = CliRunner().invoke(site_kit_command, [*arguments, "--state", "s", *pairs])
+    assert re.search(said, str(done.exception))
+    assert not (kit / "local" / "site.json").exists()
 
 
 def test_a_site_sets_nothing_of_a_job(kit: Path) -> None:

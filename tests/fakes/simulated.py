@@ -32,6 +32,8 @@ def new_run(
     seed: int = 0,
     min_sites: int | None = None,
     sites: int | None = None,
+    defences: Mapping[str, Any] | None = None,
+    privacy: Mapping[str, Any] | None = None,
 ) -> Experiment:
     """Create a run with one thread a site."""
     options = RunOptions(
@@ -46,6 +48,8 @@ def new_run(
         device="cpu",
         threads=1,
         command="a test",
+        defences=defences or {},
+        privacy=privacy or {},
     )
     return create_run(folder, recipe=RECIPES[recipe], options=options)
 

@@ -13,7 +13,7 @@ from mdhfl.sharing.reasons import REASONS, Refusal, is_sentence, sentence
 from mdhfl.site.log import reason_of, refusal_of
 
 FIELDS = {"round": 3, "finished": 4, "expected": "0" * 8, "got": "1" * 8, "permission": "knowledge", "version": "0.1.0"}
-FIELDS |= {"differs": "seed, public set"}
+FIELDS |= {"differs": "seed, public set", "defence": "top_k"}
 
 
 def state_error(number: int) -> StateError:

@@ -56,7 +56,8 @@ def problems_of(path: Path, *, classes: int, image_size: int) -> tuple[str, list
         return "bundle", verify_bundle(path, num_classes=classes, image_size=image_size)
     if path.is_file() and path.suffix == ".json":
         settings = read_site_settings(path)
-        return f"site settings, {_key_of(settings)}", _problems_of_site(settings)
+        policy = "; ".join(settings.policy) or "none"
+        return f"site settings, {_key_of(settings)}, defences: {policy}", _problems_of_site(settings)
     raise ValueError(
         f"{path}: expected a folder with federation.json, experiment.json or configs/, or a site.json; found none"
     )
@@ -84,7 +85,22 @@ def _problems_of_site(settings: SiteSettings) -> list[str]:
         return problems
     classes = classes_of(settings.data)
     size, changes = image_size_of(settings.data), settings.bundle_changes
-    return verify_bundle(settings.bundle, num_classes=len(classes), image_size=size, changes=changes)
+    found = verify_bundle(settings.bundle, num_classes=len(classes), image_size=size, changes=changes)
+    return [*found, *_problems_of_policy(settings, classes=len(classes))]
+
+
+def _problems_of_policy(settings: SiteSettings, *, classes: int) -> list[str]:
+    """What any method that shares probabilities would be refused for."""
+    problem = settings.defences.problem_with(kind="probabilities", classes=classes)
+    found = [f"defences: {problem[0]}: {problem[1]}"] if problem else []
+    if settings.privacy is not None:
+        from mdhfl.site.privately import check_budget
+
+        try:
+            check_budget(settings)
+        except ValueError as error:
+            found.append(str(error))
+    return found
 
 
 def _problems_of_hosted(settings: SiteSettings) -> list[str]:

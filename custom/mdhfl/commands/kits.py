@@ -5,11 +5,13 @@ from pathlib import Path
 import click
 
 from mdhfl.commands.offers import checked_offer
+from mdhfl.commands.options import policy_of, policy_options
 from mdhfl.flare.kits import write_server_kit, write_site_kit
 from mdhfl.hosting.offer import in_words
 from mdhfl.learning.bundle_changes import split_changes
 from mdhfl.runs.recipe import parse_changes
 from mdhfl.showing.terminal import say
+from mdhfl.site.defences import defences_from, privacy_from
 from mdhfl.site.settings import FROM_SERVER, SCORES, SiteSettings
 
 KIT = click.Path(path_type=Path, exists=True, file_okay=False)
@@ -99,6 +101,7 @@ PLACE = click.Path(path_type=Path)
     metavar="bundle.NAME=VALUE",
     help="Change the bundle's training, for example bundle.learning_rate=3e-4; repeatable.",
 )
+@policy_options
 def site_kit_command(
     kit: Path,
     *,
@@ -122,6 +125,8 @@ def site_kit_command(
     weights: Path | None,
     methods: str,
     pairs: tuple[str, ...],
+    defences: tuple[str, ...],
+    privacy: tuple[str, ...],
 ) -> None:
     """Write site.json, resources.json, authorization.json and privacy.json, and a page that explains each.
 
@@ -156,6 +161,8 @@ def site_kit_command(
         weights=weights.resolve() if weights else None,
         methods=_names(methods),
         bundle_changes=bundle_changes,
+        defences=defences_from(policy_of(defences, option="--defence")),
+        privacy=privacy_from(policy_of(privacy, option="--privacy")),
     )
     _say_written(write_site_kit(kit, settings))
     path = kit / "local" / "site.json"

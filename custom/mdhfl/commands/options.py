@@ -1,7 +1,7 @@
 """What `mdhfl run` and `mdhfl poc` have in common: the options that say what is run, wherever that is."""
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import click
@@ -10,6 +10,23 @@ from mdhfl.runs.folder import BUILT_IN_BUNDLES, RunOptions
 from mdhfl.runs.recipe import parse_changes
 from mdhfl.sharing.watch import MODES, TELL
 
+POLICY = (
+    click.option(
+        "--defence",
+        "defences",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="What a site's answers say less precisely: temperature=2, top_k=3, confidence=0.9, answered=0.5, "
+        "precision=4, rounds=5; repeatable.",
+    ),
+    click.option(
+        "--privacy",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A site's budget of differential privacy: epsilon=8 delta=1e-5 and, if you like, clipping=1 and rounds=8, "
+        "for which the noise is chosen; one each time.",
+    ),
+)
 EXPERIMENT = (
     click.option("--rounds", type=click.IntRange(min=1), help="Rounds after the warm-up; the recipe's if not given."),
     click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a hyper-parameter; repeatable."),
@@ -45,12 +62,20 @@ EXPERIMENT = (
         "another.",
     ),
     click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N."),
+    *POLICY,
 )
 
 
 def experiment_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command these options."""
     for option in reversed(EXPERIMENT):
+        command = option(command)
+    return command
+
+
+def policy_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the options of a site's policy."""
+    for option in reversed(POLICY):
         command = option(command)
     return command
 
@@ -63,6 +88,8 @@ def options_of(chosen: Mapping[str, Any], *, engine: str, sites: int | None = No
         changes=changes_of(chosen),
         bundles=bundles_of(chosen),
         command=" ".join(["mdhfl", *sys.argv[1:]]),
+        defences=policy_of(chosen["defences"], option="--defence"),
+        privacy=policy_of(chosen["privacy"], option="--privacy"),
         **{name: chosen[name] for name in ("federation", "rounds", "seed", "min_sites", "watch", "threads", "device")},
     )
 
@@ -70,6 +97,11 @@ def options_of(chosen: Mapping[str, Any], *, engine: str, sites: int | None = No
 def changes_of(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyper-parameters that are not the recipe's."""
     return parse_changes(chosen["pairs"]) | ({"control": True} if chosen["control"] else {})
+
+
+def policy_of(pairs: Sequence[str], *, option: str) -> dict[str, Any]:
+    """Return a part of a site's policy by name. Raises ValueError: a pair that has no equals sign."""
+    return parse_changes(pairs, option=option)
 
 
 def bundles_of(chosen: Mapping[str, Any]) -> tuple[str, ...]:

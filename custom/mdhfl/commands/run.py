@@ -6,13 +6,16 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from mdhfl.commands.options import bundles_of, changes_of, experiment_options, options_of
+from mdhfl.commands.options import bundles_of, changes_of, experiment_options, options_of, policy_of
 from mdhfl.reports.terminal import print_scores
-from mdhfl.runs.folder import modules_of
+from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.folder import modules_of, site_settings_path
+from mdhfl.runs.policy import check_policy
 from mdhfl.runs.recipe import recipe_of
 from mdhfl.runs.resume import resume_run
 from mdhfl.server.tracking import TRACKERS
 from mdhfl.showing.terminal import say
+from mdhfl.site.settings import read_site_settings
 
 HELP = """Run a recipe on a federation and print the scores on the clean test images.
 
@@ -86,6 +89,8 @@ def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **cho
             "engine": engine,
             "bundles": bundles_of(chosen),
             **{name: chosen[name] for name in ("seed", "threads", "device", "track")},
+            "defences": policy_of(chosen["defences"], option="--defence"),
+            "privacy": policy_of(chosen["privacy"], option="--privacy"),
         }
         asked = {
             "recipe": recipe.name,
@@ -98,6 +103,8 @@ def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **cho
         experiment = resume_run(out, asked=asked, trusted=modules_of(recipe.method), **free)
     else:
         experiment = create(out, recipe=recipe, options=options_of(chosen, engine=engine))
+    if not resume and chosen["privacy"]:
+        _say_plans(out, experiment)
     try:
         finished = execute(out, experiment=experiment)
     except KeyboardInterrupt:
@@ -110,6 +117,15 @@ def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **cho
         for found in values.get("stood_out", [])[:1]:
             say(f"{site} stood out from round {found['round']} on: {found['reason']}    see: mdhfl watch {out}")
     say(f"results: {out}    next: mdhfl report {out} --out report/")
+
+
+def _say_plans(out: Path, experiment: Experiment) -> None:
+    """Tell what the budgets will be spent on, before anything is trained."""
+    sites = {site: read_site_settings(site_settings_path(out, site)) for site in experiment.sites}
+    images, classes = experiment.training_images, len(experiment.classes)
+    plans = check_policy(sites, experiment.method, classes=classes, images=images, rounds=experiment.rounds)
+    for site, plan in plans.items():
+        say(f"{site}: {'; '.join(sites[site].policy)}; {plan.in_words()}")
 
 
 def _was_typed(option: str) -> bool:

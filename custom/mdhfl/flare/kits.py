@@ -25,6 +25,8 @@ Written by `mdhfl site-kit` for {site}. FLARE reads these files when the kit sta
   With fewer than {images} training images, or {classes_with} classes, nothing leaves; a class with fewer than {count}
   images is told like one without any.{withheld}
   It takes no part in a blind sum of fewer than {sites} sites; {partners}.
+  Defences of its answers: {defences}
+  Differential privacy of its training: {privacy}
   Modules of methods from elsewhere whose code a job may run: {methods}.
   Public set: {public}.
   No job can change this file, or name another.
@@ -85,6 +87,10 @@ def write_site_kit(kit: Path, settings: SiteSettings) -> list[Path]:
             if settings.partners
             else "the other sites' keys are trusted when they are first seen"
         ),
+        defences=f"{'; '.join(settings.defences.in_words())}. No epsilon belongs to them."
+        if settings.defences.chosen
+        else "none.",
+        privacy=f"{settings.privacy.in_words()}." if settings.privacy else "none, and so no epsilon is claimed.",
         methods=markdown(", ".join(settings.methods) or "none"),
         classes=len(SITE_CLASSES),
     )

@@ -108,7 +108,7 @@ def fit(
             if penalty is not None:
                 value = value + penalty()
             if companion is not None and beside is not None:
-                value = value + _companion_loss(network, companion, next(beside), intensity=intensity, device=device)
+                value = value + companion_loss(network, companion, next(beside), intensity=intensity, device=device)
             if not torch.isfinite(value):
                 raise TrainingDiverged(f"the loss became {value.item()} after {seen} images")
             optimizer.zero_grad(set_to_none=True)
@@ -151,7 +151,7 @@ def batches_of(
                 yield batch
 
 
-def _companion_loss(
+def companion_loss(
     network: nn.Module,
     companion: Companion,
     batch: Tensor,

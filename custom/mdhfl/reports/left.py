@@ -36,4 +36,7 @@ def print_left(folder: Path, lines: Sequence[dict[str, Any]]) -> None:
         total = sum(line["bytes"] for line in sent)
         table.add_section()
         table.add_row(to, Text("all", style="bold"), "", "", f"{len(sent):,}", Text(f"{total:,}", style="bold"))
+    policy = list(dict.fromkeys("; ".join(line.get("defences", ())) or "none" for line in lines))
+    table.caption = Text(f"defences as it left: {' | then: '.join(policy)}")
+    table.caption_justify = "left"
     open_console(narrowest=NARROWEST).print(table)

@@ -17,11 +17,13 @@ from mdhfl.learning.bundle_digest import bundle_digest
 from mdhfl.learning.images import digest_of_private_set
 from mdhfl.methods import Method, name_of
 from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.policy import check_policy
 from mdhfl.runs.recipe import Recipe
 from mdhfl.server.settings import ServerSettings
 from mdhfl.server.tracking import FILE as TRACKING
 from mdhfl.server.tracking import tracking_of_run
 from mdhfl.sharing.watch import TELL
+from mdhfl.site.defences import defences_from, privacy_from
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import clean, exists, read_sealed_json, write_sealed_json
@@ -48,6 +50,8 @@ class RunOptions:
         threads: CPU threads of each simulated site.
         command: as typed, for the record.
         watch: what follows where a site's knowledge stands out, one of `sharing.watch.MODES`.
+        defences: of every simulated site, as `site/defences.py` names them.
+        privacy: its privacy budget; empty for none.
         track: "mlflow" or "wandb", which FLARE's server tells the scores; None for neither.
     """
 
@@ -63,6 +67,8 @@ class RunOptions:
     threads: int = 1
     command: str = ""
     watch: str = TELL
+    defences: Mapping[str, Any] = field(default_factory=dict)
+    privacy: Mapping[str, Any] = field(default_factory=dict)
     track: str | None = None
 
 
@@ -102,10 +108,17 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
     _check_method(experiment.method, options, bundles=bundles, validation=validation)
     settings = {
         site: replace(
-            _site_settings(folder, site, bundle, options, method=experiment.method), bundle_changes=bundle_changes
+            _site_settings(folder, site, bundle, options, experiment=experiment), bundle_changes=bundle_changes
         )
         for site, bundle in bundles.items()
     }
+    check_policy(
+        settings,
+        experiment.method,
+        classes=len(experiment.classes),
+        images=experiment.training_images,
+        rounds=experiment.rounds,
+    )
     record = {
         "version": 1,
         **experiment.to_json(),
@@ -120,6 +133,8 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         "threads": options.threads,
         "device": options.device,
         "track": options.track,
+        "defences": dict(options.defences),
+        "privacy": dict(options.privacy),
         "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
     with run_lock(folder):
@@ -289,8 +304,10 @@ def _bundle_setting(bundle: str) -> str:
     return bundle if bundle in built_in_bundles() else str(Path(bundle).resolve())
 
 
-def _site_settings(folder: Path, site: str, bundle: str, options: RunOptions, *, method: Method) -> SiteSettings:
-    federation = options.federation.resolve()
+def _site_settings(
+    folder: Path, site: str, bundle: str, options: RunOptions, *, experiment: Experiment
+) -> SiteSettings:
+    federation, method, rounds = options.federation.resolve(), experiment.method, experiment.rounds
     return SiteSettings(
         site=site,
         bundle=_bundle_setting(bundle),
@@ -307,6 +324,8 @@ def _site_settings(folder: Path, site: str, bundle: str, options: RunOptions, *,
         minimum_classes=1,
         smallest_count=1,
         minimum_sites=2,
+        defences=defences_from(options.defences),
+        privacy=privacy_from(options.privacy and {"rounds": rounds, **options.privacy}),
     )
 
 

@@ -11,6 +11,11 @@ from mdhfl.methods import Method, changed, class_of, name_of
 from mdhfl.rounds.experiment import Experiment, digest_of_federation
 from mdhfl.sharing.watch import TELL
 
+EXAMPLES = {
+    "--set": "--set local_epochs=2",
+    "--defence": "--defence top_k=3",
+    "--privacy": "--privacy epsilon=8 --privacy delta=1e-5",
+}
 NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?[eE][+-]?[0-9]+")
 
 
@@ -95,8 +100,12 @@ def recipe_of(name: str, *, recipes: Mapping[str, Recipe]) -> Recipe:
     return Recipe(method=class_of(name, trusted=(module,))(), name=name)
 
 
-def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_changes(pairs: Sequence[str], *, option: str = "--set") -> dict[str, Any]:
     """Read "name=value" pairs; values are numbers, true, false or text.
+
+    Args:
+        pairs: as typed.
+        option: that they were given to, for the message.
 
     Raises:
         ValueError: a pair has no equals sign.
@@ -105,7 +114,7 @@ def parse_changes(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise ValueError(f"--set: expected NAME=VALUE, got {pair!r}; for example --set local_epochs=2")
+            raise ValueError(f"{option}: expected NAME=VALUE, got {pair!r}; for example {EXAMPLES[option]}")
         changes[name.strip()] = plain_value(yaml.safe_load(value))
     return changes
 

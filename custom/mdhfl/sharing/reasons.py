@@ -15,6 +15,20 @@ REASONS = {
     "method_not_allowed": (
         'its site.json does not allow what this method shares; to take part, its IT adds "{permission}" to "may_share"'
     ),
+    "defended": (
+        'its site.json has a defence, "{defence}", that cannot be met with this method; its IT changes it, or another '
+        "method is chosen"
+    ),
+    "private_network": (
+        "its network cannot be trained with differential privacy, which its site.json asks for; its IT gives it a "
+        "bundle without batch normalisation, such as mobilenet_v2_group"
+    ),
+    "privacy_unmet": (
+        "its privacy budget cannot be met with what this experiment asks for; its IT reads what could be met, or fewer "
+        "epochs are asked for"
+    ),
+    "budget_spent": "it has spent its privacy budget and trains no more; its IT alone decides on a larger one",
+    "privacy_extra": "it lacks the packages of its differential privacy; its IT installs mdhfl[dp] there",
     "extra_missing": "it lacks packages that this method needs; its IT installs mdhfl[swarm] there",
     "method_needs_all": "this method pools all sites' images; only --engine inprocess can run it",
     "settings": "its site.json cannot be used; `mdhfl check` says what is wrong with it",
@@ -85,7 +99,16 @@ REASONS = {
     "held_back": "its answer was held back, because it was not of the form that may leave the site",
     "failed": "it failed unexpectedly",
 }
-TERMS = ("method", "parameters", "seed", "classes", "public set", "bundle", "data")  # of an experiment, at a site
+TERMS = (
+    "method",
+    "parameters",
+    "seed",
+    "classes",
+    "public set",
+    "bundle",
+    "data",
+    "privacy",
+)  # of an experiment, at a site
 _TERM = f"(?:{'|'.join(TERMS)})"
 NUMBER, DIGEST, NAME = r"(?:0|[1-9][0-9]{0,8})", r"[0-9a-f]{8}", r"[A-Za-z0-9._+-]{1,100}"
 FIELDS = {
@@ -95,6 +118,7 @@ FIELDS = {
     "got": DIGEST,
     "permission": NAME,
     "version": NAME,
+    "defence": "(?:temperature|top_k|confidence|answered|precision|rounds|privacy)",
     "differs": f"{_TERM}(?:, {_TERM})*",
 }
 REFERENCE = re.compile(r"[0-9a-f]{8}")

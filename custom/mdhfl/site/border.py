@@ -25,6 +25,7 @@ from mdhfl.sharing.weights import Weights, check_weights
 from mdhfl.site import history
 from mdhfl.site.blind_border import checked_part, checked_pledge
 from mdhfl.site.form import Form, form_of, names_of
+from mdhfl.site.guarding import check_guarded
 from mdhfl.site.left import SERVER, note
 from mdhfl.site.log import refusal_of
 from mdhfl.site.peer_border import checked_message
@@ -66,7 +67,8 @@ class Border:
     def noted(self, answer: Answer, request: Request) -> Answer:
         """Write down that an answer leaves; what cannot be written down does not leave."""
         try:
-            note(self._folder(request), answer.to_wire(), request=request, to=SERVER)
+            policy = self.settings.policy
+            note(self._folder(request), answer.to_wire(), request=request, to=SERVER, defences=policy)
         except OSError as error:
             return self.refusal(error, request)
         return answer
@@ -192,11 +194,12 @@ def _knowledge(knowledge: Knowledge, form: Form) -> Knowledge:
         raise MessageError("knowledge: expected the site's own public set in the views of this method, got another")
     competences = knowledge.competences
     if competences is not None:
-        if "competences" in form.settings.withhold:
+        if "competences" in form.settings.withheld:
             raise MessageError("knowledge: holds competences, which the site withholds")
         few = (competences > 0) & (competences < np.float32(form.least_competence))
         if few.any() or not np.array_equal(competences, competences.round(2)):
             raise MessageError("knowledge: holds competences of fewer images than the site tells, or not rounded ones")
+    check_guarded(knowledge, settings=form.settings, request=form.request)
     return replace(knowledge, subject=form.subject)
 
 

@@ -7,16 +7,16 @@ from typing import Any
 
 from mdhfl import __version__
 from mdhfl.digests import list_digest
-from mdhfl.extras import require
 from mdhfl.learning.images import classes_of, image_size_of, read_listed
 from mdhfl.learning.model import Model
-from mdhfl.methods import KnowledgeMethod, Method, create
+from mdhfl.methods import KnowledgeMethod, create
 from mdhfl.sharing.competence import DOUBT
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.records import Shared
 from mdhfl.sharing.turns import MergeTurn
+from mdhfl.site.allowed import check_allowed, check_defences
 from mdhfl.site.public import public_folder
 from mdhfl.site.settings import SiteSettings
 
@@ -109,6 +109,7 @@ def form_of(settings: SiteSettings, request: Request) -> Form:
     method = create(request.method, request.parameters, trusted=settings.methods)
     check_allowed(settings, method)
     items, classes = read_listed(settings.data / "datalist.json"), classes_of(settings.data)
+    check_defences(settings, method, classes=len(classes))
     public = read_listed(public_folder(settings, request.subject) / "datalist.json")["public"]
     training = [item["label"] for item in items["training"]]
     check_enough(settings, labels=training, classes=len(classes))
@@ -132,7 +133,7 @@ def form_of(settings: SiteSettings, request: Request) -> Form:
         training=len(training),
         validation=len(items["validation"]),
         test=tuple(_counts([item["label"] for item in items["test"]], classes=len(classes))),
-        missing=missing_classes(settings, classes=classes),
+        missing=() if settings.privacy else missing_classes(settings, classes=classes),
     )
 
 
@@ -146,26 +147,6 @@ def names_of(settings: SiteSettings, request: Request | None) -> set[str]:
             return names
         names |= {permission} if permission else set()
     return names
-
-
-def check_allowed(settings: SiteSettings, method: Method) -> None:
-    """Refuse a method that shares what the site's IT does not allow, or whose packages it lacks.
-
-    Raises:
-        Refusal: it is not allowed.
-        MissingExtra: the packages are missing.
-    """
-    wanted, allowed = method.needs(), settings.may_share
-    if wanted is not None and wanted not in allowed:
-        raise Refusal(
-            "method_not_allowed",
-            f"site {settings.site!r} forbids what this method needs: {type(method).__name__} shares {method.shares}, "
-            f'the site allows {", ".join(allowed) or "nothing"}. To take part, its IT adds "{wanted}" to "may_share" '
-            "in site.json",
-            permission=wanted,
-        )
-    if method.extra is not None:
-        require(method.extra, what=f"site {settings.site!r}: {type(method).__name__}")
 
 
 def check_enough(settings: SiteSettings, *, labels: Sequence[int], classes: int) -> None:

@@ -15,6 +15,7 @@ from mdhfl.sharing.packing import payload_bytes
 
 LEFT = "left.jsonl"  # in the site's folder of the experiment
 SERVER = "server"
+ANSWERS = "shared.values"  # knowledge, in a message
 FRAME = "(names and brackets)"
 NOTHING = "nothing"
 
@@ -40,8 +41,25 @@ class Sum:
     bytes: int
 
 
-def note(folder: Path, message: Mapping[str, Any], *, request: Request, to: str, action: str = "") -> None:
-    """Append a line on a message that leaves. Raises OSError: then it must not leave."""
+def note(
+    folder: Path,
+    message: Mapping[str, Any],
+    *,
+    request: Request,
+    to: str,
+    action: str = "",
+    defences: Sequence[str] = (),
+) -> None:
+    """Append a line on a message that leaves. Raises OSError: then it must not leave.
+
+    Args:
+        folder: of the experiment, at the site.
+        message: its fields.
+        request: what is answered, or what a message to another site is about.
+        to: the receiver.
+        action: instead of the request's.
+        defences: the site's policy as the message leaves, in words.
+    """
     fields = list(_fields(message))
     whole = payload_bytes(message)
     frame = {"path": FRAME, "kind": "text", "bytes": whole - sum(field["bytes"] for field in fields)}
@@ -52,6 +70,7 @@ def note(folder: Path, message: Mapping[str, Any], *, request: Request, to: str,
         "to": to,
         "bytes": whole,
         "fields": [*fields, frame],
+        **({"defences": list(defences)} if defences else {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LEFT).open("a", encoding="utf-8") as file:
@@ -72,6 +91,27 @@ def read_left(path: Path) -> list[dict[str, Any]]:
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: expected a message as JSON, got something else") from error
     return found
+
+
+def answers_left(folder: Path) -> set[str]:
+    """Return the SHA-256 of each different answer about the public set that has left for the server.
+
+    A line that cannot be read counts as one that nobody has seen before: what has left is never taken for less.
+    """
+    path, found = folder / LEFT, set()
+    for number, text in enumerate(path.read_bytes().splitlines() if path.is_file() else ()):
+        try:
+            line = json.loads(text)
+            sent = line["fields"] if line["to"] == SERVER else ()
+            found |= {field["sha256"] for field in sent if field["path"] == ANSWERS}
+        except (ValueError, KeyError, TypeError, RecursionError):
+            found.add(f"line {number}")
+    return found
+
+
+def array_digest(values: np.ndarray) -> str:
+    """Return the SHA-256 of an array's numbers, as it is written down."""
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
 def sums_of(lines: Sequence[Mapping[str, Any]]) -> list[Sum]:
@@ -97,7 +137,7 @@ def _fields(value: Any, path: str = "") -> Iterator[dict[str, Any]]:
         for name, part in value.items():
             yield from _fields(part, f"{path}.{name}" if path else str(name))
     elif isinstance(value, np.ndarray):
-        digest = hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
+        digest = array_digest(value)
         form = {"dtype": str(value.dtype), "shape": list(value.shape), "bytes": value.nbytes, "sha256": digest}
         yield {"path": path, "kind": "array", **form}
     elif isinstance(value, bytes):

@@ -12,7 +12,7 @@ from mdhfl.methods import Method
 from mdhfl.methods.method import Loss
 from mdhfl.metrics import smallest_counts
 from mdhfl.seeds import seed_from
-from mdhfl.sharing.accounts import About, Cost, Losses
+from mdhfl.sharing.accounts import Cost, Losses
 from mdhfl.sharing.agreement import agreement_with
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
@@ -21,11 +21,14 @@ from mdhfl.sharing.records import Lesson
 from mdhfl.sharing.weights import Merged, Weights
 from mdhfl.site.best import steady_score
 from mdhfl.site.blinding import Blinding
+from mdhfl.site.budget import Plan
 from mdhfl.site.control import compare_with_twin, validation_of
 from mdhfl.site.form import least_competence
+from mdhfl.site.guarding import guarded
 from mdhfl.site.log import refusal_of
+from mdhfl.site.privately import train_privately
 from mdhfl.site.state import Progress
-from mdhfl.site.work import Opened, seed_of
+from mdhfl.site.work import Opened, about_of, seed_of
 from mdhfl.swarm.member import Swarm
 from mdhfl.timing import timed
 
@@ -105,12 +108,15 @@ class SiteRound:
 
     def class_counts(self) -> "Tensor":
         labels = self.opened.private.training.labels
+        if self.opened.plan is not None:  # what labels tell without noise
+            return labels.new_ones(len(self.opened.private.classes)).float()
         return labels.bincount(minlength=len(self.opened.private.classes)).float()
 
     def public(self, *, views: int, asked_in: int, own_stain: bool) -> "Tensor":
         from mdhfl.learning.views import views_of
 
-        images = self.opened.public_in_own_stain() if own_stain else self.opened.public
+        stained = own_stain and self.opened.plan is None  # a stain tells something of all private images
+        images = self.opened.public_in_own_stain() if stained else self.opened.public
         return views_of(images, count=views, seed=seed_from(self.request.seed, asked_in, "views"))
 
     def align(
@@ -158,6 +164,9 @@ class SiteRound:
     def competences(self, *, epochs: int, loss: Loss) -> NDArray[np.float32]:
         from mdhfl.learning.crossfit import competences_of, out_of_fold_answers
 
+        if self.opened.plan is not None:
+            why = f"site {self.site!r}: privacy: competences tell something of labels without noise"
+            raise Refusal("defended", why, defence="privacy")
         training = self.opened.private.training
         answers = out_of_fold_answers(
             training,
@@ -172,7 +181,7 @@ class SiteRound:
         return np.where(competences < least, np.float32(0), competences)
 
     def withholds(self, what: str) -> bool:
-        if what not in self.opened.settings.withhold:
+        if what not in self.opened.settings.withheld:
             return False
         self.withheld.add(what)
         return True
@@ -223,6 +232,9 @@ class SiteRound:
         opened = self.opened
         if opened.proxy is not None:
             return self._train_with(opened.proxy, epochs=epochs, phase=phase)
+        if opened.plan is not None:
+            self._train_privately(opened.plan, epochs=epochs, phase=phase)
+            return None
         how: dict[str, Any] = {
             "images_per_epoch": len(opened.private.training.labels),
             "loss": self.method.local_loss(self),
@@ -237,6 +249,23 @@ class SiteRound:
                 opened.twin.fit(opened.training.images, self._labels(opened.twin), **how)
             labels, penalty = self._labels(opened.model), self.method.penalty(opened.model.network)
             return opened.model.fit(opened.training.images, labels, companion=self.companion, penalty=penalty, **how)
+
+    def _train_privately(self, plan: Plan, *, epochs: int, phase: str) -> None:
+        with timed(self.seconds, "train"):
+            train_privately(
+                self.opened.model,
+                self.opened.private.training,
+                plan=plan,
+                settings=self.opened.settings,
+                request=self.request,
+                loss=self.method.local_loss(self),
+                epochs=epochs,
+                phase=phase,
+                rate=self.method.learning_rate_factor(self.request.round),
+                penalty=self.method.penalty(self.opened.model.network),
+                companion=self.companion,
+                should_stop=self.should_stop,
+            )
 
     def _labels(self, model: Model) -> "Tensor":
         """Return the labels to train with: the site's, or the model's own answers where they are to be trusted."""
@@ -281,6 +310,8 @@ class SiteRound:
                 control = compare_with_twin(model, twin, private, own_mixes=mixes, should_stop=stop)
         with timed(self.seconds, "share"):
             shared = self.method.share(self, losses=losses)
+            last = self.last.shared if self.last else None
+            shared = guarded(shared, last=last, settings=self.opened.settings, request=self.request)
         return Answer(
             site=self.site,
             round=self.request.round,
@@ -290,27 +321,17 @@ class SiteRound:
             test_ece=test.ece,
             losses=losses,
             cost=Cost(seconds={phase: round(value, 3) for phase, value in self.seconds.items()}),
-            about=self._about(),
+            about=about_of(self.opened, withheld=self.withheld),
             best=self._is_best(validation.macro_f1),
             control=control,
         )
 
     def _is_best(self, score: float) -> bool:
+        if self.opened.plan is not None:
+            return False  # labels would choose what is exported
         before, images = self.progress, len(self.opened.private.validation.labels)
         steady = steady_score([*(before.recent if before else ()), score], images=images)
         return steady is not None and steady > (before.best_score if before else -1.0)
-
-    def _about(self) -> About:
-        bundle, private = self.opened.model.bundle, self.opened.private
-        return About(
-            bundle=bundle.name,
-            architecture=bundle.architecture,
-            parameters=bundle.parameters,
-            training_images=len(private.training.labels),
-            missing_classes=private.missing_classes,
-            layout=self.opened.model.layout,
-            withheld=tuple(sorted(self.withheld)),
-        )
 
     def _seed(self, purpose: str) -> int:
         return seed_of(self.opened.settings, self.request, purpose)

@@ -1,12 +1,13 @@
 """`site.json`: a site's own truth. In production it lives at the site, and no job ever names an architecture."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mdhfl.files import read_checked
 from mdhfl.learning.bundle_changes import check_changes
+from mdhfl.site.defences import Defences, Privacy, defences_from, privacy_from
 
 SCORES = ("off", "aggregated", "full")  # how much of its scores a site tells
 OPTIONAL = ("scores", "minimum_images", "minimum_classes", "smallest_count", "minimum_sites")
@@ -45,6 +46,8 @@ class SiteSettings:
         methods: modules of methods from elsewhere that a job may name as "module:Class". Their code runs at the site.
         bundle_changes: learning rate, batch size, optimiser or augmentation instead of the bundle's own, see
             `learning/bundle_changes.py`.
+        defences: what its knowledge says less precisely, of fewer images or in fewer rounds.
+        privacy: the budget of differential privacy of its training; None for none.
     """
 
     site: str
@@ -67,6 +70,19 @@ class SiteSettings:
     partners: Mapping[str, str] = field(default_factory=dict)
     weights: Path | None = None
     bundle_changes: Mapping[str, Any] = field(default_factory=dict)
+    defences: Defences = field(default_factory=Defences)
+    privacy: Privacy | None = None
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """What the site does not say: what it withholds, and, with `privacy`, all that labels tell without noise."""
+        return self.withhold if self.privacy is None else (*dict.fromkeys((*self.withhold, "competences")),)
+
+    @property
+    def policy(self) -> list[str]:
+        """The defences and the privacy budget, a phrase each, as logs, lists and pages tell them; empty for none."""
+        said = self.defences.in_words()
+        return said if self.privacy is None else [*said, self.privacy.in_words()]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values as in site.json."""
@@ -87,6 +103,8 @@ class SiteSettings:
             **({"withhold": list(self.withhold)} if self.withhold else {}),
             **({"partners": dict(self.partners)} if self.partners else {}),
             **({"bundle_changes": dict(self.bundle_changes)} if self.bundle_changes else {}),
+            **({"defences": self.defences.chosen} if self.defences.chosen else {}),
+            **({"privacy": asdict(self.privacy)} if self.privacy else {}),
         }
 
 
@@ -107,6 +125,11 @@ def read_site_settings(path: Path) -> SiteSettings:
     bundle = str(values["bundle"])
     if "/" in bundle or bundle.startswith("."):
         bundle = str((path.parent / bundle).resolve())
+    try:
+        check_changes(values.get("bundle_changes", {}))
+        defences, privacy = defences_from(values.get("defences", {})), privacy_from(values.get("privacy"))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
     settings = SiteSettings(
         site=values["site"],
         bundle=bundle,
@@ -123,12 +146,10 @@ def read_site_settings(path: Path) -> SiteSettings:
         partners=values.get("partners", {}),
         weights=resolved("weights") if "weights" in values else None,
         bundle_changes=values.get("bundle_changes", {}),
+        defences=defences,
+        privacy=privacy,
         **{name: values[name] for name in OPTIONAL if name in values},
     )
-    try:
-        check_changes(settings.bundle_changes)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
     if settings.minimum_images < settings.smallest_count:
         raise ValueError(
             f"{path}: minimum_images: expected at least smallest_count ({settings.smallest_count}), since the number "

@@ -13,8 +13,8 @@ from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site import history
+from mdhfl.site.allowed import check_allowed, check_defences, check_private_method
 from mdhfl.site.folder import SiteFolder
-from mdhfl.site.form import check_allowed
 from mdhfl.site.keeping import keep_last, keep_round
 from mdhfl.site.log import note_in_log, reason_of, refusal_of
 from mdhfl.site.public import get_public_set
@@ -292,6 +292,8 @@ class Site:
         except (ValueError, TypeError) as error:
             raise Refusal("method_unknown", str(error)) from error
         check_allowed(self.settings, method)
+        check_defences(self.settings, method, classes=len(request.subject.classes))
+        check_private_method(self.settings, method)
         return method
 
     def _use_threads(self) -> None:

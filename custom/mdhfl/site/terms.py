@@ -10,7 +10,8 @@ from mdhfl.sharing.reasons import TERMS, Refusal
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.terms import differences
 
-OWN = ("bundle", "data")  # names of the site's own terms
+OWN = ("bundle", "data")  # names of the site's own terms that its IT may change on purpose
+PRIVATE = ("without", "with a budget")
 
 
 def asked_terms(request: Request) -> dict[str, Any]:
@@ -27,11 +28,13 @@ def asked_terms(request: Request) -> dict[str, Any]:
 def own_terms(settings: SiteSettings) -> dict[str, Any]:
     """Return what must stay the same at the site: digests of its bundle's configurations and of its datalist.
 
+    And whether it has a privacy budget: what was trained without noise cannot be private later.
+
     Raises:
         BundleError, DataError: there is no such bundle or data.
     """
-    bundle = bundle_digest(settings.bundle, changes=settings.bundle_changes)
-    return {"bundle": bundle[:16], "data": digest_of_private_set(settings.data)[:16]}
+    bundle, data = bundle_digest(settings.bundle, changes=settings.bundle_changes), digest_of_private_set(settings.data)
+    return {"bundle": bundle[:16], "data": data[:16], "privacy": PRIVATE[bool(settings.privacy)]}
 
 
 def check_terms(before: Mapping[str, Any], now: Mapping[str, Any], *, site: str, experiment: str) -> None:
@@ -39,7 +42,7 @@ def check_terms(before: Mapping[str, Any], now: Mapping[str, Any], *, site: str,
 
     Own terms that are not known any more, since the site's IT has changed them on purpose, may be new ones.
     """
-    known = {**{name: now[name] for name in OWN if name in now}, **before}
+    known = {"privacy": PRIVATE[False], **{name: now[name] for name in OWN if name in now}, **before}
     if found := differences(known, now):
         raise Refusal(
             "other_experiment",

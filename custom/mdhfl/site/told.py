@@ -27,6 +27,9 @@ def told(answer: Answer, *, form: Form) -> Answer:
         cost = replace(answer.cost, seconds={})  # how long a phase takes tells how many images it goes over
         scoreless = replace(answer, validation=None, confusion=None, test_ece=0.0, test=None, best=False)
         return replace(scoreless, losses=Losses(), cost=cost)
+    if form.settings.privacy is not None:  # of what no noise was added to
+        losses, cost = replace(answer.losses, train=None), replace(answer.cost, seconds={})
+        answer = replace(answer, losses=losses, cost=cost, best=False)
     counts, validation = _confusion(answer.confusion, form), _validation(answer.validation, form)
     if form.settings.scores == "full":
         return replace(
@@ -55,7 +58,7 @@ def _about(answer: Answer, form: Form) -> About:
         missing_classes=form.missing,
         layout=network.layout,
         merged_by=merged_by,
-        withheld=tuple(what for what in form.settings.withhold if what in withheld),
+        withheld=tuple(what for what in form.settings.withheld if what in withheld),
     )
 
 

@@ -31,6 +31,7 @@ def start_of(opened: Opened) -> dict[str, Any]:
         "images": {**parts, "public": len(opened.public)},
         "classes": list(private.classes),
         "missing_classes": list(private.missing_classes),
+        "defences": [*opened.settings.policy, *([opened.plan.in_words()] if opened.plan else [])],
     }
 
 
@@ -38,10 +39,11 @@ def start_line(site: str, start: Mapping[str, Any]) -> str:
     """Return what `start_of` found, in one line for a log."""
     images = ", ".join(f"{count} {part}" for part, count in start["images"].items())
     lacking = f" (none of {', '.join(start['missing_classes'])} to train on)" if start["missing_classes"] else ""
+    defences = f"; defences: {'; '.join(start['defences'])}" if start["defences"] else ""
     return (
         f"site {site} starts: bundle {start['bundle']} ({start['architecture']}), {start['parameters']:,} parameters, "
         f"on {start['device']} with {start['threads']} thread{'s' if start['threads'] > 1 else ''}; images: {images}; "
-        f"{len(start['classes'])} classes: {', '.join(start['classes'])}{lacking}"
+        f"{len(start['classes'])} classes: {', '.join(start['classes'])}{lacking}{defences}"
     )
 
 

@@ -1,6 +1,6 @@
 """What a site holds in memory while it works on one experiment, built from its settings and restored from its disk."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,10 +13,13 @@ from mdhfl.learning.images import DataError, Part, PrivateSet, image_size_of, lo
 from mdhfl.learning.model import Model
 from mdhfl.methods import Method
 from mdhfl.seeds import seed_from
+from mdhfl.sharing.accounts import About
 from mdhfl.sharing.knowledge import Subject
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
+from mdhfl.site.budget import Plan
 from mdhfl.site.form import check_enough
+from mdhfl.site.privately import begin_privately
 from mdhfl.site.public import PublicHost, public_folder
 from mdhfl.site.settings import SiteSettings
 from mdhfl.swarm.peers import Peers
@@ -55,6 +58,7 @@ class Opened:
         folder: of its state in this experiment.
         twin: a model from the same start that learns from nobody, if the method wants one to compare with.
         proxy: a second model, of the same bundle at every site, if the method shares one instead.
+        plan: what the experiment may spend of the site's privacy budget; None for a site without one.
     """
 
     settings: SiteSettings
@@ -65,6 +69,7 @@ class Opened:
     folder: Path
     twin: Model | None = None
     proxy: Model | None = None
+    plan: Plan | None = None
 
     @property
     def shared(self) -> Model:
@@ -151,6 +156,7 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
         folder=state_folder(settings, request),
         twin=opened() if method.trains_twin() else None,
         proxy=_open_proxy(proxy, model, settings=settings, seed=common) if proxy else None,
+        plan=begin_privately(settings, request, method, model=model, images=len(private.training.labels)),
     )
 
 
@@ -165,6 +171,25 @@ def _open_proxy(bundle: str, model: Model, *, settings: SiteSettings, seed: int)
         device=settings.device,
         seed=seed,
         changes=settings.bundle_changes,
+    )
+
+
+def about_of(opened: Opened, *, withheld: Iterable[str]) -> About:
+    """Return what a site's answer tells of it, before its border takes away what it does not tell.
+
+    Args:
+        opened: images and network.
+        withheld: what was asked for and not said.
+    """
+    bundle, private = opened.model.bundle, opened.private
+    return About(
+        bundle=bundle.name,
+        architecture=bundle.architecture,
+        parameters=bundle.parameters,
+        training_images=len(private.training.labels),
+        missing_classes=private.missing_classes,
+        layout=opened.model.layout,
+        withheld=tuple(sorted(withheld)),
     )
 
 
