@@ -79,7 +79,7 @@ def test_every_changed_value_is_refused_and_its_line_named(
         return
     where[place[-1]] = value
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(LedgerError, match=rf"{path}, line {entry + 1}: .*restore the file"):
+    with pytest.raises(LedgerError, match=rf"(?s){path}, line {entry + 1}: .*restore the file"):
         load(path)
 
 

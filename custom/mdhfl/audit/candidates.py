@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mdhfl.learning.images import load_private_set, load_public_set, read_listed
+from mdhfl.learning.images import DataError, load_private_set, load_public_set, read_listed
 from mdhfl.seeds import stream
 from mdhfl.site.settings import SiteSettings
 
@@ -58,6 +58,8 @@ def load_candidates(settings: SiteSettings, *, model: "Model") -> Candidates:
     """
     import torch
 
+    if settings.public is None:
+        raise DataError(f"site {settings.site!r}: its public set comes from a server; name its folder with --public")
     how = model.how_to_read()
     private = load_private_set(settings.data, **how)
     public, digest = load_public_set(settings.public, **how)

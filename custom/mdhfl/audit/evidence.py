@@ -158,7 +158,7 @@ def read_evidence(
 def _of_site(folder: Path, *, public: Path | None) -> Evidence:
     """Read a site's own folder of an experiment: it audits itself, with its own members."""
     part = read_part(folder)
-    settings = settings_at_site(folder, part.site, bundle=part.bundle, data=part.data, public=public)
+    settings = settings_at_site(folder, part, public=public)
     settings = replace(settings, bundle_changes=part.bundle_changes)
     shared: dict[int, Shared] = {}
     for path in (previous(folder / "state.pt"), folder / "state.pt"):

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mdhfl.hosting.kept import set_folder
 from mdhfl.learning.bundle import built_in_bundles
 from mdhfl.runs.folder import site_settings_path
+from mdhfl.site.history import Part
 from mdhfl.site.settings import SiteSettings, read_site_settings
 
 STAND_IN = "resnet10"  # for shadow models where a site's own bundle is not at hand
@@ -45,16 +47,26 @@ def settings_at_server(
     return _plain_settings(site, bundle=known if known in built_in_bundles() else STAND_IN, data=data, public=public)
 
 
-def settings_at_site(folder: Path, site: str, *, bundle: str, data: Path, public: Path | None) -> SiteSettings:
-    """Return a site's settings from its own folder of an experiment. Raises ValueError: no public set is known."""
+def settings_at_site(folder: Path, part: Part, *, public: Path | None) -> SiteSettings:
+    """Return a site's settings from its own folder of an experiment.
+
+    Args:
+        folder: below the site's state folder.
+        part: what the site says of itself there.
+        public: the folder of the public set, if the caller named it; else a server's copy, or the one beside the data.
+
+    Raises:
+        ValueError: no public set is known.
+    """
+    public = public or _existing(set_folder(folder.parent, part.public_digest))
     beside = folder.parent / "site.json"
     if beside.is_file():
         settings = read_site_settings(beside)
         return replace(settings, public=public or settings.public)
-    public = public or _existing(data.parent.parent / "public")
+    public = public or _existing(part.data.parent.parent / "public")
     if public is None:
         raise ValueError(f"{folder}: does not say where the public set lies; name its folder with --public")
-    return _plain_settings(site, bundle=bundle, data=data, public=public)
+    return _plain_settings(part.site, bundle=part.bundle, data=part.data, public=public)
 
 
 def _plain_settings(site: str, *, bundle: str, data: Path, public: Path) -> SiteSettings:
