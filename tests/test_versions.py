@@ -1,5 +1,6 @@
 """What other versions of mdhfl wrote: federations of 0.1.0 are read, everything that cannot be is refused in a line."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from fakes.small_federation import write_federation
 from mdhfl.api import report
 from mdhfl.commands.check import problems_of
 from mdhfl.files import OtherFormat
+from mdhfl.methods import create
+from mdhfl.methods.mdhfl import Mdhfl
 from mdhfl.runs.folder import read_federation, read_run
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import Results
@@ -128,3 +131,12 @@ def test_a_site_works_with_a_server_of_another_version_that_speaks_its_protocol(
     experiment = new_run(tmp_path / "run", federation, bundles=bundles, changes=changes_for("mdhfl"))
     wire = {**experiment.request("warm_up", number=0).to_wire(), "version": version}
     assert not site_of(tmp_path / "run", "site-1").answer(Request.from_wire(wire)).refusal
+
+
+def test_hyper_parameters_that_0_1_0_had_none_of_are_what_it_did() -> None:
+    record = json.loads((RUN_010 / "experiment.json").read_text(encoding="utf-8"))
+    method = create(record["method"], record["parameters"])
+    assert method == Mdhfl(**record["parameters"])
+    assert (method.blind, method.robust) == (False, "mean")
+    with pytest.raises(ValueError, match="method 'mdhfl' needs a value for temperature"):
+        create("mdhfl", {name: value for name, value in record["parameters"].items() if name != "temperature"})

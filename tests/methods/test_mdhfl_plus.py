@@ -188,7 +188,13 @@ def test_a_site_learns_from_the_sharpened_teacher_and_the_report_shows_it(joint:
 
     request = SimpleNamespace(round=2, subject=SimpleNamespace(shape=(1, 3)))
     learner = SimpleNamespace(
-        site="a", request=request, last=None, public=lambda **_: None, align=learn, accompany=learn
+        site="a",
+        request=request,
+        last=None,
+        public=lambda **_: None,
+        align=learn,
+        accompany=learn,
+        taught=lambda *_, **__: None,
     )
     method.learn(class_weighted_sum(shared), learner)  # type: ignore[arg-type]
     shown = method.common_teacher(shared)

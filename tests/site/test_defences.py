@@ -174,8 +174,8 @@ def defended_run(
 
 @pytest.mark.parametrize("recipe", ["mdhfl", "rhfl", "mdhfl_attention", "mdhfl_plus"])
 def test_all_defences_together_hold_in_every_round(tmp_path: Path, federation: Path, recipe: str) -> None:
-    changes = {"competence_epochs": 1, "views": 2, "patience": 0.5} if recipe == "mdhfl_plus" else {}
-    _, exchanges = defended_run(tmp_path / "run", federation, recipe, rounds=3, warm_up_epochs=1, **changes)
+    changes = {"competence_epochs": 1, "views": 2, "patience": 0.5} if recipe == "mdhfl_plus" else {"ce_weight": 1.0}
+    _, exchanges = defended_run(tmp_path / "run", federation, recipe, rounds=3, warm_up_epochs=4, **changes)
     said: dict[str, list[np.ndarray]] = {}
     for request, answer in exchanges:
         if request.action in ("warm_up", "learn"):

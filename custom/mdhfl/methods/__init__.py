@@ -103,12 +103,13 @@ def create(name: str, parameters: Mapping[str, Any], *, trusted: Collection[str]
     """Make a method from its name and all its hyper-parameters.
 
     Raises:
-        ValueError: no such method; a parameter is unknown, missing or out of range.
+        ValueError: no such method; a parameter is unknown, missing (unless version 0.1.0 had none) or out of range.
     """
     found = class_of(name, trusted=trusted)
-    known = [field.name for field in fields(found)]
-    _refuse_unknown(name, parameters, known)
-    if missing := [one for one in known if one not in parameters]:
+    known = fields(found)
+    _refuse_unknown(name, parameters, [field.name for field in known])
+    needed = [field.name for field in known if not field.metadata.get("later")]
+    if missing := [one for one in needed if one not in parameters]:
         raise ValueError(f"method {name!r} needs a value for {', '.join(missing)}")
     return found(**parameters)
 

@@ -31,7 +31,9 @@ ROUNDING = 1e-6  # of what a site adds to a sum of probabilities
 class BlindMethod(Method):
     """A method that teaches with a sum, which may be blind."""
 
-    blind: bool = parameter(False, "whether the server adds up masked knowledge, and sees neither a site's nor the sum")
+    blind: bool = parameter(
+        False, "whether the server adds up masked knowledge, and sees neither a site's nor the sum", later=True
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

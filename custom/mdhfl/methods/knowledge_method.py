@@ -36,12 +36,13 @@ class KnowledgeMethod(BlindMethod):
 
     align_epochs: int = parameter(1, "epochs over the public images in each round", at_least=1)
 
-    robust: str = parameter("mean", "how the sites' answers are combined into a teacher", among=RULES)
+    robust: str = parameter("mean", "how the sites' answers are combined into a teacher", among=RULES, later=True)
     cut: float = parameter(
         0.4,
         "share of the weight that trimmed cuts off at each end, of the sites that filter drops",
         at_least=0,
         at_most=0.49,
+        later=True,
     )
 
     permission: ClassVar[str | None] = "knowledge"

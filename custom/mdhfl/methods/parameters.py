@@ -36,6 +36,7 @@ def parameter(
     above: float | None = None,
     at_most: float | None = None,
     among: Sequence[str] | None = None,
+    later: bool = False,
 ) -> Any:
     """Declare a field of a method.
 
@@ -46,9 +47,10 @@ def parameter(
         above: what every value is greater than.
         at_most: the largest value.
         among: the words that a text may be.
+        later: whether version 0.1.0 had none, and did what the default does: its records need not name it.
     """
     bounds = {"at_least": at_least, "above": above, "at_most": at_most, "among": among}
-    return field(default=default, metadata={"meaning": meaning, "kind": type(default), **bounds})
+    return field(default=default, metadata={"meaning": meaning, "kind": type(default), "later": later, **bounds})
 
 
 def parameters_of(method: Any) -> Iterator[Parameter]:
