@@ -3,7 +3,6 @@
 No training: it takes seconds. What a lesson does to models, only whole runs tell (`poison.py`).
 """
 
-import csv
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from mdhfl.methods.mdhfl_plus import MdhflPlus
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, Subject
 from mdhfl.sharing.watch import NOBODY, Looks, watched
-from mdhfl.showing.sheets import read_csv
+from mdhfl.showing.sheets import read_csv, to_csv
 
 REPLAYED = ROOT / "experiments" / "poison_replay.csv"
 FIELDS = ("split", "seed", "attack", "defence", "moved", "named_in", "false_alarms", "looked_at")
@@ -146,12 +145,9 @@ def _distance(first: Values, second: Values) -> float:
 
 def append(path: Path, names: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
     """Append rows to a CSV, with its head if it is new."""
-    new = not path.is_file()
+    head, _, lines = to_csv(list(rows), columns=names).partition("\n")
     with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names, lineterminator="\n")
-        if new:
-            writer.writeheader()
-        writer.writerows(rows)
+        file.write(lines if path.stat().st_size else f"{head}\n{lines}")
 
 
 def replay_table() -> str:

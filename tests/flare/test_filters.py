@@ -216,6 +216,7 @@ def test_a_refusal_leaves_if_it_is_one_of_the_list(asked: Asked, code: str) -> N
         "version": "site-1",
         "permission": "knowledge",
         "differs": "seed, bundle",
+        "defence": "top_k",
     }
     refusal = sentence(code, site="site-1", reference="01234567", **fields)
     out = filtered(asked, as_result(Answer(site="site-1", round=0, refusal=refusal).to_wire()))
