@@ -27,6 +27,7 @@ NAME, SERVER = "poc", "localhost"  # FLARE listens on loopback alone if the serv
 ADMIN = "admin@poc.example"
 CONSOLE = "console.txt"  # in a kit: what its processes print
 STARTED_AGAIN = "does not exist"  # in the console: FLARE's script starts a process that has ended
+LOOKS, LOOK_PERIOD = 4, 0.25  # seconds between two
 CHECK_PERIOD = 1.0  # seconds between two looks at what is starting
 LONGEST_START = 1800.0  # seconds: on a machine that is that busy, no job would end
 
@@ -172,11 +173,20 @@ def _start(kit: Path, environment: Mapping[str, str]) -> None:
         )
 
 
+def _is_gone(kit: Path) -> bool:
+    """Return whether nothing of a kit runs, at several looks: between two programs a process has no name."""
+    for _ in range(LOOKS):
+        if processes_of(kit):
+            return False
+        time.sleep(LOOK_PERIOD)
+    return True
+
+
 def _check_starts(kit: Path) -> None:
     """Raise PocFailed if a kit's process has ended: the script would start it again, to no better end."""
     text = (kit / CONSOLE).read_text(encoding="utf-8", errors="replace")
     before, ended, _ = text.partition(STARTED_AGAIN)
-    if ended or not processes_of(kit):
+    if ended or _is_gone(kit):
         said = before.rpartition("\n")[0] if ended else text
         raise PocFailed(f"{kit.name} did not start: {_last_line(said)}. See {kit / CONSOLE}")
 
