@@ -11,6 +11,7 @@ from fakes.simulated import numbers_of
 
 import mdhfl
 from mdhfl.rounds.loop import TooFewSites
+from mdhfl.runs.folder import read_run
 from mdhfl.server.journal import read_rows
 
 SMALL = {"bundles": ("shufflenet_v2",), "rounds": 1, "threads": 1, "progress": False}
@@ -67,6 +68,23 @@ def test_a_run_is_resumed_with_more_rounds(tmp_path: Path, federation: Path) -> 
     assert longer.summary["rounds"] == whole.summary["rounds"] == 2
     rows = [numbers_of(read_rows(run.folder / "results.jsonl")) for run in (longer, whole)]
     assert rows[0] == rows[1]
+
+
+def test_changes_are_those_of_the_command_line_and_a_resume_looks_at_them(tmp_path: Path, federation: Path) -> None:
+    changes = {"ce_weight": 0.5, "bundle.learning_rate": 3e-4}
+    mdhfl.run(federation, "local", out=tmp_path / "a", changes=changes, **SMALL)
+    record = read_run(tmp_path / "a")[1]
+    assert record["parameters"]["ce_weight"] == 0.5
+    assert record["bundle_changes"] == {"learning_rate": 3e-4}
+    longer = {**SMALL, "rounds": 2}
+    with pytest.raises(ValueError, match=r"bundle\.learning_rate"):
+        mdhfl.run(
+            federation, "local", out=tmp_path / "a", resume=True, changes={"bundle.learning_rate": 1e-4}, **longer
+        )
+    assert (
+        mdhfl.run(federation, "local", out=tmp_path / "a", resume=True, changes=changes, **longer).summary["rounds"]
+        == 2
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,6 +97,7 @@ def run(
     method: str | Method = "mdhfl",
     *,
     out: str | Path,
+    changes: Mapping[str, Any] | None = None,
     rounds: int | None = None,
     seed: int = 0,
     engine: str = "inprocess",
@@ -117,6 +118,7 @@ def run(
         method: a recipe's name, a method, or one of your own as "package.module:Class". A class that a notebook
             defines runs in process; one in a module runs in FLARE, too.
         out: folder for the results.
+        changes: as `--set` takes them: hyper-parameters of the method, and {"bundle.learning_rate": 3e-4} and the like.
         rounds: after the warm-up; the published number if None.
         seed: random seed.
         engine: "inprocess", or "flare" for FLARE's simulator. Equal results.
@@ -140,6 +142,7 @@ def run(
     source = Path(federation) if isinstance(federation, str | Path) else federation.folder
     recipe = Recipe(method=method) if isinstance(method, Method) else recipe_of(method, recipes=RECIPES)
     if resume:
+        parameters = {**(parameters_of(method) if isinstance(method, Method) else {}), **(changes or {})}
         asked = {
             "recipe": recipe.name,
             "federation": str(source.resolve()),
@@ -150,7 +153,7 @@ def run(
             **({} if threads is None else {"threads": threads}),
             **({} if defences is None else {"defences": dict(defences)}),
             **({} if privacy is None else {"privacy": dict(privacy)}),
-            **({"parameters": parameters_of(method)} if isinstance(method, Method) else {}),
+            "parameters": parameters,
         }
         trusted = modules_of(recipe.method)
         free = {"rounds": rounds, "min_sites": min_sites}
@@ -162,6 +165,7 @@ def run(
             bundles=tuple(bundles),
             seed=seed,
             rounds=rounds,
+            changes=changes or {},
             min_sites=min_sites,
             watch=watch or TELL,
             device=device,
