@@ -143,21 +143,15 @@ def run(
     recipe = Recipe(method=method) if isinstance(method, Method) else recipe_of(method, recipes=RECIPES)
     if resume:
         parameters = {**(parameters_of(method) if isinstance(method, Method) else {}), **(changes or {})}
-        asked = {
-            "recipe": recipe.name,
-            "federation": str(source.resolve()),
-            "engine": engine,
-            "seed": seed,
-            "bundles": list(bundles),
-            "device": device,
-            **({} if threads is None else {"threads": threads}),
-            **({} if defences is None else {"defences": dict(defences)}),
-            **({} if privacy is None else {"privacy": dict(privacy)}),
-            "parameters": parameters,
+        asked: dict[str, Any] = {"recipe": recipe.name, "federation": str(source.resolve()), "parameters": parameters}
+        asked |= {"engine": engine, "seed": seed, "bundles": list(bundles), "device": device}
+        asked |= {
+            name: value
+            for name, value in {"threads": threads, "defences": defences, "privacy": privacy}.items()
+            if value is not None
         }
         trusted = modules_of(recipe.method)
-        free = {"rounds": rounds, "min_sites": min_sites}
-        experiment = resume_run(folder, asked=asked, watch=watch, trusted=trusted, **free)
+        experiment = resume_run(folder, asked=asked, rounds=rounds, min_sites=min_sites, watch=watch, trusted=trusted)
     else:
         options = RunOptions(
             federation=source,
