@@ -44,9 +44,12 @@ def heeds_ctrl_c() -> Iterator[None]:
 def test_a_job_that_was_cancelled_is_a_failure_and_leaves_no_process(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, threads=1, device="cpu", kind="local")
     before = set(psutil.Process().children(recursive=True))
-    job = cluster.submit(time.sleep, 300)
-    while len(family := set(psutil.Process().children(recursive=True)) - before) < 2:
+    mark = tmp_path / "begun"
+    job = cluster.submit(exec, f"import pathlib, time; pathlib.Path({str(mark)!r}).touch(); time.sleep(300)")
+    while not mark.exists():  # before, a process that is still starting may not hear that it is cancelled
         time.sleep(0.05)
+    family = set(psutil.Process().children(recursive=True)) - before
+    assert len(family) >= 2
     cluster.kill()
     _, alive = psutil.wait_procs(list(family), timeout=20)
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
