@@ -10,6 +10,7 @@ from mdhfl.reports.runs import Run, mean_of, number_or_none, spread_of
 
 MEAN = "mean over sites"
 BUNDLES_OWN = "as in the bundle"  # what was not changed
+CHANCE = 6  # points of one seed: by as much do seeds differ (docs/results.md, standard deviations on own images)
 
 
 def title_of(method: str) -> str:
@@ -90,7 +91,8 @@ class Comparison:
         points = sharing - alone
         brings = f"gain {points}" if points > 0 else f"lose {-points}" if points else "gain 0"
         unit = "point" if abs(points) == 1 else "points"
-        return f"{self.sharing.label} {sharing} %, alone {alone} %: sites {brings} {unit} (macro-F1)"
+        chance = "; may be chance" if (row["common_seeds"] or 1) == 1 and abs(points) < CHANCE else ""
+        return f"{self.sharing.label} {sharing} %, alone {alone} %: sites {brings} {unit} (macro-F1{chance})"
 
     def rows(self, score: str) -> list[dict[str, Any]]:
         """Return per site: mean and sd of both groups over seeds, and the difference in the mean.
