@@ -5,14 +5,14 @@ outweighs what they say. One factor brings them back, fitted to held-out images:
 Calibration of Modern Neural Networks", ICML 2017), here together with the prior.
 """
 
+import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 LEAST_IMAGES = 10  # below, nothing is fitted
 SMALLEST, LARGEST = 0.05, 20.0  # factors
-HALVINGS = 40  # of the interval between the logarithms of the two
+HALVINGS = 40  # of the interval between the two, on a logarithmic scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,12 +54,8 @@ def fitted_scale(logits: Tensor, labels: Tensor, *, prior: Tensor) -> float:
         answers = (scale * z + shift).softmax(dim=1)
         return bool((answers * z).sum(dim=1).mean() > told)
 
-    low, high = torch.tensor([SMALLEST, LARGEST], dtype=torch.float64).log().tolist()
+    low, high = SMALLEST, LARGEST
     for _ in range(HALVINGS):
-        middle = (low + high) / 2
-        low, high = (low, middle) if rises(_exp(middle)) else (middle, high)
-    return _exp((low + high) / 2)
-
-
-def _exp(value: float) -> float:
-    return float(torch.tensor(value, dtype=torch.float64).exp())
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if rises(middle) else (middle, high)
+    return math.sqrt(low * high)
