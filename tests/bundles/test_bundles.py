@@ -134,6 +134,14 @@ def test_intensities_are_scaled_elementwise_and_plainly(loaded: dict[str, Loaded
     torch.testing.assert_close(scaled, torch.tensor([[-1.0, -0.6], [0.6, 1.0]]))
 
 
+def test_scaled_batches_stay_in_channels_last(loaded: dict[str, LoadedBundle]) -> None:
+    images = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
+    for bundle in loaded.values():
+        scaled = bundle.intensity_transform(images.contiguous(memory_format=torch.channels_last))
+        assert scaled.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(scaled, bundle.intensity_transform(images))
+
+
 def test_transforms_leave_monai_s_global_switch_alone(
     loaded: dict[str, LoadedBundle], picture: tuple[Path, np.ndarray]
 ) -> None:

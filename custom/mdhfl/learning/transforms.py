@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Compose
 
@@ -79,7 +80,11 @@ class PlainTransforms:
 
 
 class WithoutMeta:
-    """One array transform, a plain tensor in and out."""
+    """One array transform, a plain tensor in and out.
+
+    MONAI's conversions lay a batch out anew, channel by channel; networks here are in channels_last and would turn it
+    back at every step, so a batch that comes in channels_last leaves in it. The numbers are the same.
+    """
 
     def __init__(self, transform: Callable[[Any], Any]) -> None:
         self.transform = transform
@@ -87,7 +92,10 @@ class WithoutMeta:
     def __call__(self, images: Any) -> Any:
         """Apply the transform to images of any shape."""
         with _tracking_meta(False):
-            return _plain(self.transform(images))
+            transformed = _plain(self.transform(images))
+        if images.ndim == 4 and images.is_contiguous(memory_format=torch.channels_last):
+            return transformed.contiguous(memory_format=torch.channels_last)
+        return transformed
 
 
 def _plain(image: Any) -> Any:
