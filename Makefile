@@ -29,7 +29,7 @@ demo: $(READY) ## prepare drawn cells, run MDH-FL+ on 4 sites in FLARE's simulat
 	@rm -rf $(DEMO)/run $(DEMO)/local $(DEMO)/report
 	$(BIN)/mdhfl prepare synthetic --name demo --sites 4 --per-site 200 --public synthetic --public-count 128 \
 	  --classes eosinophil,erythroblast,lymphocyte_typical,monocyte,neutrophil_segmented \
-	  --split dirichlet --noise symmetric --noise-rate 0.2 --seed 0 --out $(DEMO)/fed
+	  --split dirichlet --noise symmetric --noise-rate 0.3 --seed 0 --out $(DEMO)/fed
 	$(BIN)/mdhfl run mdhfl_plus --federation $(DEMO)/fed --rounds 5 --out $(DEMO)/run
 	@echo "the baseline trains for 11 rounds: as many gradient steps as those 5 rounds with their alignment take"
 	$(BIN)/mdhfl run local_plus --federation $(DEMO)/fed --engine inprocess --rounds 11 --out $(DEMO)/local
