@@ -8,8 +8,9 @@ from typing import Any
 from mdhfl.methods import name_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import results_in, write_record
+from mdhfl.server.decisions import FILE as DECISIONS
 
-FILES = ("experiment.json", "results.jsonl", "summary.json")
+FILES = ("experiment.json", "results.jsonl", "summary.json", DECISIONS)
 
 
 def describe(results: Path, *, experiment: Experiment) -> None:
