@@ -18,9 +18,9 @@ from mdhfl.showing.terminal import say
 def watch_command(folder: Path, *, trusted: tuple[str, ...], aside: tuple[str, ...]) -> None:
     """Show which sites' answers stand out, round by round, and decide whether they are trusted.
 
-    FOLDER is a run's folder, an experiment's below "experiments" in the server's kit, or, to look at, a downloaded job's.
-    A decision holds from the next
-    round on, also of a run that is under way, and until another one is made.
+    FOLDER is a run's folder, an experiment's below "experiments" in the server's kit, or, to look at only, that of a
+    downloaded job. A decision holds from the next round on, also of a run that is under way, and until another one is
+    made.
 
     \b
     Examples:

@@ -60,4 +60,5 @@ def bring(download: Path, *, to: Path) -> None:
     if not (found / "summary.json").is_file():
         raise ValueError(f"{download}: expected a finished job's results in workspace/mdhfl, found none")
     for name in FILES[1:]:
-        shutil.copy(found / name, to / name)
+        if (found / name).is_file():
+            shutil.copy(found / name, to / name)
