@@ -90,7 +90,7 @@ def page() -> str:
 def alarm_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return, by kind of federation and for all together, how often an honest site was named."""
     lines = [["federation", "federations", "with an alarm", "rounds of sites", "alarms", "share", "surely below"]]
-    for title, splits in (*((_named(split), [split]) for split in SPLITS), ("all", list(SPLITS))):
+    for title, splits in (*((named(split), [split]) for split in SPLITS), ("all", list(SPLITS))):
         own = [row for row in rows if row["split"] in splits]
         looked, alarms = (sum(int(row[name]) for row in own) for name in ("looked_at", "false_alarms"))
         if looked:
@@ -105,7 +105,8 @@ def upper_bound(count: int, of: int) -> float:
     return float(binomtest(count, of, alternative="less").proportion_ci(SURE, method="exact").high)
 
 
-def _named(split: str) -> str:
+def named(split: str) -> str:
+    """Return what a kind of federation is called in the documents."""
     return split if split == "IID" else f"Dirichlet {split}"
 
 

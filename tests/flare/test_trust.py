@@ -1,4 +1,4 @@
-"""What makes a federation trustworthy, in FLARE: a site's defences and budget hold, and a site that poisons is named."""
+"""In FLARE, a site's defences and its budget hold, and a site that poisons is named and put aside."""
 
 import json
 import re
@@ -125,8 +125,9 @@ def test_epsilon_is_shown_where_a_job_runs(guarded: Mapping[str, Path]) -> None:
     assert f"; defences: {promise}; spent so far 0.00, after this experiment's planned rounds 5.00; noise" in begun
     left = CliRunner().invoke(leaves_command, [str(folder / "sites" / "site-2" / "guarded")])
     assert f"defences as it left: {promise}" in " ".join(left.output.split())
-    shown = CliRunner().invoke(status_command, [str(folder / "sites" / "site-2" / "guarded")])
-    assert f"{promise}; spent so far 0.00, after this experiment's planned rounds 5.00" in " ".join(shown.output.split())
+    status = CliRunner().invoke(status_command, [str(folder / "sites" / "site-2" / "guarded")])
+    shown = " ".join(status.output.split())
+    assert f"{promise}; spent so far 0.00, after this experiment's planned rounds 5.00" in shown
     row = next(row for row in read_rows(folder / "results.jsonl") if (row["site"], row["round"]) == ("site-2", 1))
     assert row["losses"]["train"] is None
     assert row["seconds"] == {}
