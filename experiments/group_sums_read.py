@@ -15,7 +15,7 @@ import numpy as np
 from experiments.attacks import Values
 from experiments.document import ROOT, replaced, table
 from experiments.false_alarms import named
-from experiments.group_sums import PAGE, SEED, SPLITS, TAKEN, groups_of, said_in
+from experiments.group_sums import PAGE, SEED, SPLITS, TAKEN, grouped, groups_of, said_in
 from experiments.poison_replay import Messages, append, read_messages
 from mdhfl.sharing.robust import probabilities
 from mdhfl.showing.sheets import read_csv
@@ -23,7 +23,7 @@ from mdhfl.showing.sheets import read_csv
 READ = ROOT / "experiments" / "group_sums_read.csv"
 FIELDS = ("split", "seed", "sites", "size", "sums", "solved", "own_group", "all")
 SIZES = (2, 3)
-SMALLEST = 1e-6  # of a part that was worked out: none is negative
+SMALLEST = 1e-6  # of what was worked out: nothing is negative
 Rounds = Sequence[tuple[int, Values, Values]]  # number, (P, N, C) answers, (P, C) competences
 
 
@@ -50,33 +50,37 @@ def readable(messages: Messages) -> Iterator[dict[str, Any]]:
         for size in SIZES:
             rounds = [(number, *said_in(messages, number, sites=sites)) for number in sorted(messages)]
             number, said, told = rounds[-1]
-            parts, own = said * told[:, None], np.zeros(said.shape)
-            for group in groups_of(sites, size, seed=[number, 0]):
-                own[group] = parts[group].sum(axis=0)
+            own, groups = np.zeros(said.shape), groups_of(sites, size, seed=[number, 0])
+            for group, mean in zip(groups, grouped((said, told), groups)[0], strict=True):
+                own[group] = mean
+            everybody = grouped((said, told), [np.arange(sites)])[0]
             yield {
                 "sites": sites,
                 "size": size,
                 "sums": len(rounds) * (sites // size),
                 "solved": apart(solved(rounds, size=size), said),
                 "own_group": apart(own, said),
-                "all": apart(np.broadcast_to(parts.sum(axis=0), said.shape), said),
+                "all": apart(np.broadcast_to(everybody, said.shape), said),
             }
 
 
 def solved(rounds: Rounds, *, size: int) -> Values:
-    """Return (P, N, C), each site's competences times its answers, as they fit the sums of all rounds best."""
-    seen, sums = [], []
+    """Return (P, N, C) answers as they fit the sums of all rounds best, and the sums of the competences."""
+    seen, sums, vouched = [], [], []
     for number, values, told in rounds:
         for group in groups_of(len(values), size, seed=[number, 0]):
             seen.append(np.isin(np.arange(len(values)), group).astype(np.float64))
             sums.append((values[group] * told[group][:, None]).sum(axis=0).ravel())
-    found: Values = np.linalg.lstsq(np.stack(seen), np.stack(sums), rcond=None)[0].reshape(rounds[-1][1].shape)
+            vouched.append(told[group].sum(axis=0))
+    parts = np.linalg.lstsq(np.stack(seen), np.stack(sums), rcond=None)[0].reshape(rounds[-1][1].shape)
+    competences = np.linalg.lstsq(np.stack(seen), np.stack(vouched), rcond=None)[0]
+    found: Values = np.maximum(parts, SMALLEST) / np.maximum(competences, SMALLEST)[:, None]
     return found
 
 
-def apart(parts: Values, said: Values) -> float:
-    """Return how far parts, brought to rows of sum 1, are from what was said: half the sum of differences, percent."""
-    rows = np.stack([probabilities(np.maximum(part, SMALLEST)) for part in parts])
+def apart(guessed: Values, said: Values) -> float:
+    """Return how far answers, brought to rows of sum 1, are from what was said: half the sum of differences, in %."""
+    rows = np.stack([probabilities(each) for each in guessed])
     return round(100 * float(np.abs(rows - said).sum(axis=2).mean() / 2), 2)
 
 

@@ -1,30 +1,36 @@
 """Sums of groups are what a server would see; the tables are those of the committed runs."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
-from fakes.watched import asking, experiment_of
+from fakes.watched import honest
 
 from experiments import false_alarms, group_sums, group_sums_read
 from experiments.group_sums import PAGE, RULES, SENT, Said, grouped, groups_of, lesson, moved
 from experiments.group_sums_read import apart, solved
-from experiments.poison_replay import Messages, keep_messages, read_messages
+from experiments.poison_replay import Messages
 from mdhfl.methods.mdhfl_plus import MdhflPlus
-from mdhfl.rounds.loop import federate
-from mdhfl.sharing.exchange import Round
+from mdhfl.sharing.knowledge import Knowledge, Subject
+
+CLASSES = 6
+SUBJECT = Subject(
+    kind="probabilities", public_digest="0" * 64, public_count=150, classes=tuple(f"c{c}" for c in range(CLASSES))
+)
 
 
-@pytest.fixture
-def messages(tmp_path: Path) -> Messages:
-    """Of four honest sites, in three rounds."""
-    sent: list[Round] = []
-    federate(experiment_of(rounds=2), ask=asking(), record=sent.append)
-    keep_messages(tmp_path / "0.5-1.npz", [
-        Round(number=r.number, requests={}, answers={}, shared={f"site-{ord(s) - 96}": k for s, k in r.shared.items()})
-        for r in sent
-    ])  # fmt: skip
-    return read_messages(tmp_path / "0.5-1.npz")
+def messages_of(*, sites: int) -> Messages:
+    """Return what honest sites with much the same classes say in three rounds."""
+    return {
+        number: {
+            f"site-{k}": Knowledge(
+                values=honest("abcdefghijkl"[k - 1], number, noise=0.4, priors=0.2).astype(np.float32),
+                subject=SUBJECT,
+                site=f"site-{k}",
+                round=number,
+            )
+            for k in range(1, sites + 1)
+        }
+        for number in range(3)
+    }
 
 
 def said(*, sites: int = 5) -> Said:
@@ -51,7 +57,8 @@ def test_a_mean_of_groups_is_the_mean_and_what_a_group_says_is_its_mean() -> Non
     np.testing.assert_allclose(lesson(sums, "mean"), lesson((values, weights), "mean"), rtol=1e-5)
 
 
-def test_the_lesson_of_single_sites_is_the_packages(messages: Messages) -> None:
+def test_the_lesson_of_single_sites_is_the_packages() -> None:
+    messages = messages_of(sites=4)
     for rule in ("mean", "median", "trimmed"):
         theirs = MdhflPlus(robust=rule).combine(messages[1], sites=("",), trust={})[""]
         rows = theirs.values / theirs.total  # type: ignore[attr-defined]
@@ -59,17 +66,23 @@ def test_the_lesson_of_single_sites_is_the_packages(messages: Messages) -> None:
         np.testing.assert_allclose(lesson(group_sums.said_in(messages, 1, sites=4), rule), expected, atol=1e-6)
 
 
-def test_one_poisoned_group_of_many_moves_a_median_less_than_a_mean(
-    messages: Messages, monkeypatch: pytest.MonkeyPatch
+def test_a_median_of_groups_keeps_out_less_than_one_of_sites_and_of_two_groups_nothing(
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(group_sums, "TAKEN", (4,))
+    monkeypatch.setattr(group_sums, "TAKEN", (5, 10))
     monkeypatch.setattr(group_sums, "POISONED", (1,))
-    found = {(row["attack"], row["rule"]): row["moved"] for row in moved(messages)}
-    assert {rule for _, rule in found} == set(RULES)
-    assert found["none", "mean"] == 0
-    assert all(found[attack, "mean"] > found[attack, "median"] > 0 for attack in SENT)
-    for attack in SENT:  # two groups, or one: half of the weight is spoilt, and a median is the mean of both
-        assert found[attack, "median of 3s"] == pytest.approx(found[attack, "mean"], abs=0.01)
+    rows = list(moved(messages_of(sites=10)))
+    found = {(row["sites"], row["attack"], row["rule"]): row["moved"] for row in rows}
+    assert {rule for *_, rule in found} == set(RULES)
+    for sites in (5, 10):
+        assert found[sites, "none", "mean"] == 0
+        assert found[sites, "none", "median"] > 0
+    for attack in SENT:
+        moves = [found[10, attack, rule] for rule in ("mean", "median of 3s", "median of 2s", "median")]
+        assert moves == sorted(moves, reverse=True)
+        assert moves[0] > 2 * moves[-1]
+        assert found[5, attack, "median of 2s"] == pytest.approx(found[5, attack, "mean"], rel=0.2)  # of 3 and 2 sites
+        assert found[5, attack, "median of 3s"] == pytest.approx(found[5, attack, "mean"], rel=1e-3)  # one group
 
 
 def test_groups_that_change_give_a_site_away_where_answers_stand_still() -> None:
