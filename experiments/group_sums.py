@@ -6,6 +6,7 @@ docs/results.md; `--tables` writes it alone. Only sums are simulated, no protoco
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -30,7 +31,8 @@ from mdhfl.showing.sheets import read_csv
 MOVED = ROOT / "experiments" / "group_sums.csv"
 FIELDS = ("split", "seed", "sites", "poisoned", "attack", "rule", "moved")
 SPLITS, SEED, SITES, ROUNDS = ("IID", "0.5"), 300, 20, 3
-TAKEN, POISONED, DRAWS = (8, 12, 20), (1, 2), 20  # the first so many sites; how many of them poison; of groups, a round
+TAKEN, POISONED = (8, 12, 20), (1, 2)  # the first so many sites, and how many of them poison
+TURNS, DRAWS = 4, 5  # other sites that poison; of groups, for each of them and each round
 SENT = ("permuted", "sharp and permuted", "one class", "random rows")
 RULES: Mapping[str, tuple[str, int]] = {  # title -> rule, sites in a group
     "mean": ("mean", 1), "median": ("median", 1), "trimmed": ("trimmed", 1),
@@ -95,21 +97,19 @@ def moved(messages: Messages) -> Iterator[dict[str, Any]]:
     for sites in TAKEN:
         for poisoned, attack in ((0, NONE), *((count, attack) for count in POISONED for attack in SENT)):
             found: dict[str, list[float]] = {title: [] for title in RULES}
-            for number in sorted(set(messages) - {0}):
-                values, weights = said_in(messages, number, sites=sites)
+            for number, turn in product(sorted(set(messages) - {0}), range(TURNS)):
+                said = said_in(messages, number, sites=sites)
+                values, weights = (np.roll(part, turn * sites // TURNS, axis=0) for part in said)
                 honest = lesson((values[: sites - poisoned], weights[: sites - poisoned]), "mean")
                 for k in range(sites - poisoned, sites):
-                    random = np.random.default_rng([number, k])
-                    values[k] = ATTACKS[attack](values[k], number, {}, random)
+                    values[k] = ATTACKS[attack](values[k], number, {}, np.random.default_rng([number, turn, k]))
                 for title, (rule, size) in RULES.items():
                     for draw in range(DRAWS if size > 1 else 1):
-                        sums = grouped((values, weights), groups_of(sites, size, seed=[number, draw]))
+                        sums = grouped((values, weights), groups_of(sites, size, seed=[number, turn, draw]))
                         found[title].append(float(np.abs(lesson(sums, rule) - honest).sum(axis=1).mean() / 2))
             for title, distances in found.items():
-                yield {
-                    "sites": sites, "poisoned": poisoned, "attack": attack, "rule": title,
-                    "moved": round(100 * mean(distances), 3),
-                }  # fmt: skip
+                row = (sites, poisoned, attack, title, round(100 * mean(distances), 3))
+                yield dict(zip(FIELDS[2:], row, strict=True))
 
 
 def groups_of(sites: int, size: int, *, seed: Sequence[int]) -> list[Any]:
@@ -138,13 +138,11 @@ def page() -> str:
 def moved_table(rows: Sequence[Mapping[str, str]]) -> str:
     """Return federation and poisoned sites x rule: how far the lesson moves, the mean over attacks."""
     lines = []
-    for split in SPLITS:
-        for sites in TAKEN:
-            for poisoned in (0, *POISONED):
-                asked = (split, str(sites), str(poisoned))
-                own = [row for row in rows if (row["split"], row["sites"], row["poisoned"]) == asked]
-                cells = [mean(float(row["moved"]) for row in own if row["rule"] == title) for title in RULES]
-                lines.append([f"{named(split)}, {sites} sites, {poisoned} poisoned", *(f"{c:.1f}" for c in cells)])
+    for split, sites, poisoned in product(SPLITS, TAKEN, (0, *POISONED)):
+        asked = (split, str(sites), str(poisoned))
+        own = [row for row in rows if (row["split"], row["sites"], row["poisoned"]) == asked]
+        cells = [mean(float(row["moved"]) for row in own if row["rule"] == title) for title in RULES]
+        lines.append([f"{named(split)}, {sites} sites, {poisoned} poisoned", *(f"{c:.1f}" for c in cells)])
     return table([["federation", *RULES], *lines])
 
 
