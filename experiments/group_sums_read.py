@@ -25,7 +25,7 @@ READ = ROOT / "experiments" / "group_sums_read.csv"
 FIELDS = ("split", "seed", "sites", "size", "sums", "solved", "at_rest", "own_group", "all")
 SIZES = (2, 3)
 RIDGES = (1e-6, 1e-4, 0.01, 0.1, 0.3, 1.0, 3.0, 10.0)  # the best of them counts, as if the server knew which it is
-RESTED = 6  # rounds in which the answers stay as they are (`cooling_from`, docs/method.md), and the groups do not
+RESTED = 8  # rounds in which the answers stay as they are (`cooling_from`, docs/method.md), and the groups do not
 SMALLEST = 1e-6  # of what was worked out: nothing is negative
 Rounds = Sequence[tuple[int, Values, Values]]  # number, (P, N, C) answers, (P, C) competences
 
