@@ -19,6 +19,7 @@ STARTS_FLARE = {
     "test_rehearsal",
     "test_faults",
     "test_readme",
+    "test_trust",
     "test_run_command",
     "test_benchmarks",
 }

@@ -10,6 +10,7 @@ from fakes.simulated import tiny_bundle
 from mdhfl.commands.check import check_command
 from mdhfl.commands.leaves import leaves_command
 from mdhfl.commands.run import run_command
+from mdhfl.commands.status import status_command
 from mdhfl.site.settings import read_site_settings
 
 
@@ -28,6 +29,10 @@ def test_a_run_says_what_it_spends_and_what_left_says_the_policy(tmp_path: Path,
         assert settings.privacy.rounds == 1  # the run's own
     left = CliRunner().invoke(leaves_command, [str(tmp_path / "run")])
     assert "defences as it left: 8 bits a number; epsilon 6 at delta 0.001" in " ".join(left.output.split())
+    (own,) = (tmp_path / "run" / "sites" / "site-1").glob("mdhfl-*")
+    shown = " ".join(CliRunner().invoke(status_command, [str(own)]).output.split())
+    assert "8 bits a number; epsilon 6 at delta 0.001 for each training image" in shown
+    assert "spent so far 0.00, after this experiment's planned rounds" in shown
     again = CliRunner().invoke(run_command, [*arguments, "--resume", "--privacy", "epsilon=7"])
     assert "was asked for something else" in str(again.exception)
 

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from fakes.watched import asking, experiment_of
 
 from mdhfl.commands.watch import watch_command
+from mdhfl.flare import home
 from mdhfl.reports.runs import read_report_run
 from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import write_record
@@ -52,6 +53,19 @@ def test_a_site_that_there_is_not_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(watch_command, [str(run(tmp_path / "run")), "--aside", "x"])
     assert isinstance(done.exception, ValueError)
     assert "no site x" in str(done.exception)
+
+
+def test_a_downloaded_job_is_shown_with_its_decisions_and_none_is_made_there(tmp_path: Path) -> None:
+    """What was decided in it would reach no server."""
+    folder = run(tmp_path / "run")
+    CliRunner().invoke(watch_command, [str(folder), "--trust", "d"])
+    home.take(folder, to=tmp_path / "job" / "workspace" / "mdhfl")
+    shown = [CliRunner().invoke(watch_command, [str(place)]).output for place in (folder, tmp_path / "job")]
+    assert shown[0] == shown[1]
+    assert "d: put aside; decided: trusted" in shown[1]
+    done = CliRunner().invoke(watch_command, [str(tmp_path / "job"), "--aside", "d"])
+    assert "a downloaded job, where a decision reaches nobody; decide at the server" in str(done.exception)
+    assert read_decisions(tmp_path / "job" / "workspace" / "mdhfl") == {"d": "trusted"}
 
 
 @pytest.mark.parametrize("attack", ["permuted", ""])

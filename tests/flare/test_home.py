@@ -9,6 +9,7 @@ from mdhfl.commands.check import problems_of
 from mdhfl.flare import home
 from mdhfl.reports.write import write_report
 from mdhfl.runs.inprocess import run_in_process
+from mdhfl.server.decisions import decide, read_decisions
 
 
 def test_what_comes_home_is_reported_and_checked(tmp_path: Path, federation: Path) -> None:
@@ -19,9 +20,11 @@ def test_what_comes_home_is_reported_and_checked(tmp_path: Path, federation: Pat
     for name in ("results.jsonl", "summary.json"):
         shutil.copy(tmp_path / "run" / name, server / name)
     home.describe(server, experiment=experiment)
+    decide(server, sites=experiment.sites, trusted=["site-2"])
     home.take(server, to=tmp_path / "job" / "mdhfl")
     came = tmp_path / "job" / "mdhfl"
     assert {path.name for path in came.iterdir()} == set(home.FILES)
+    assert read_decisions(came) == {"site-2": "trusted"}
     page = write_report([came], out=tmp_path / "report").read_text(encoding="utf-8")
     assert "site-2" in page
     assert problems_of(came, classes=2, image_size=32) == ("results of 2 sites, flare", [])

@@ -1,6 +1,8 @@
 """The watch in the round: who is put aside teaches nobody, still learns, and comes back when the operator says so."""
 
+import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,9 @@ import numpy as np
 import pytest
 from fakes.watched import SITES, asking, experiment_of, honest
 
+from mdhfl.methods.fedavg import FedAvg
+from mdhfl.methods.mdhfl import Mdhfl
+from mdhfl.methods.method import Method
 from mdhfl.rounds.loop import federate
 from mdhfl.server.decisions import decide, read_decisions
 from mdhfl.server.results import Results
@@ -129,3 +134,12 @@ def test_decisions_are_kept_checked_and_added_to(tmp_path: Path) -> None:
 def test_there_are_four_kinds_of_watch() -> None:
     with pytest.raises(ValueError, match="watch: expected one of off, tell, weigh, put_aside, got 'asleep'"):
         experiment_of(watch="asleep")
+
+
+@pytest.mark.parametrize("method", [Mdhfl(blind=True), FedAvg()])
+def test_where_the_server_sees_no_knowledge_a_watch_that_acts_is_refused(method: Method) -> None:
+    """It would be promised and never come."""
+    for watch in ("weigh", "put_aside"):
+        with pytest.raises(ValueError, match=f"got '{watch}': with {re.escape(method.title)}, as it is set"):
+            replace(experiment_of(), method=method, watch=watch)
+    assert replace(experiment_of(), method=method, watch="tell").watch == "tell"

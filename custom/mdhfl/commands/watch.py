@@ -18,8 +18,9 @@ from mdhfl.showing.terminal import say
 def watch_command(folder: Path, *, trusted: tuple[str, ...], aside: tuple[str, ...]) -> None:
     """Show which sites' answers stand out, round by round, and decide whether they are trusted.
 
-    FOLDER is a run's folder, or an experiment's below "experiments" in the server's kit. A decision holds from the next
-    round on, also of a run that is under way, and until another one is made.
+    FOLDER is a run's folder, an experiment's below "experiments" in the server's kit, or, to look at only, that of a
+    downloaded job. A decision holds from the next round on, also of a run that is under way, and until another one is
+    made.
 
     \b
     Examples:
@@ -27,6 +28,11 @@ def watch_command(folder: Path, *, trusted: tuple[str, ...], aside: tuple[str, .
       mdhfl watch runs/a --trust site-3
     """
     place = results_in(folder)
+    if place != folder and (trusted or aside):
+        raise ValueError(
+            f"{folder}: a downloaded job, where a decision reaches nobody; decide at the server, in the experiment's "
+            'folder below "experiments" in its kit'
+        )
     sites = tuple(read_record(place)["sites"])
     decisions = decide(place, sites=sites, trusted=trusted, aside=aside) if trusted or aside else read_decisions(place)
     rows, _ = read_journal(place / "results.jsonl")

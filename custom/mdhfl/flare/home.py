@@ -8,8 +8,9 @@ from typing import Any
 from mdhfl.methods import name_of
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import results_in, write_record
+from mdhfl.server.decisions import FILE as DECISIONS
 
-FILES = ("experiment.json", "results.jsonl", "summary.json")
+FILES = ("experiment.json", "results.jsonl", "summary.json", DECISIONS)
 
 
 def describe(results: Path, *, experiment: Experiment) -> None:
@@ -59,4 +60,5 @@ def bring(download: Path, *, to: Path) -> None:
     if not (found / "summary.json").is_file():
         raise ValueError(f"{download}: expected a finished job's results in workspace/mdhfl, found none")
     for name in FILES[1:]:
-        shutil.copy(found / name, to / name)
+        if (found / name).is_file():
+            shutil.copy(found / name, to / name)

@@ -7,10 +7,10 @@ from typing import Any
 from mdhfl import __version__
 from mdhfl.digests import values_digest
 from mdhfl.methods import Method, create, name_of, parameters_of
-from mdhfl.sharing.knowledge import Subject
+from mdhfl.sharing.knowledge import Knowledge, Subject
 from mdhfl.sharing.messages import Action, Request
 from mdhfl.sharing.records import Lesson
-from mdhfl.sharing.watch import MODES, TELL
+from mdhfl.sharing.watch import ACTING, MODES, TELL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +54,11 @@ class Experiment:
             raise ValueError(f"training_images: expected a number for each site, got {dict(self.training_images)}")
         if self.watch not in MODES:
             raise ValueError(f"watch: expected one of {', '.join(MODES)}, got {self.watch!r}")
+        if self.watch in ACTING and self.method.answer_kind() is not Knowledge:
+            raise ValueError(
+                f"watch: expected off or tell, got {self.watch!r}: with {self.method.title}, as it is set, the server "
+                "gets no site's knowledge to look at"
+            )
         if not 1 <= self.min_sites <= len(self.sites):
             raise ValueError(f"min_sites: expected 1 to {len(self.sites)} (the number of sites), got {self.min_sites}")
 

@@ -35,6 +35,7 @@ from mdhfl.sharing.knowledge import Knowledge
 Mode = Literal["off", "tell", "weigh", "put_aside"]
 MODES: tuple[str, ...] = get_args(Mode)
 TELL: Mode = "tell"  # costs an honest federation nothing: no number changes
+ACTING: tuple[Mode, ...] = ("weigh", "put_aside")  # change what a site counts
 Decision = Literal["trusted", "aside"]
 DECISIONS: tuple[str, ...] = get_args(Decision)
 
@@ -227,7 +228,7 @@ def _acted(looks: Looks, *, heard: set[str], mode: str) -> Looks:
     for site, look in looks.items():
         aside = look.aside or (mode == "put_aside" and site in doubted and not too_many)
         trust = 0.0 if aside else 1.0
-        if not aside and mode in ("weigh", "put_aside"):
+        if not aside and mode in ACTING:
             trust = DOUBTED if site in doubted and not too_many else HALVED if look.copies else 1.0
         found[site] = replace(look, aside=aside, trust=trust)
     return found

@@ -98,4 +98,5 @@ def _start_facts(start: Mapping[str, Any] | None) -> dict[str, str]:
         "device": f"{start['device']}, threads: {start['threads']}",
         "images": ", ".join(f"{count} {part}" for part, count in start["images"].items()),
         "classes": ", ".join(start["classes"]),
+        **({"defences at its start": "; ".join(start["defences"])} if start.get("defences") else {}),
     }
