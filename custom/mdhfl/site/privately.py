@@ -15,7 +15,7 @@ from mdhfl.learning.images import Part, classes_of, digest_of_private_set, image
 from mdhfl.learning.model import Model, ShouldStop
 from mdhfl.methods import Method
 from mdhfl.methods.local import Local
-from mdhfl.methods.method import Loss
+from mdhfl.methods.parties import Loss
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.budget import Account, Plan, require_packages

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mdhfl.learning.model import Model, ShouldStop, never
 from mdhfl.methods import Method
-from mdhfl.methods.method import Loss
+from mdhfl.methods.parties import Loss
 from mdhfl.metrics import smallest_counts
 from mdhfl.seeds import seed_from
 from mdhfl.sharing.accounts import Cost, Losses
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class SiteRound:
-    """A site in one round, as its method sees it (`methods.method.Learner`).
+    """A site in one round, as its method sees it (`methods.parties.Learner`).
 
     Attributes:
         opened: images and network.
