@@ -13,6 +13,7 @@ from mdhfl.server.rows import summary_of
 from mdhfl.sharing.watch import Look
 from mdhfl.showing.texts import one_line, shown
 from mdhfl.site.left import Sum
+from mdhfl.store.lines import ends_whole
 from mdhfl.store.sealed import Damaged, exists, read_sealed_json
 
 Row = Mapping[str, Any]
@@ -233,5 +234,7 @@ def _read_summary(path: Path) -> Mapping[str, Any]:
 
 
 def _is_cut(path: Path) -> bool:
-    data = path.read_bytes() if path.is_file() else b""
-    return bool(data) and not data.endswith(b"\n")
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not ends_whole(file)

@@ -12,12 +12,14 @@ import numpy as np
 
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.packing import payload_bytes
+from mdhfl.store.lines import ends_whole
 
 LEFT = "left.jsonl"  # in the site's folder of the experiment
 SERVER = "server"
 ANSWERS = "shared.values"  # knowledge, in a message
 FRAME = "(names and brackets)"
 NOTHING = "nothing"
+CUT_OFF = " (cut off: this message did not leave)"  # ends a half-written line when the next one is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,12 +75,13 @@ def note(
         **({"defences": list(defences)} if defences else {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LEFT).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    with (folder / LEFT).open("ab+") as file:
+        text = json.dumps(line, separators=(",", ":")) + "\n"
+        file.write((text if ends_whole(file) else f"{CUT_OFF}\n{text}").encode())
 
 
 def read_left(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a left.jsonl; a half-written last one is left out.
+    """Read the lines of a left.jsonl; those that an interruption or a full disk left half-written are left out.
 
     Raises:
         ValueError: another line is damaged.
@@ -86,6 +89,8 @@ def read_left(path: Path) -> list[dict[str, Any]]:
     found = []
     lines = path.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate(lines[:-1], start=1):
+        if line.endswith(CUT_OFF):
+            continue
         try:
             found.append(dict(json.loads(line)))
         except ValueError as error:

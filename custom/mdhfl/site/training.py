@@ -70,8 +70,16 @@ def train_locally(
     }
     beside: dict[str, Any] = {"companion": companion, "penalty": method.penalty(opened.model.network)}
     if opened.plan is not None:
-        private, whose = opened.private.training, {"settings": settings, "request": request}
-        train_privately(opened.model, private, plan=opened.plan, phase=phase, **whose, **beside, **how)
+        train_privately(
+            opened.model,
+            opened.private.training,
+            plan=opened.plan,
+            settings=settings,
+            request=request,
+            phase=phase,
+            **beside,
+            **how,
+        )
         return None
     how |= {**seeds, "images_per_epoch": len(opened.private.training.labels)}
     if opened.twin is not None:
