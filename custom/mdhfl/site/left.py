@@ -98,6 +98,12 @@ def read_left(path: Path) -> list[dict[str, Any]]:
     return found
 
 
+def left_in(folder: Path) -> list[dict[str, Any]]:
+    """Return what left a site by its folder of an experiment, nothing without a left.jsonl. Raises ValueError."""
+    path = folder / LEFT
+    return read_left(path) if path.is_file() else []
+
+
 def answers_left(folder: Path) -> set[str]:
     """Return the SHA-256 of each different answer about the public set that has left for the server.
 
