@@ -3,7 +3,6 @@
 import secrets
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from mdhfl.site.defences import defences_from, privacy_from
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import clean, exists, read_sealed_json, write_sealed_json
+from mdhfl.timing import now
 
 BUILT_IN_BUNDLES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
 
@@ -147,7 +147,7 @@ def _record_of(
         "track": options.track,
         "defences": dict(options.defences),
         "privacy": dict(options.privacy),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "started": now(),
     }
 
 

@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.packing import payload_bytes
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.lines import ends_whole
+from mdhfl.timing import now
 
 HISTORY = "history.jsonl"  # in the site's folder of the experiment
 
@@ -77,7 +77,7 @@ def keep(folder: Path, answer: Answer, *, request: Request, settings: SiteSettin
     """
     told = answer.to_wire()
     line = {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": now(),
         "action": request.action,
         "site": settings.site,
         "bundle": settings.bundle,

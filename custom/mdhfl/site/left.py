@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import numpy as np
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.packing import payload_bytes
 from mdhfl.store.lines import ends_whole
+from mdhfl.timing import now
 
 LEFT = "left.jsonl"  # in the site's folder of the experiment
 SERVER = "server"
@@ -66,7 +66,7 @@ def note(
     whole = payload_bytes(message)
     frame = {"path": FRAME, "kind": "text", "bytes": whole - sum(field["bytes"] for field in fields)}
     line = {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": now(),
         "round": request.round,
         "action": action or request.action,
         "to": to,

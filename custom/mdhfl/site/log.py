@@ -4,10 +4,10 @@ import errno
 import secrets
 import traceback
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 
 from mdhfl.sharing.reasons import BY_TYPE, Refusal, sentence
+from mdhfl.timing import now
 
 LOG = "site.log"  # in the site's state folder, for all experiments
 
@@ -53,7 +53,7 @@ def _append(state: Path, text: str) -> None:
     with suppress(OSError):  # a full disk must not hide the refusal itself
         state.mkdir(parents=True, exist_ok=True)
         with (state / LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{datetime.now(timezone.utc).isoformat(timespec='seconds')} {text}")
+            file.write(f"{now()} {text}")
 
 
 def _traceback(error: Exception) -> str:
