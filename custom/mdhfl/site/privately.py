@@ -1,9 +1,9 @@
 """A site's training under its privacy budget: what is refused before it begins, and how a phase of it is done.
 
 With differential privacy all that labels or images of training decide must come out of DP-SGD. What else does is
-refused (`allowed.py`), or left out where a round asks for it (`round.py`): competences, class counts, the site's own
-stain, the loss of training, the choice of the best round. What is trained on public images and others' messages
-afterwards costs nothing: it is post-processing.
+refused (`allowed.py`), or left out where a round asks for it (`round.py`, `training.py`): competences, class counts,
+the site's own stain, the loss of training, the choice of the best round. What is trained on public images and others'
+messages afterwards costs nothing: it is post-processing.
 """
 
 import hashlib
