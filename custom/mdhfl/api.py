@@ -13,11 +13,11 @@ from mdhfl.extras import require
 from mdhfl.jobs import RECIPES
 from mdhfl.methods import Method, parameters_of
 from mdhfl.rounds.experiment import Experiment
+from mdhfl.runs.checks import modules_of
 from mdhfl.runs.folder import (
     BUILT_IN_BUNDLES,
     RunOptions,
     create_run,
-    modules_of,
     read_federation,
     read_record,
     results_in,

@@ -1,8 +1,9 @@
-"""How long a site's work takes, phase by phase."""
+"""How long a site's work takes, phase by phase, and what time it is."""
 
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timezone
 
 
 @contextmanager
@@ -13,3 +14,8 @@ def timed(seconds: dict[str, float], phase: str) -> Iterator[None]:
         yield
     finally:
         seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start
+
+
+def now() -> str:
+    """Return the time in UTC as ISO 8601 writes it, to the second."""
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

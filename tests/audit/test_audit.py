@@ -20,11 +20,12 @@ from mdhfl.audit.evidence import Recorder, read_evidence
 from mdhfl.audit.intervals import Separation, separation
 from mdhfl.audit.likelihood import confidence
 from mdhfl.audit.record import write_audit
-from mdhfl.audit.shadows import open_model, student_of
+from mdhfl.audit.shadows import open_model, shadows_of, student_of
 from mdhfl.files import read_checked
 from mdhfl.jobs import RECIPES
 from mdhfl.learning.model import Model
 from mdhfl.runs.inprocess import run_in_process
+from mdhfl.site.defences import Defences
 from mdhfl.site.history import HISTORY
 
 pytestmark = pytest.mark.slow
@@ -113,6 +114,31 @@ def test_a_student_of_answers_that_know_the_members_knows_them_too(knowing: Path
         assert measured is not None
         assert (measured.low > 0.6) == knowing_
         assert knowing_ or measured.low <= 0.5 <= measured.high
+
+
+def test_shadow_models_are_trained_anew_where_what_they_begin_with_or_may_say_has_changed(
+    knowing: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evidence = read_evidence(knowing)
+    site = evidence.sites["site-1"]
+    model = open_model(evidence, site, image_size=32)
+    candidates = load_candidates(site.settings, model=model)
+    trained: list[int] = []
+
+    def train(*_about: Any, number: int) -> tuple[np.ndarray, None]:
+        trained.append(number)
+        return np.zeros((len(candidates.labels), 3), dtype=np.float32), None
+
+    monkeypatch.setattr("mdhfl.audit.shadows._shadow", train)
+    (tmp_path / "weights.pt").write_bytes(b"some weights")
+    for settings in (
+        site.settings,
+        replace(site.settings, defences=Defences(top_k=1)),
+        replace(site.settings, weights=tmp_path / "weights.pt"),
+    ):
+        for _ in range(2):
+            shadows_of(evidence, replace(site, settings=settings), candidates, count=2, cache=tmp_path / "audit")
+    assert trained == [0, 1] * 3
 
 
 def test_every_measure_of_a_run_that_shares_knowledge(knowing: Path) -> None:

@@ -30,6 +30,7 @@ def separated(low: float, high: float, *, found_low: float | None = None) -> Sep
         (separated(0.45, 0.55), "green"),
         (separated(0.45, 0.62), "amber"),  # more than 0.6 is not excluded
         (separated(0.51, 0.58), "amber"),
+        (separated(0.35, 0.45), "amber"),  # whoever turns the scores round has 0.55 to 0.65
         (separated(0.60, 0.70), "red"),
         (separated(0.45, 0.55, found_low=0.06), "red"),  # few members, but those surely
         (separated(0.45, 0.55, found_low=0.04), "green"),

@@ -10,7 +10,7 @@ from fakes.simulated import changes_for, new_run
 from mdhfl.commands.leaves import leaves_command
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import Results
-from mdhfl.site.left import FRAME, LEFT, read_left, sums_of
+from mdhfl.site.left import FRAME, LEFT, note, read_left, sums_of
 
 ROUNDS = ("warm_up", "learn", "adopt")  # what the server counts: the answers to these, and what peers sent before
 
@@ -46,6 +46,16 @@ def test_a_half_written_last_line_is_left_out_and_another_is_named(tmp_path: Pat
     (tmp_path / LEFT).write_text(f"{line[:10]}\n{line}\n")
     with pytest.raises(ValueError, match=r"left\.jsonl, line 1"):
         read_left(tmp_path / LEFT)
+
+
+def test_a_site_goes_on_after_a_half_written_line(tmp_path: Path, federation: Path) -> None:
+    """A full disk, or a killed process: that message did not leave, and the next one has a line of its own."""
+    request = new_run(tmp_path / "run", federation).request("warm_up", number=0)
+    for refusal in ("first", "second"):
+        note(tmp_path, {"refusal": refusal}, request=request, to="server")
+        with (tmp_path / LEFT).open("a") as file:
+            file.write('{"time":"2026-11-')
+    assert [line["fields"][0]["bytes"] for line in read_left(tmp_path / LEFT)] == [7, 8]  # "first", "second" in JSON
 
 
 def test_a_folder_from_which_nothing_left_is_named(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import torch
 from fakes.simulated import numbers_of, site_of
 
 from mdhfl.methods import Method, create, name_of
-from mdhfl.methods.method import Learner, Server
 from mdhfl.methods.parameters import parameter
+from mdhfl.methods.parties import Learner, Server
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import RunOptions, create_run
 from mdhfl.runs.inprocess import run_in_process

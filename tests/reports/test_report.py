@@ -16,8 +16,9 @@ from rich.console import Console
 
 from mdhfl.commands.report import report_command
 from mdhfl.files import StateError
+from mdhfl.reports.federations import read_report_federation
 from mdhfl.reports.groups import MEAN, Comparison, Group
-from mdhfl.reports.runs import read_report_federation, read_report_run
+from mdhfl.reports.runs import read_report_run
 from mdhfl.reports.terminal import score_table
 from mdhfl.reports.write import write_report
 from mdhfl.server.journal import read_rows

@@ -11,9 +11,11 @@ import pytest
 from fakes.pages import Reader
 from fakes.simulated import run
 
+from mdhfl.reports.divergence_view import divergence_in_the_end
+from mdhfl.reports.federations import Federation, read_report_federation
 from mdhfl.reports.groups import compare, group_runs
-from mdhfl.reports.runs import Federation, Run, read_report_federation, read_report_run
-from mdhfl.reports.story import answers_kept, divergence_in_the_end, exchange, label_rows, turned
+from mdhfl.reports.runs import Run, read_report_run
+from mdhfl.reports.story import answers_kept, exchange, label_rows, turned
 from mdhfl.reports.write import write_report
 from mdhfl.server.shared_file import load_shared, shared_path
 from mdhfl.sharing.competence import SMALLEST

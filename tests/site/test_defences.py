@@ -20,6 +20,7 @@ from mdhfl.sharing.reasons import Refusal
 from mdhfl.sharing.teaching import leave_one_out, weighted_sum
 from mdhfl.site.border import Border
 from mdhfl.site.defences import Defences, Privacy
+from mdhfl.site.guarding import guarded
 from mdhfl.site.left import LEFT, answers_left, array_digest, read_left
 from mdhfl.site.settings import read_site_settings
 
@@ -142,6 +143,18 @@ def test_the_border_lets_nothing_out_that_breaks_a_defence(asked: Asked, defence
     answer = Border(settings).let_out(asked.answer.to_wire(), asked.request)
     assert "(held_back; site.log: " in answer.refusal
     assert answer.shared is None
+
+
+@pytest.mark.parametrize("count", [3, 4])
+def test_as_many_top_classes_as_there_are_or_more_change_nothing(asked: Asked, count: int) -> None:
+    """The small federation has 3 classes: what a policy cannot take from an answer, the border does not miss."""
+    settings = replace(asked.settings, defences=Defences(top_k=count), state=asked.run / "elsewhere" / f"top {count}")
+    shared = asked.answer.shared
+    assert isinstance(shared, Knowledge)
+    said = guarded(shared, last=None, settings=settings, request=asked.request)
+    answer = Border(settings).let_out(replace(asked.answer, shared=said).to_wire(), asked.request)
+    assert isinstance(answer.shared, Knowledge), answer.refusal
+    np.testing.assert_allclose(answer.shared.values, shared.values, atol=1e-6)
 
 
 def test_the_limit_of_rounds_holds_at_the_border_without_any_state(asked: Asked, tmp_path: Path) -> None:

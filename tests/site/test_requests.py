@@ -21,6 +21,7 @@ from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.teaching import Teaching, leave_one_out, weighted_sum
 from mdhfl.sharing.weights import Merged, Weights
 from mdhfl.site.folder import lift_stop
+from mdhfl.site.log import refusal_of
 from mdhfl.site.requests import check_request
 from mdhfl.site.site import Site
 
@@ -228,3 +229,23 @@ def test_a_site_that_stopped_by_itself_goes_on_when_its_it_says_so(tmp_path: Pat
 def test_there_is_nothing_to_restart_where_no_site_is(tmp_path: Path) -> None:
     done = CliRunner().invoke(restart_site_command, [str(tmp_path)])
     assert "expected a site's state of one experiment" in str(done.exception)
+
+
+def test_a_peer_waits_until_a_failure_has_been_dealt_with(
+    taught: tuple[Site, Experiment, Answer, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it could find the spoilt model of a round that diverged, or open the folder that is being closed."""
+    site, experiment, _, _ = taught
+    request = experiment.request("learn", number=1)
+    heard: list[str] = []
+
+    def refusal_while_a_peer_asks(error: Exception, **about: Any) -> str:
+        if not heard:
+            heard.append("asking")
+            heard.append(site.receive("site-2", {"request": request.to_wire()})["refusal"])
+        return refusal_of(error, **about)
+
+    monkeypatch.setattr("mdhfl.site.site.PEER_PATIENCE", 0.01)
+    monkeypatch.setattr("mdhfl.site.site.refusal_of", refusal_while_a_peer_asks)
+    assert "method" in site.answer(replace(request, method="unheard_of")).refusal
+    assert "it is busy training" in heard[1]

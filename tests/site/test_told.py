@@ -86,6 +86,12 @@ def test_a_class_with_few_test_images_is_left_out_of_the_matrix(asked: Asked) ->
     assert answer.confusion is not None
     assert not answer.confusion.any()
     assert answer.validation is not None  # 12 images in all
+    assert answer.control is not None
+    assert answer.control.confusion is not None
+    assert not answer.control.confusion.any()
+    assert asked.answer.control is not None
+    assert asked.answer.test_ece > 0 < asked.answer.control.test_ece
+    assert answer.test_ece == answer.control.test_ece == 0  # nor what sums up images that are not told
     assert told(asked, scores="full", smallest_count=4).confusion.any()  # type: ignore[union-attr]
 
 

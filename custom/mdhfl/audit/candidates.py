@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.digests import list_digest
 from mdhfl.learning.images import DataError, load_private_set, load_public_set, read_listed
 from mdhfl.seeds import stream
 from mdhfl.site.settings import SiteSettings
@@ -68,8 +69,6 @@ def load_candidates(settings: SiteSettings, *, model: "Model") -> Candidates:
     noisy = torch.from_numpy(as_noisy(held_out.numpy(), noise.get("matrix") or [], site=settings.site))
     listed = read_listed(settings.data / "datalist.json")
     own = [f"{item['digest']} {item['label']}" for part in ("training", "test", "validation") for item in listed[part]]
-    from mdhfl.digests import list_digest
-
     return Candidates(
         images=torch.cat([private.training.images, private.test.images, private.validation.images]),
         labels=torch.cat([private.training.labels, noisy]),

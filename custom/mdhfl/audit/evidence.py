@@ -6,12 +6,8 @@ audited as a receiver of all rounds sees it is recorded with `Recorder`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mdhfl.audit.places import settings_at_server, settings_at_site
 from mdhfl.methods import Method, create
@@ -24,7 +20,7 @@ from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.records import Lesson, Shared
 from mdhfl.sharing.weights import Weights
 from mdhfl.site.history import read_part
-from mdhfl.site.left import LEFT, SERVER, read_left
+from mdhfl.site.left import ANSWERS, SERVER, array_digest, left_in
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.state import Begun, Progress, answering
 from mdhfl.store.sealed import Damaged, previous, read_generation, read_sealed
@@ -141,7 +137,7 @@ def read_evidence(
             shared={number: found[name] for number, found in shared.items() if name in found},
             model=_model_in(state, site=name),
             rows=own,
-            left=read_left(state / LEFT) if (state / LEFT).is_file() else (),
+            left=left_in(state),
         )
     last = min(numbers[-1], experiment.rounds)  # after which weights are only adopted
     return Evidence(
@@ -174,7 +170,7 @@ def _of_site(folder: Path, *, public: Path | None) -> Evidence:
         shared=shared,
         model=_model_in(folder, site=part.site),
         rows=[row for row in rows_of_part(part) if row["status"] == "ok"],
-        left=read_left(folder / LEFT) if (folder / LEFT).is_file() else (),
+        left=left_in(folder),
     )
     return Evidence(
         folder=folder,
@@ -194,12 +190,12 @@ def _changed_on_the_way(site: SiteEvidence) -> list[str]:
         int(line["round"]): field["sha256"]
         for line in site.left
         for field in line["fields"]
-        if line["to"] == SERVER and field["path"] == "shared.values" and "sha256" in field
+        if line["to"] == SERVER and field["path"] == ANSWERS and "sha256" in field
     }
     changed = [
         shared.round
         for shared in site.knowledge
-        if digests.get(shared.round, own := sha256(np.ascontiguousarray(shared.values).tobytes()).hexdigest()) != own
+        if digests.get(shared.round, own := array_digest(shared.values)) != own
     ]
     if not changed:
         return []
@@ -258,7 +254,7 @@ def _model_in(folder: Path, *, site: str) -> Mapping[str, Any] | None:
 
 def _begun(folder: Path) -> Begun | None:
     try:
-        return read_sealed(folder / "round.pt", partial(_begun_of))
+        return read_sealed(folder / "round.pt", _begun_of)
     except Damaged:
         return None
 

@@ -63,7 +63,7 @@ def light_of_membership(found: Separation) -> str:
         return GREY
     if auc.low >= SERIOUS_AUC or (few is not None and few.low > SERIOUS_TPR):
         return RED
-    return GREEN if auc.low <= CHANCE and auc.high < SERIOUS_AUC else AMBER
+    return GREEN if auc.low <= CHANCE <= auc.high < SERIOUS_AUC else AMBER
 
 
 def light_of_inversion(audit: InversionAudit | None) -> str:

@@ -6,6 +6,7 @@ those of the site and on those of each shadow model, and the students are attack
 et al., arXiv 2502.08001).
 """
 
+import hashlib
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -194,16 +195,18 @@ def _no_swarm(encrypted: bool) -> "Swarm":
 
 def _key(evidence: Evidence, site: SiteEvidence, candidates: Candidates, *, count: int) -> str:
     """Identify everything that decides what the shadow models say."""
-    request = evidence.request
+    request, settings = evidence.request, site.settings
     lesson = tagged(evidence.lesson)
     deciding: list[Any] = [
         2,  # of this way to train them
         candidates.digest,
-        bundle_digest(site.settings.bundle, changes=site.settings.bundle_changes),
+        bundle_digest(settings.bundle, changes=settings.bundle_changes),
         name_of(evidence.method),
         parameters_of(evidence.method),
-        [request.seed, request.round, count, site.settings.site, STUDENT, STUDENT_EPOCHS, sorted(site.shared)],
+        [request.seed, request.round, count, settings.site, STUDENT, STUDENT_EPOCHS, sorted(site.shared)],
         "" if lesson is None else wire_digest(lesson),
+        *([settings.defences.chosen] if settings.defences.chosen else []),
+        *([hashlib.sha256(settings.weights.read_bytes()).hexdigest()] if settings.weights is not None else []),
     ]
     return f"shadows-{values_digest(deciding)[:16]}"
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from mdhfl.commands.cli import one_line_errors
+from mdhfl.extras import require
 from mdhfl.learning.bundle_changes import split_changes, with_prefix
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import read_federation
@@ -81,11 +82,6 @@ def _command(recipe: Recipe) -> click.Command:
         round_timeout: float,
     ) -> None:
         if export:
-            from mdhfl.extras import require
-
-            require("server", what="a job for a FLARE server")
-            from mdhfl.flare.job import export_job
-
             identity = experiment or f"{recipe.name}-seed{seed}"
             asked = experiment_on(
                 recipe,
@@ -97,8 +93,7 @@ def _command(recipe: Recipe) -> click.Command:
                 min_sites=min_sites,
                 watch=watch,
             )
-            folder = export_job(asked, name=recipe.name, out=export_dir, round_timeout=round_timeout)
-            say(f"job written: {folder}    next: nvflare job submit -j {folder}")
+            _export(asked, name=recipe.name, out=export_dir, round_timeout=round_timeout)
             return
         if out is None:
             raise ValueError("--out: expected a folder for the results (or --export to write the job instead)")
@@ -113,3 +108,12 @@ def _command(recipe: Recipe) -> click.Command:
 
     command.name = Path(sys.argv[0]).name
     return command
+
+
+def _export(experiment: Experiment, *, name: str, out: Path, round_timeout: float) -> None:
+    """Write a FLARE job, and say what comes next."""
+    require("server", what="a job for a FLARE server")
+    from mdhfl.flare.job import export_job
+
+    folder = export_job(experiment, name=name, out=out, round_timeout=round_timeout)
+    say(f"job written: {folder}    next: nvflare job submit -j {folder}")

@@ -9,8 +9,8 @@ from click.core import ParameterSource
 from mdhfl.commands.options import bundles_of, changes_of, experiment_options, options_of, policy_of
 from mdhfl.reports.terminal import print_scores
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.runs.folder import modules_of, site_settings_path
-from mdhfl.runs.policy import check_policy
+from mdhfl.runs.checks import check_policy, modules_of
+from mdhfl.runs.folder import site_settings_path
 from mdhfl.runs.recipe import recipe_of
 from mdhfl.runs.resume import resume_run
 from mdhfl.server.tracking import TRACKERS
@@ -122,9 +122,7 @@ def run_command(recipe_name: str, *, out: Path, engine: str, resume: bool, **cho
 def _say_plans(out: Path, experiment: Experiment) -> None:
     """Tell what the budgets will be spent on, before anything is trained."""
     sites = {site: read_site_settings(site_settings_path(out, site)) for site in experiment.sites}
-    images, classes = experiment.training_images, len(experiment.classes)
-    plans = check_policy(sites, experiment.method, classes=classes, images=images, rounds=experiment.rounds)
-    for site, plan in plans.items():
+    for site, plan in check_policy(sites, experiment).items():
         say(f"{site}: {'; '.join(sites[site].policy)}; {plan.in_words()}")
 
 

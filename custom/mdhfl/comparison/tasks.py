@@ -82,7 +82,8 @@ def run_cell(cell: Cell, place: Workplace) -> dict[str, Any]:
 def _run(cell: Cell, place: Workplace) -> dict[str, Any]:
     from mdhfl.comparison.scores import score_on_all
     from mdhfl.learning.cache import ImageCache
-    from mdhfl.runs.folder import RunOptions, create_run, modules_of
+    from mdhfl.runs.checks import modules_of
+    from mdhfl.runs.folder import RunOptions, create_run
     from mdhfl.runs.inprocess import run_in_process
     from mdhfl.runs.resume import resume_run
 

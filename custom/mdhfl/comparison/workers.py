@@ -3,16 +3,14 @@
 import contextlib
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import active_children, get_context
-from threading import current_thread, main_thread
 from typing import Any, Protocol
 
 from mdhfl.comparison.tasks import Outcome, attempt
-from mdhfl.runs.signals import die_with
+from mdhfl.runs.signals import die_with, heard_once
 
 PATIENCE = 5.0  # seconds until killed processes are gone
 
@@ -89,7 +87,7 @@ def stopped_once(executor: Executor) -> Iterator[None]:
 
     Only the main thread may decide about signals; in another, an exception ends the processes.
     """
-    with _signals_once():
+    with heard_once(signal.SIGINT, signal.SIGTERM):
         try:
             yield
         except BaseException:
@@ -99,31 +97,7 @@ def stopped_once(executor: Executor) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _signals_once() -> Iterator[None]:
-    """Let the first SIGINT raise KeyboardInterrupt, or SIGTERM SystemExit, and ignore every further one."""
-    if current_thread() is not main_thread():
-        yield
-        return
-
-    def stop(number: int, _frame: Any) -> None:
-        for one in before:
-            signal.signal(one, signal.SIG_IGN)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        sys.exit(128 + number)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
-def _unheard(number: int) -> Iterator[None]:
+def _unheard(number: signal.Signals) -> Iterator[None]:
     """Let a signal wait meanwhile; processes that are started never hear it."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
     try:

@@ -44,17 +44,22 @@ def own_settings(fl_ctx: Any) -> SiteSettings:
 
 def server_settings(workspace: Path) -> Path:
     """Return the path of the server's server.json, which need not exist."""
-    return server_settings_path(Path(os.environ[RUN])) if RUN in os.environ else workspace / "local" / "server.json"
+    return server_settings_path(_own_folder(workspace))
 
 
 def tracking(workspace: Path) -> Path:
     """Return the path of the server's tracking.json, which need not exist."""
-    return Path(os.environ[RUN]) / FILE if RUN in os.environ else workspace / "local" / FILE
+    return _own_folder(workspace) / FILE
 
 
 def hosting(workspace: Path) -> Path:
     """Return the path of the server's hosted.json, which need not exist."""
-    return Path(os.environ[RUN]) / HOSTED if RUN in os.environ else workspace / "local" / HOSTED
+    return _own_folder(workspace) / HOSTED
+
+
+def _own_folder(workspace: Path) -> Path:
+    """Return the folder of what the server's operator decides: of a simulated run, or `local` of the kit."""
+    return Path(os.environ[RUN]) if RUN in os.environ else workspace / "local"
 
 
 def results(workspace: Path, *, experiment: str) -> Path:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from mdhfl.methods.method import Server
+from mdhfl.methods.parties import Server
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Subject

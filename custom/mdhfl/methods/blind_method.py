@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.methods.blind import masked_round, opened_sum
-from mdhfl.methods.method import Learner, Method, Server
+from mdhfl.methods.method import Method
 from mdhfl.methods.parameters import parameter
+from mdhfl.methods.parties import Learner, Server
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, Subject

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mdhfl.methods.method import Server
 from mdhfl.methods.parameters import parameter
+from mdhfl.methods.parties import Server
 from mdhfl.methods.weights_method import WeightsMethod, to_their_sites
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.methods.blind_method import BlindMethod, last_knowledge
-from mdhfl.methods.method import Learner, Server
 from mdhfl.methods.parameters import parameter
+from mdhfl.methods.parties import Learner, Server
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round

@@ -7,8 +7,9 @@ hyper-parameters, so that the difference between the two is what sharing brings.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mdhfl.methods.method import Learner, Loss, Method
+from mdhfl.methods.method import Method
 from mdhfl.methods.parameters import parameter
+from mdhfl.methods.parties import Learner, Loss
 
 if TYPE_CHECKING:
     from torch import Tensor

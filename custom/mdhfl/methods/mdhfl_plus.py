@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from mdhfl.methods.blind_method import last_knowledge
 from mdhfl.methods.knowledge_method import FULL, KnowledgeMethod
 from mdhfl.methods.local_plus import LocalPlus
-from mdhfl.methods.method import Learner, Loss
 from mdhfl.methods.parameters import parameter
+from mdhfl.methods.parties import Learner, Loss
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.competence import (
     ClassTeaching,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from mdhfl.methods.local_plus import LocalPlus
-from mdhfl.methods.method import Learner, MutualLoss
 from mdhfl.methods.parameters import parameter
+from mdhfl.methods.parties import Learner, MutualLoss
 from mdhfl.methods.weights_method import WeightsMethod
 
 if TYPE_CHECKING:

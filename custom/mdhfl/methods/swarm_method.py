@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from mdhfl.methods.method import Learner, Server
+from mdhfl.methods.parties import Learner, Server
 from mdhfl.methods.weights_method import WeightsMethod
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError

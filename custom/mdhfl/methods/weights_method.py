@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from mdhfl.methods.method import Learner, Method, Server
+from mdhfl.methods.method import Method
 from mdhfl.methods.parameters import parameter
+from mdhfl.methods.parties import Learner, Server
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round

@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from mdhfl.reports.federations import Federation
 from mdhfl.reports.figures import draw_heat_map, draw_stacked
 from mdhfl.reports.gallery import Gallery, Picture
-from mdhfl.reports.runs import Federation, number_or_none
+from mdhfl.reports.runs import number_or_none
 from mdhfl.showing.texts import shown
 
 MOST_SHEETS = 12

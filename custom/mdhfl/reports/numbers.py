@@ -6,8 +6,9 @@ from typing import Any
 
 from mdhfl import __version__
 from mdhfl.metrics import HEADLINES, SCORES
+from mdhfl.reports.federations import Federation
 from mdhfl.reports.groups import MEAN, Comparison, Group
-from mdhfl.reports.runs import Federation, Run
+from mdhfl.reports.runs import Run
 from mdhfl.reports.tidy import run_columns, settings_columns
 
 

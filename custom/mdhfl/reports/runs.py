@@ -1,12 +1,11 @@
-"""Run folders and federation folders as the report reads them: tolerant of what an interruption leaves behind."""
+"""Run folders as the report reads them: tolerant of what an interruption leaves behind."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mdhfl.files import read_json
 from mdhfl.learning.bundle_changes import with_prefix
 from mdhfl.runs.folder import results_in
 from mdhfl.server.journal import read_journal
@@ -14,6 +13,7 @@ from mdhfl.server.rows import summary_of
 from mdhfl.sharing.watch import Look
 from mdhfl.showing.texts import one_line, shown
 from mdhfl.site.left import Sum
+from mdhfl.store.lines import ends_whole
 from mdhfl.store.sealed import Damaged, exists, read_sealed_json
 
 Row = Mapping[str, Any]
@@ -125,33 +125,6 @@ class Run:
         return sorted(found)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Federation:
-    """What is left of a federation folder; its texts are `shown`.
-
-    Attributes:
-        folder: where the runs say it is.
-        place: its name among the federations of a report.
-        card: the content of federation.json; empty if it is not there.
-        sites: site -> the content of its card.json.
-        public: the public set's card; empty if it is not there.
-        overview: contact sheets and charts.
-        notes: what is missing and why.
-    """
-
-    folder: str
-    place: str
-    card: Mapping[str, Any] = field(default_factory=dict)
-    sites: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    public: Mapping[str, Any] = field(default_factory=dict)
-    overview: tuple[Path, ...] = ()
-    notes: tuple[str, ...] = ()
-
-    @property
-    def name(self) -> str:
-        return str(self.card.get("name") or self.place)
-
-
 def read_report_run(folder: Path) -> Run:
     """Read one run folder, a server's folder of an experiment, or what `download_job` brought home.
 
@@ -246,56 +219,6 @@ def number_or_none(value: Any) -> float | None:
     return float(value)
 
 
-def read_report_federation(folder: str) -> Federation:
-    """Read the cards of a federation; what is missing is noted, not raised."""
-    place = Path(folder)
-    name = name_of(place)
-    if (place / "card.json").is_file():
-        return _read_own_data(place)
-    if not folder or not place.is_dir():
-        missing = f"The federation folder {name if folder else '(unknown)'} is not there (moved?)."
-        return Federation(folder=folder, place=name, notes=(missing,))
-    notes: list[str] = []
-    card = _read_if_possible(place / "federation.json", notes)
-    names = [str(site) for site in card.get("sites", ())]
-    if not names and (place / "sites").is_dir():
-        names = sorted(path.name for path in (place / "sites").iterdir() if path.is_dir())
-    cards = {name: _read_if_possible(place / "sites" / name / "card.json", notes) for name in names}
-    return Federation(
-        folder=folder,
-        place=name,
-        card=card,
-        sites={name: content for name, content in cards.items() if content},
-        public=_read_if_possible(place / "public" / "card.json", notes),
-        overview=tuple(sorted((place / "overview").glob("*.png"))),
-        notes=tuple(shown(note, roots=(place,)) for note in notes),
-    )
-
-
-def _read_own_data(place: Path) -> Federation:
-    """Read the card of one site's data, all that the site itself has of a federation."""
-    notes: list[str] = []
-    card = _read_if_possible(place / "card.json", notes)
-    source = {"name": ", ".join(card.get("source", ())), **{name: card.get(name) for name in ("licence", "citation")}}
-    sites = {str(card["site"]): card} if "site" in card else {}
-    return Federation(
-        folder=str(place),
-        place=name_of(place),
-        card={"sources": [source], "classes": card.get("classes", [])},
-        sites=sites,
-        notes=tuple(notes),
-    )
-
-
-def _read_if_possible(path: Path, notes: list[str]) -> dict[str, Any]:
-    try:
-        return dict(shown(read_json(path)))
-    except (OSError, ValueError) as error:
-        missing = isinstance(error, FileNotFoundError)
-        notes.append(f"{path} is {'missing' if missing else 'unreadable: ' + str(error)}.")
-        return {}
-
-
 def _read_results(path: Path, *, roots: Sequence[Path]) -> tuple[list[Row], bool]:
     """Return the rows, and whether the last line is left out because it is cut off or damaged."""
     rows, fault = read_journal(path)
@@ -311,5 +234,7 @@ def _read_summary(path: Path) -> Mapping[str, Any]:
 
 
 def _is_cut(path: Path) -> bool:
-    data = path.read_bytes() if path.is_file() else b""
-    return bool(data) and not data.endswith(b"\n")
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return not ends_whole(file)

@@ -9,7 +9,7 @@ from mdhfl.reports.runs import Row, Run, name_of, read_report_run
 from mdhfl.server.rows import row_of, summary_of
 from mdhfl.showing.texts import shown
 from mdhfl.site.history import HISTORY, Part, read_part
-from mdhfl.site.left import LEFT, read_left, sums_of
+from mdhfl.site.left import left_in, sums_of
 
 OWN_STATE = "its own state"  # in the engine's place: a site does not know who else takes part, or how
 
@@ -34,7 +34,7 @@ def read_site_run(folder: Path) -> Run:
         ValueError: it holds nothing that can be read.
     """
     part = read_part(folder)
-    left = read_left(folder / LEFT) if (folder / LEFT).is_file() else []
+    left = left_in(folder)
     experiment = _record(part)
     rows = shown(rows_of_part(part, left=left), roots=(folder, part.data))
     summary = summary_of(

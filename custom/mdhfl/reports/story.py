@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from mdhfl.files import read_json
 from mdhfl.methods import create
 from mdhfl.methods.knowledge_method import KnowledgeMethod
+from mdhfl.reports.federations import Federation
 from mdhfl.reports.gallery import photo
 from mdhfl.reports.groups import Comparison, Group, is_alone
-from mdhfl.reports.runs import Federation, Run
+from mdhfl.reports.runs import Run
 from mdhfl.runs.folder import site_folder_path
 from mdhfl.server.shared_file import load_shared, shared_path
 from mdhfl.sharing.knowledge import Knowledge
@@ -119,21 +120,6 @@ def turned(comparison: Comparison, federation: Federation) -> list[dict[str, Any
         ]
         rows.append({"site": site, "won": len(won), "lost": int(lost.sum()), "all": len(listed), "tiles": tiles})
     return rows
-
-
-def divergence_in_the_end(run: Run) -> float | None:
-    """Return the mean divergence in nats between the sites' last models on the public images, None if not known.
-
-    All runs are measured alike, those of sites that train alone included: KL over all ordered pairs of sites, the
-    public images as they are, with batch statistics of their own.
-    """
-    found = [answers_kept(run, site) for site in run.sites]
-    answers = [each.public.astype(np.float64) for each in found if each is not None and each.public.size]
-    if len(answers) < 2 or len({each.shape for each in answers}) > 1:
-        return None
-    logs = [np.log(each.clip(1e-7)) for each in answers]
-    pairs = [(i, j) for i in range(len(answers)) for j in range(len(answers)) if i != j]
-    return float(np.mean([(answers[i] * (logs[i] - logs[j])).sum(axis=1).mean() for i, j in pairs]))
 
 
 def answers_kept(run: Run, site: str) -> Answers | None:

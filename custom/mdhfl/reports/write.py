@@ -9,7 +9,9 @@ from typing import Any
 from mdhfl import __version__
 from mdhfl.metrics import HEADLINES, SCORES
 from mdhfl.reports.audit_view import audit_view
+from mdhfl.reports.divergence_view import divergence_view
 from mdhfl.reports.federation_view import federation_view
+from mdhfl.reports.federations import Federation, read_report_federation
 from mdhfl.reports.figures import draw_bars, site_colours
 from mdhfl.reports.gallery import Gallery, Picture
 from mdhfl.reports.groups import MEAN, Comparison, Group, compare, group_runs, title_of
@@ -21,11 +23,10 @@ from mdhfl.reports.run_view import (
     cost_rows,
     costs,
     curves,
-    divergence_view,
     missing_classes,
     recall_rows,
 )
-from mdhfl.reports.runs import Federation, Run, read_report_federation, told_apart
+from mdhfl.reports.runs import Run, told_apart
 from mdhfl.reports.site_run import read_any_run
 from mdhfl.reports.story import story_view
 from mdhfl.reports.tidy import score_rows

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from mdhfl.methods.method import Trainer
+from mdhfl.methods.parties import Trainer
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Ask, Round

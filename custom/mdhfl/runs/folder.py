@@ -1,24 +1,21 @@
 """A run's folder: what was asked, the simulated sites' settings, and (from `server/results.py`) what came out."""
 
-import platform
 import secrets
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mdhfl.extras import require
 from mdhfl.files import read_checked, write_json
 from mdhfl.learning.bundle import built_in_bundles, find_bundle
 from mdhfl.learning.bundle_changes import split_changes
 from mdhfl.learning.bundle_digest import bundle_digest
 from mdhfl.learning.images import digest_of_private_set
-from mdhfl.methods import Method, name_of
+from mdhfl.methods import Method
 from mdhfl.rounds.experiment import Experiment
-from mdhfl.runs.policy import check_policy
+from mdhfl.runs.checks import check_bundles, check_method, check_policy, modules_of
 from mdhfl.runs.recipe import Recipe
+from mdhfl.runs.versions import versions
 from mdhfl.server.settings import ServerSettings
 from mdhfl.server.tracking import FILE as TRACKING
 from mdhfl.server.tracking import tracking_of_run
@@ -27,9 +24,9 @@ from mdhfl.site.defences import defences_from, privacy_from
 from mdhfl.site.settings import SiteSettings
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import clean, exists, read_sealed_json, write_sealed_json
+from mdhfl.timing import now
 
 BUILT_IN_BUNDLES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
-RECORDED_VERSIONS = ("mdhfl", "torch", "torchvision", "monai", "nvflare", "numpy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,9 +90,10 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
     tracking = tracking_of_run(options.track) if options.track else None
     federation = _with_sites(read_federation(options.federation), options.sites)
     changes, bundle_changes = split_changes(options.changes)
+    name = recipe.name.rpartition(":")[2]  # of "module:Class" the class
     experiment = recipe.experiment(
         federation,
-        identity=f"{_plain(recipe.name)}-{options.seed}-{secrets.token_hex(4)}",
+        identity=f"{name}-{options.seed}-{secrets.token_hex(4)}",
         seed=options.seed,
         rounds=options.rounds,
         changes=changes,
@@ -103,40 +101,15 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         watch=options.watch,
     )
     bundles = _bundles(experiment.sites, options)
-    _check_bundles(bundles, federation, bundle_changes)
+    check_bundles(bundles, federation, bundle_changes)
     validation = federation.get("server", {}).get("validation", 0)
-    _check_method(experiment.method, options, bundles=bundles, validation=validation)
+    check_method(experiment.method, engine=options.engine, track=options.track, bundles=bundles, validation=validation)
     settings = {
-        site: replace(
-            _site_settings(folder, site, bundle, options, experiment=experiment), bundle_changes=bundle_changes
-        )
+        site: _site_settings(folder, site, bundle, options, experiment=experiment, changes=bundle_changes)
         for site, bundle in bundles.items()
     }
-    check_policy(
-        settings,
-        experiment.method,
-        classes=len(experiment.classes),
-        images=experiment.training_images,
-        rounds=experiment.rounds,
-    )
-    record = {
-        "version": 1,
-        **experiment.to_json(),
-        "recipe": recipe.name,
-        "bundle_changes": bundle_changes,
-        "engine": options.engine,
-        "federation": str(options.federation.resolve()),
-        "sites": {site: {"bundle": bundle, **digests_of(settings[site])} for site, bundle in bundles.items()},
-        "public": dict(federation["public"]),
-        "command": options.command,
-        "versions": {"python": platform.python_version(), **_versions()},
-        "threads": options.threads,
-        "device": options.device,
-        "track": options.track,
-        "defences": dict(options.defences),
-        "privacy": dict(options.privacy),
-        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-    }
+    check_policy(settings, experiment)
+    record = _record_of(experiment, recipe, options, federation=federation, bundles=bundles, settings=settings)
     with run_lock(folder):
         _refuse_second(folder)
         for site, own in settings.items():
@@ -146,6 +119,36 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
             write_json(folder / TRACKING, tracking.to_json())
         write_record(folder, record)
     return experiment
+
+
+def _record_of(
+    experiment: Experiment,
+    recipe: Recipe,
+    options: RunOptions,
+    *,
+    federation: Mapping[str, Any],
+    bundles: Mapping[str, str],
+    settings: Mapping[str, SiteSettings],
+) -> dict[str, Any]:
+    """Return the content of `experiment.json`."""
+    return {
+        "version": 1,
+        **experiment.to_json(),
+        "recipe": recipe.name,
+        "bundle_changes": split_changes(options.changes)[1],
+        "engine": options.engine,
+        "federation": str(options.federation.resolve()),
+        "sites": {site: {"bundle": bundle, **digests_of(settings[site])} for site, bundle in bundles.items()},
+        "public": dict(federation["public"]),
+        "command": options.command,
+        "versions": versions(),
+        "threads": options.threads,
+        "device": options.device,
+        "track": options.track,
+        "defences": dict(options.defences),
+        "privacy": dict(options.privacy),
+        "started": now(),
+    }
 
 
 def _with_sites(federation: dict[str, Any], count: int | None) -> dict[str, Any]:
@@ -252,42 +255,6 @@ def _bundles(sites: Sequence[str], options: RunOptions) -> dict[str, str]:
     return {site: options.bundles[i % len(options.bundles)] for i, site in enumerate(sites)}
 
 
-def _check_bundles(bundles: Mapping[str, str], federation: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-    """Try the bundles that are not as ours are, before a run stops half-way or learns from what it is not served."""
-    for bundle in sorted(set(bundles.values()) - (set() if changes else set(built_in_bundles()))):
-        from mdhfl.learning.bundle_check import verify_bundle
-
-        how = {"num_classes": len(federation["classes"]), "image_size": federation["image_size"], "changes": changes}
-        if problems := verify_bundle(bundle, **how):
-            raise ValueError("; ".join(problems))
-
-
-def _check_method(method: Method, options: RunOptions, *, bundles: Mapping[str, str], validation: int) -> None:
-    """Find what cannot work before anything is written."""
-    if method.extra is not None:
-        require(method.extra, what=name_of(method))
-    method.check_federation(bundles=bundles, validation=validation)
-    method.check_engine(options.engine)
-    if options.track and options.engine != "flare":
-        raise ValueError(f"--track {options.track}: FLARE's receivers need --engine flare, got {options.engine}")
-    if options.engine == "flare" and "__main__" in modules_of(method):
-        raise ValueError(
-            f"method {type(method).__name__}: FLARE's processes cannot see what a script or notebook defines; put the "
-            'class into a module of its own, or use engine "inprocess"'
-        )
-
-
-def modules_of(method: Method) -> tuple[str, ...]:
-    """Return the module that must be trusted for a method from elsewhere, none for ours."""
-    module, colon, _ = name_of(method).partition(":")
-    return (module,) if colon else ()
-
-
-def _plain(name: str) -> str:
-    """Return a recipe's name as part of an experiment's id: "module:Class" becomes "Class"."""
-    return name.rpartition(":")[2]
-
-
 def _server_settings(options: RunOptions, *, method: Method) -> ServerSettings:
     federation = options.federation.resolve()
     return ServerSettings(
@@ -305,7 +272,7 @@ def _bundle_setting(bundle: str) -> str:
 
 
 def _site_settings(
-    folder: Path, site: str, bundle: str, options: RunOptions, *, experiment: Experiment
+    folder: Path, site: str, bundle: str, options: RunOptions, *, experiment: Experiment, changes: Mapping[str, Any]
 ) -> SiteSettings:
     federation, method, rounds = options.federation.resolve(), experiment.method, experiment.rounds
     return SiteSettings(
@@ -318,6 +285,7 @@ def _site_settings(
         threads=options.threads,
         may_share=tuple(filter(None, [method.needs()])),
         methods=modules_of(method),
+        bundle_changes=changes,
         # Nothing leaves the machine: the sites are the user's own, and the reports shall be complete.
         scores="full",
         minimum_images=2,
@@ -327,13 +295,3 @@ def _site_settings(
         defences=defences_from(options.defences),
         privacy=privacy_from(options.privacy and {"rounds": rounds, **options.privacy}),
     )
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in RECORDED_VERSIONS:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed"
-    return found

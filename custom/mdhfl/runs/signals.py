@@ -20,6 +20,24 @@ def ended_by(*signals: signal.Signals) -> Iterator[None]:
 
 
 @contextmanager
+def heard_once(*signals: signal.Signals) -> Iterator[None]:
+    """Let the first of some signals raise SystemExit, or KeyboardInterrupt for Ctrl-C, and ignore every further one.
+
+    Those that are ignored stay so.
+    """
+
+    def stop(number: int, _frame: Any) -> None:
+        for each in signals:
+            signal.signal(each, signal.SIG_IGN)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        sys.exit(128 + number)
+
+    with _handled(signals, by=stop):
+        yield
+
+
+@contextmanager
 def undisturbed() -> Iterator[None]:
     """Let no Ctrl-C and nothing else that ends a program be heard meanwhile."""
     with _handled((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), by=signal.SIG_IGN):

@@ -97,13 +97,12 @@ def class_weighted_sum(
         trust: site name -> what its weights are multiplied by, above 0; 1 where it is missing.
     """
     sites = sorted(knowledge)
-    told = [knowledge[site].competences for site in sites]
     assumed = assumed_competence(knowledge)
     first = knowledge[sites[0]].values
     values = np.zeros(first.shape, dtype=np.float64)
     total = np.zeros(first.shape[1], dtype=np.float64)
-    for site, competences in zip(sites, told, strict=True):
-        weights = class_weights(competences, classes=first.shape[1], assumed=assumed, power=power)
+    for site in sites:
+        weights = class_weights(knowledge[site].competences, classes=first.shape[1], assumed=assumed, power=power)
         weights = weights * trust.get(site, 1.0)
         values += weights * knowledge[site].values.astype(np.float64)
         total += weights

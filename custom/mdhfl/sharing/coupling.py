@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mdhfl.sharing.competence import ClassTeaching, assumed_competence, class_weights
 from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.teaching import rows_of_sum_one
 
 RIDGE = 1e-6  # for classes that no site compares with others
 
@@ -79,6 +80,4 @@ def coupled(
         right += logs @ matrix
     scores = np.linalg.solve(left, right.T).T
     scores -= scores.max(axis=1, keepdims=True)
-    rows = np.exp(scores)
-    teacher: NDArray[np.float32] = (rows / rows.sum(axis=1, keepdims=True)).astype(np.float32)
-    return teacher
+    return rows_of_sum_one(np.exp(scores))

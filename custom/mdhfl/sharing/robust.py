@@ -12,6 +12,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from mdhfl.sharing.teaching import rows_of_sum_one
+
 Rule = Literal["mean", "trimmed", "median", "filter"]
 RULES: tuple[str, ...] = get_args(Rule)
 FEWEST = 3  # answers: of two that differ, nobody can tell which one is wrong
@@ -96,5 +98,4 @@ MEANS: Mapping[str, Mean] = {"mean": _mean, "trimmed": _trimmed, "median": _medi
 def probabilities(values: Values) -> NDArray[np.float32]:
     """Return (N, C) values of at least 0 with each row brought to sum 1; even where nobody agrees on any class."""
     floor = np.maximum(values, np.finfo(np.float32).tiny)
-    rows: NDArray[np.float32] = (floor / floor.sum(axis=1, keepdims=True)).astype(np.float32)
-    return rows
+    return rows_of_sum_one(floor)

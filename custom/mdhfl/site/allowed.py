@@ -1,10 +1,28 @@
 """Whether a site takes part in what a method does: what its IT allows, its defences, its privacy budget."""
 
 from mdhfl.extras import require
-from mdhfl.methods import Method
+from mdhfl.methods import Method, create
 from mdhfl.sharing.knowledge import Knowledge
+from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.settings import SiteSettings
+
+
+def method_of(request: Request, *, settings: SiteSettings) -> Method:
+    """Return the method that a request names, if the site trusts its module and takes part in what it does.
+
+    Raises:
+        Refusal: there is no such method, its module is not trusted, or the site does not take part.
+        MissingExtra: packages that it needs are missing.
+    """
+    try:
+        method = create(request.method, request.parameters, trusted=settings.methods)
+    except (ValueError, TypeError) as error:
+        raise Refusal("method_unknown", str(error)) from error
+    check_allowed(settings, method)
+    check_defences(settings, method, classes=len(request.subject.classes))
+    check_private_method(settings, method)
+    return method
 
 
 def check_allowed(settings: SiteSettings, method: Method) -> None:

@@ -94,7 +94,9 @@ class Account:
             Refusal: the budget cannot be met; the text has the figure of what could be.
             StateError: the account is damaged, or cannot be written.
         """
-        policy, per_epoch = self._policy, max(1, -(-images // batch_size))
+        from mdhfl.learning.private_training import steps_per_epoch
+
+        policy, per_epoch = self._policy, steps_per_epoch(images, batch_size=batch_size)
         epochs = warm_up_epochs + policy.rounds * local_epochs
         rate, steps = 1 / per_epoch, epochs * per_epoch
         if policy.delta >= 1 / images:

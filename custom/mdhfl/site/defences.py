@@ -9,8 +9,6 @@ from typing import Any
 
 from mdhfl.sharing.coarsening import HALF, MOST_BITS, whole_units
 
-NO_EPSILON = "none of this bounds what answers tell, and no epsilon is claimed for it"
-
 
 @dataclass(frozen=True, kw_only=True)
 class Defences:

@@ -101,8 +101,10 @@ def _broken(knowledge: Knowledge, *, policy: Defences, silent: NDArray[np.bool_]
         step += 1 / units
         if np.abs(values * units - np.round(values * units)).max(initial=0) > CLOSE * units:
             return "precision"
-    if policy.top_k is not None and np.ptp(np.sort(values, axis=1)[:, : -policy.top_k], axis=1).max(initial=0) > step:
-        return "top_k"
+    if policy.top_k is not None and policy.top_k < values.shape[1]:
+        rest = np.sort(values, axis=1)[:, : -policy.top_k]
+        if np.ptp(rest, axis=1).max(initial=0) > step:
+            return "top_k"
     if policy.confidence is not None and values.max(initial=0) > policy.confidence + CLOSE:
         return "confidence"
     if silent is not None:

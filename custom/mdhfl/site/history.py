@@ -7,7 +7,6 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,8 @@ import numpy as np
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.packing import payload_bytes
 from mdhfl.site.settings import SiteSettings
+from mdhfl.store.lines import ends_whole
+from mdhfl.timing import now
 
 HISTORY = "history.jsonl"  # in the site's folder of the experiment
 
@@ -76,7 +77,7 @@ def keep(folder: Path, answer: Answer, *, request: Request, settings: SiteSettin
     """
     told = answer.to_wire()
     line = {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": now(),
         "action": request.action,
         "site": settings.site,
         "bundle": settings.bundle,
@@ -96,7 +97,7 @@ def keep(folder: Path, answer: Answer, *, request: Request, settings: SiteSettin
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / HISTORY).open("ab+") as file:
             text = json.dumps(line, separators=(",", ":"), allow_nan=False) + "\n"
-            file.write((("" if _ends_whole(file) else "\n") + text).encode())
+            file.write((("" if ends_whole(file) else "\n") + text).encode())
 
 
 def read_part(folder: Path) -> Part:
@@ -162,11 +163,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
     return value.tolist() if isinstance(value, np.ndarray) else value
-
-
-def _ends_whole(file: Any) -> bool:
-    """Return whether a file is empty, or ends with a line feed: an interruption may have left half a line."""
-    if not file.seek(0, 2):
-        return True
-    file.seek(-1, 2)
-    return bool(file.read(1) == b"\n")

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,15 @@ import numpy as np
 
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.packing import payload_bytes
+from mdhfl.store.lines import ends_whole
+from mdhfl.timing import now
 
 LEFT = "left.jsonl"  # in the site's folder of the experiment
 SERVER = "server"
 ANSWERS = "shared.values"  # knowledge, in a message
 FRAME = "(names and brackets)"
 NOTHING = "nothing"
+CUT_OFF = " (cut off: this message did not leave)"  # ends a half-written line when the next one is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +66,7 @@ def note(
     whole = payload_bytes(message)
     frame = {"path": FRAME, "kind": "text", "bytes": whole - sum(field["bytes"] for field in fields)}
     line = {
-        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "time": now(),
         "round": request.round,
         "action": action or request.action,
         "to": to,
@@ -73,12 +75,13 @@ def note(
         **({"defences": list(defences)} if defences else {}),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / LEFT).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, separators=(",", ":")) + "\n")
+    with (folder / LEFT).open("ab+") as file:
+        text = json.dumps(line, separators=(",", ":")) + "\n"
+        file.write((text if ends_whole(file) else f"{CUT_OFF}\n{text}").encode())
 
 
 def read_left(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a left.jsonl; a half-written last one is left out.
+    """Read the lines of a left.jsonl; those that an interruption or a full disk left half-written are left out.
 
     Raises:
         ValueError: another line is damaged.
@@ -86,11 +89,19 @@ def read_left(path: Path) -> list[dict[str, Any]]:
     found = []
     lines = path.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate(lines[:-1], start=1):
+        if line.endswith(CUT_OFF):
+            continue
         try:
             found.append(dict(json.loads(line)))
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: expected a message as JSON, got something else") from error
     return found
+
+
+def left_in(folder: Path) -> list[dict[str, Any]]:
+    """Return what left a site by its folder of an experiment, nothing without a left.jsonl. Raises ValueError."""
+    path = folder / LEFT
+    return read_left(path) if path.is_file() else []
 
 
 def answers_left(folder: Path) -> set[str]:

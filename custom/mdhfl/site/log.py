@@ -4,10 +4,10 @@ import errno
 import secrets
 import traceback
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 
 from mdhfl.sharing.reasons import BY_TYPE, Refusal, sentence
+from mdhfl.timing import now
 
 LOG = "site.log"  # in the site's state folder, for all experiments
 
@@ -26,21 +26,14 @@ def refusal_of(error: Exception, *, site: str, round: int, state: Path | None) -
     """
     reference = secrets.token_hex(4)  # drawn, not a digest: a digest of a file's name would let others guess it
     if state is not None:
-        with suppress(OSError):  # a full disk must not hide the refusal itself
-            state.mkdir(parents=True, exist_ok=True)
-            with (state / LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-                file.write(f"{now} {reference} round {round}: {error}\n{_traceback(error)}")
+        _append(state, f"{reference} round {round}: {error}\n{_traceback(error)}")
     code, fields = reason_of(error)
     return sentence(code, site=site, reference=reference, **{"round": max(round, 0), **fields})
 
 
 def note_in_log(state: Path, *, round: int, text: str) -> None:
     """Write something that the site's IT should read into its log; nobody else is told."""
-    with suppress(OSError):
-        state.mkdir(parents=True, exist_ok=True)
-        with (state / LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(f"{datetime.now(timezone.utc).isoformat(timespec='seconds')} round {round}: {text}\n")
+    _append(state, f"round {round}: {text}\n")
 
 
 def reason_of(error: Exception) -> tuple[str, dict[str, object]]:
@@ -54,6 +47,13 @@ def reason_of(error: Exception) -> tuple[str, dict[str, object]]:
         chain = chain.__cause__ or chain.__context__
     codes = (BY_TYPE[kind.__name__] for kind in type(error).__mro__ if kind.__name__ in BY_TYPE)
     return next(codes, "failed"), {}
+
+
+def _append(state: Path, text: str) -> None:
+    with suppress(OSError):  # a full disk must not hide the refusal itself
+        state.mkdir(parents=True, exist_ok=True)
+        with (state / LOG).open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{now()} {text}")
 
 
 def _traceback(error: Exception) -> str:

@@ -1,9 +1,9 @@
 """A site's training under its privacy budget: what is refused before it begins, and how a phase of it is done.
 
 With differential privacy all that labels or images of training decide must come out of DP-SGD. What else does is
-refused (`allowed.py`), or left out where a round asks for it (`round.py`): competences, class counts, the site's own
-stain, the loss of training, the choice of the best round. What is trained on public images and others' messages
-afterwards costs nothing: it is post-processing.
+refused (`allowed.py`), or left out where a round asks for it (`round.py`, `training.py`): competences, class counts,
+the site's own stain, the loss of training, the choice of the best round. What is trained on public images and others'
+messages afterwards costs nothing: it is post-processing.
 """
 
 import hashlib
@@ -15,7 +15,7 @@ from mdhfl.learning.images import Part, classes_of, digest_of_private_set, image
 from mdhfl.learning.model import Model, ShouldStop
 from mdhfl.methods import Method
 from mdhfl.methods.local import Local
-from mdhfl.methods.method import Loss
+from mdhfl.methods.parties import Loss
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site.budget import Account, Plan, require_packages

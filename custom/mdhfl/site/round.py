@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mdhfl.learning.model import Model, ShouldStop, never
 from mdhfl.methods import Method
-from mdhfl.methods.method import Loss
+from mdhfl.methods.parties import Loss
 from mdhfl.metrics import smallest_counts
 from mdhfl.seeds import seed_from
 from mdhfl.sharing.accounts import Cost, Losses
@@ -21,13 +21,12 @@ from mdhfl.sharing.records import Lesson
 from mdhfl.sharing.weights import Merged, Weights
 from mdhfl.site.best import steady_score
 from mdhfl.site.blinding import Blinding
-from mdhfl.site.budget import Plan
 from mdhfl.site.control import compare_with_twin, validation_of
 from mdhfl.site.form import least_competence
 from mdhfl.site.guarding import guarded
 from mdhfl.site.log import refusal_of
-from mdhfl.site.privately import train_privately
 from mdhfl.site.state import Progress
+from mdhfl.site.training import train_locally
 from mdhfl.site.work import Opened, about_of, seed_of
 from mdhfl.swarm.member import Swarm
 from mdhfl.timing import timed
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True)
 class SiteRound:
-    """A site in one round, as its method sees it (`methods.method.Learner`).
+    """A site in one round, as its method sees it (`methods.parties.Learner`).
 
     Attributes:
         opened: images and network.
@@ -229,67 +228,14 @@ class SiteRound:
             raise Refusal("lesson", str(error)) from error
 
     def _train(self, *, epochs: int, phase: str) -> float | None:
-        opened = self.opened
-        if opened.proxy is not None:
-            return self._train_with(opened.proxy, epochs=epochs, phase=phase)
-        if opened.plan is not None:
-            self._train_privately(opened.plan, epochs=epochs, phase=phase)
-            return None
-        how: dict[str, Any] = {
-            "images_per_epoch": len(opened.private.training.labels),
-            "loss": self.method.local_loss(self),
-            "epochs": epochs,
-            "seed": self._seed(phase),
-            "transforms_seed": self._seed(f"{phase} transforms"),
-            "rate": self.method.learning_rate_factor(self.request.round),
-            "should_stop": self.should_stop,
-        }
         with timed(self.seconds, "train"):
-            if opened.twin is not None:
-                opened.twin.fit(opened.training.images, self._labels(opened.twin), **how)
-            labels, penalty = self._labels(opened.model), self.method.penalty(opened.model.network)
-            return opened.model.fit(opened.training.images, labels, companion=self.companion, penalty=penalty, **how)
-
-    def _train_privately(self, plan: Plan, *, epochs: int, phase: str) -> None:
-        with timed(self.seconds, "train"):
-            train_privately(
-                self.opened.model,
-                self.opened.private.training,
-                plan=plan,
-                settings=self.opened.settings,
-                request=self.request,
-                loss=self.method.local_loss(self),
+            return train_locally(
+                self.opened,
+                self,
+                method=self.method,
                 epochs=epochs,
                 phase=phase,
-                rate=self.method.learning_rate_factor(self.request.round),
-                penalty=self.method.penalty(self.opened.model.network),
                 companion=self.companion,
-                should_stop=self.should_stop,
-            )
-
-    def _labels(self, model: Model) -> "Tensor":
-        """Return the labels to train with: the site's, or the model's own answers where they are to be trusted."""
-        training, trust = self.opened.training, self.method.trust(self.request.round)
-        if trust >= 1:
-            return training.labels
-        from mdhfl.learning.relabelling import relabelled
-
-        prior = self.method.own_prior(self)
-        return relabelled(model, training, prior=prior, above=trust, should_stop=self.should_stop)
-
-    def _train_with(self, proxy: Model, *, epochs: int, phase: str) -> float | None:
-        from mdhfl.learning.mutual import fit_mutually
-
-        with timed(self.seconds, "train"):
-            return fit_mutually(
-                self.opened.model,
-                proxy,
-                images=self.opened.training.images,
-                labels=self.opened.training.labels,
-                losses=self.method.proxy_losses(self),
-                epochs=epochs,
-                seed=self._seed(phase),
-                transforms_seed=self._seed(f"{phase} transforms"),
                 should_stop=self.should_stop,
             )
 

@@ -8,17 +8,18 @@ from typing import Any
 
 from mdhfl.hosting.fetching import Stopped
 from mdhfl.learning.model import ShouldStop, never
-from mdhfl.methods import Method, create
+from mdhfl.methods import Method
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.reasons import Refusal
 from mdhfl.site import history
-from mdhfl.site.allowed import check_allowed, check_defences, check_private_method
+from mdhfl.site.allowed import method_of
 from mdhfl.site.folder import SiteFolder
+from mdhfl.site.guest import own_random_numbers, use_threads
 from mdhfl.site.keeping import keep_last, keep_round
 from mdhfl.site.log import note_in_log, reason_of, refusal_of
 from mdhfl.site.public import get_public_set
-from mdhfl.site.requests import check_request
+from mdhfl.site.requests import BETWEEN, check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.standing import Work
@@ -52,9 +53,11 @@ class Site:
         Raises:
             Aborted: `should_stop` said so.
         """
-        answer = self._answer(request, should_stop)
-        if self._watched is not None:
-            self._watched.ended(request, answer)
+        use_threads(self.settings.threads)
+        with self._busy, own_random_numbers():  # until a failure is dealt with: a peer must not find the spoilt model
+            answer = self._answer(request, should_stop)
+            if self._watched is not None:
+                self._watched.ended(request, answer)
         return answer
 
     def start_line(self) -> str:
@@ -64,47 +67,45 @@ class Site:
     def _answer(self, request: Request, should_stop: ShouldStop) -> Answer:
         from mdhfl.learning.training import Aborted, TrainingDiverged
 
-        self._use_threads()
         try:
-            with self._busy, _own_random_numbers():
-                work = self._open(request, should_stop)
-                if self._watched is not None:
-                    self._watched.begins(request)
-                if request.action == "open":
-                    return Answer(site=self.settings.site, round=request.round)
-                if request.action in ("commit", "reveal"):
-                    with _among_peers("draw"):
-                        shared = work.method.draw(self._between_rounds(work, request))
-                    return Answer(site=self.settings.site, round=request.round, shared=shared)
-                if request.action == "merge":
-                    with _among_peers():
-                        work.method.lead(self._between_rounds(work, request))
-                    return Answer(site=self.settings.site, round=request.round)
-                lost = work.lost_round(request)
-                if lost is not None:
-                    self._learn(work, lost, should_stop)
-                if request.action == "finish":
-                    keep_last(work, own_mix=self._round(work, request).own_mix)
-                    return self._noted(Answer(site=self.settings.site, round=request.round), request)
-                answer = work.known_answer(request) or self._learn(work, request, should_stop)
-                if answer.refusal:
-                    self._noted(answer, request)
-                    self.close()
-                return self._let_out(work, answer, request)
+            work = self._open(request, should_stop)
+            if self._watched is not None:
+                self._watched.begins(request)
+            if request.action == "open":
+                return Answer(site=self.settings.site, round=request.round)
+            if request.action in BETWEEN:
+                return self._between(work, request)
+            lost = work.lost_round(request)
+            if lost is not None:
+                self._learn(work, lost, should_stop)
+            if request.action == "finish":
+                keep_last(work, own_mix=self._round(work, request).own_mix)
+                return self._noted(Answer(site=self.settings.site, round=request.round), request)
+            answer = work.known_answer(request) or self._learn(work, request, should_stop)
+            if answer.refusal:
+                self.close()
+                return self._noted(answer, request)
+            return replace(answer, shared=work.method.let_out(answer.shared, self._round(work, request)))
         except TrainingDiverged as error:
             return self._stop(request, error)
         except (Aborted, Stopped) as stopped:
             self.close()
             raise Aborted(str(stopped)) from stopped
         except Exception as error:
-            if request.action not in ("commit", "reveal", "merge"):  # which change no model
+            if request.action not in BETWEEN:  # which change no model
                 self.close()  # the next request starts from the last good state on disk
             return self._refused(request, error)
 
-    def _let_out(self, work: Work, answer: Answer, request: Request) -> Answer:
-        """Return an answer with what the server is told of what the site has shared and keeps."""
-        shared = None if answer.refusal else work.method.let_out(answer.shared, self._round(work, request))
-        return replace(answer, shared=shared)
+    def _between(self, work: Work, request: Request) -> Answer:
+        """Take part in what sites do among themselves between two rounds: draw a leader, or lead the merge."""
+        leads = request.action == "merge"
+        with _among_peers("peers" if leads else "draw"):
+            now, shared = self._between_rounds(work, request), None
+            if leads:
+                work.method.lead(now)
+            else:
+                shared = work.method.draw(now)
+        return Answer(site=self.settings.site, round=request.round, shared=shared)
 
     def receive(self, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
         """Answer another site of the same swarm.
@@ -115,9 +116,9 @@ class Site:
         request = None
         try:
             request = Request.from_wire(message["request"])
-            with self._free(), _own_random_numbers():
+            with self._free(), own_random_numbers():
                 work = self._open(request)
-                with _among_peers():
+                with _among_peers("peers"):
                     return work.method.receive(sender, message, self._between_rounds(work, request))
         except Exception as error:  # whatever another machine sent
             return {"refusal": self._refused(request, error).refusal}
@@ -249,7 +250,7 @@ class Site:
 
     def _open(self, request: Request, should_stop: ShouldStop = never) -> Work:
         """Return what is in memory for this experiment, or build it and restore the site's progress into it."""
-        work, method = self._work, self._method(request)
+        work, method = self._work, method_of(request, settings=self.settings)
         check_request(request, method)
         if work is None or not work.is_for(request):
             self.close()
@@ -285,26 +286,9 @@ class Site:
         self._watched.opened(opened)
         return work
 
-    def _method(self, request: Request) -> Method:
-        """Return the request's method, if the site trusts its module and allows what it shares."""
-        try:
-            method = create(request.method, request.parameters, trusted=self.settings.methods)
-        except (ValueError, TypeError) as error:
-            raise Refusal("method_unknown", str(error)) from error
-        check_allowed(self.settings, method)
-        check_defences(self.settings, method, classes=len(request.subject.classes))
-        check_private_method(self.settings, method)
-        return method
-
-    def _use_threads(self) -> None:
-        import torch
-
-        if torch.get_num_threads() != self.settings.threads:
-            torch.set_num_threads(self.settings.threads)
-
 
 @contextmanager
-def _among_peers(code: str = "peers") -> Iterator[None]:
+def _among_peers(code: str) -> Iterator[None]:
     """Call what fails in a merge or a draw so, unless it has a better name."""
     try:
         yield
@@ -312,12 +296,3 @@ def _among_peers(code: str = "peers") -> Iterator[None]:
         if reason_of(error)[0] not in ("failed", "request", "peers"):
             raise
         raise Refusal(code, str(error) or type(error).__name__) from error
-
-
-@contextmanager
-def _own_random_numbers() -> Iterator[None]:
-    """Leave torch's global generator as it was: a site is a guest in its process."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        yield

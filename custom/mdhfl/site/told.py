@@ -36,7 +36,7 @@ def told(answer: Answer, *, form: Form) -> Answer:
             answer,
             validation=validation,
             confusion=counts,
-            test_ece=answer.test_ece if counts is not None and counts.any() else 0.0,
+            test_ece=_ece(answer.test_ece, counts),
             test=None,
         )
     test = _test(answer.confusion, ece=answer.test_ece, test=answer.test, form=form)
@@ -72,7 +72,8 @@ def _control(answer: Answer, form: Form) -> Control | None:
     if control is None or validation is None or form.settings.scores == "off":
         return None
     if form.settings.scores == "full":
-        return replace(control, confusion=_confusion(control.confusion, form), test=None)
+        counts = _confusion(control.confusion, form)
+        return replace(control, confusion=counts, test_ece=_ece(control.test_ece, counts), test=None)
     rounded = {name: round(getattr(control, name), DECIMALS) for name in ("difference", "low", "high")}
     test = _test(control.confusion, ece=control.test_ece, test=control.test, form=form)
     return replace(control, validation=validation, confusion=None, test_ece=0.0, test=test, **rounded)
@@ -98,6 +99,11 @@ def _confusion(counts: Counts | None, form: Form) -> Counts | None:
         raise MessageError("confusion: its rows do not add up to the site's test images")
     counts[few] = 0
     return smallest_counts(counts)
+
+
+def _ece(value: float, counts: Counts | None) -> float:
+    """Return the calibration error on the test part where any of its counts are told, else 0."""
+    return value if counts is not None and counts.any() else 0.0
 
 
 def _test(counts: Counts | None, *, ece: float, test: Validation | None, form: Form) -> Validation | None:

@@ -5,7 +5,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from mdhfl.metrics import SCORES, scores_from
 from mdhfl.sharing.agreement import teacher_has_fallen
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.site.work import Opened
+from mdhfl.timing import now
 
 WATCHED = "status.json"  # in the site's folder of the experiment
 
@@ -56,7 +56,7 @@ class Watched:
 
     def begins(self, request: Request) -> None:
         """Say that a request is being worked on."""
-        doing = {"action": request.action, "round": request.round, "since": _now()}
+        doing = {"action": request.action, "round": request.round, "since": now()}
         self._say(experiment=request.experiment, method=request.method, doing=doing, finished=False)
 
     def fetching(self, here: int, whole: int) -> None:
@@ -85,7 +85,7 @@ class Watched:
         """Say how it ended: the scores of a round, or that there are none."""
         said: dict[str, Any] = {"doing": None, "finished": request.action == "finish" and not answer.refusal}
         if answer.refusal:
-            said["refused"] = {"round": request.round, "time": _now(), "reason": answer.refusal}
+            said["refused"] = {"round": request.round, "time": now(), "reason": answer.refusal}
         elif answer.about is not None:
             said |= {"last": _scores_of(answer), "refused": None}
         self._say(**said)
@@ -110,14 +110,10 @@ def _scores_of(answer: Answer) -> dict[str, Any]:
     test = None if answer.confusion is None else scores_from(answer.confusion, ece=answer.test_ece)
     return {
         "round": answer.round,
-        "time": _now(),
+        "time": now(),
         "losses": asdict(answer.losses),
         "validation": None if answer.validation is None else asdict(answer.validation),
         "test": None if test is None else {name: getattr(test, name) for name in SCORES},
         "seconds": dict(answer.cost.seconds),
         "best": answer.best,
     }
-
-
-def _now() -> str:
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")

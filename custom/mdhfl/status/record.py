@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-UNFINISHED = ("running", "stopped")
-
 
 @dataclass(frozen=True, kw_only=True)
 class SiteState:
