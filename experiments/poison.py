@@ -279,9 +279,10 @@ def attack_table(rows: Sequence[Mapping[str, str]]) -> str:
             ]
             if found:
                 own = [float(row["macro_f1"]) for row in found]
-                less = mean(float(row["macro_f1"]) - base[row["seed"]] for row in found)
-                named = ", ".join(row["named_in"] for row in found)
-                lines.append([attack, defence, f"{mean(own):.1f}", f"{less:+.1f}", named or "-", str(len(found))])
+                paired = mean(float(row["macro_f1"]) - base[row["seed"]] for row in found)
+                less = "-" if attack == COLLUDING else f"{paired:+.1f}"  # five sites: other images than the base's
+                named = ", ".join(row["named_in"] or "-" for row in found).strip("-, ")
+                lines.append([attack, defence, f"{mean(own):.1f}", less, named or "-", str(len(found))])
     return table([head, *lines])
 
 
