@@ -220,10 +220,13 @@ def test_without_alignment_it_is_the_local_baseline_bit_for_bit(tmp_path: Path, 
         assert scores_of(shared) == scores_of(local)
 
 
-def test_what_a_site_does_about_wrong_labels_it_also_does_alone(tmp_path: Path, three_sites: Path) -> None:
-    """Baseline, shared run without alignment, and twin: the same replaced labels, the same falling rate."""
-    rest = {"warm_up_epochs": 1, "local_epochs": 2, "cooling_from": 2, "relabel_above": 0.4}
-    plain, _ = run(tmp_path / "plain", three_sites, "local_plus", rounds=2, changes={**rest, "relabel_above": 1.0})
+@pytest.mark.parametrize(("switch", "value", "off"), [("relabel_above", 0.4, 1.0), ("early_weight", 3.0, 0.0)])
+def test_what_a_site_does_about_wrong_labels_it_also_does_alone(
+    tmp_path: Path, three_sites: Path, switch: str, value: float, off: float
+) -> None:
+    """Baseline, shared run without alignment, and twin: the same labels, the same targets, the same falling rate."""
+    rest = {"warm_up_epochs": 1, "local_epochs": 2, "cooling_from": 2, switch: value}
+    plain, _ = run(tmp_path / "plain", three_sites, "local_plus", rounds=2, changes={**rest, switch: off})
     local, _ = run(tmp_path / "local", three_sites, "local_plus", rounds=2, changes=rest)
     changes = {**QUICK, **rest, "align_weight": 0.0, "control": True}
     shared, _ = run(tmp_path / "shared", three_sites, "mdhfl_plus", rounds=2, changes=changes)
@@ -231,7 +234,7 @@ def test_what_a_site_does_about_wrong_labels_it_also_does_alone(tmp_path: Path, 
     assert [row["control"]["test"] for row in shared] == [row["test"] for row in local]
 
 
-REST = {"cooling_from": 2, "relabel_above": 0.5, "ramp_rounds": 2}
+REST = {"cooling_from": 2, "relabel_above": 0.5, "ramp_rounds": 2, "early_weight": 3.0}
 
 
 @pytest.mark.parametrize("more", [{"joint": False}, {"joint": True}, REST], ids=["phases", "joint", "to rest"])

@@ -100,6 +100,7 @@ def test_methods_that_share_knowledge_logits_weights_or_nothing_work_and_spend_w
     [
         ("mdhfl_plus", {"control": True}, "trains a twin"),
         ("local_plus", {"relabel_above": 0.9}, "replaces labels"),
+        ("local_plus", {"early_weight": 3.0}, "remembers answers"),
         ("proxyfl", {}, "second network"),
         ("centralised", {}, "pools the images"),
         ("sl_fedl", {}, "merges among the sites"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from mdhfl.learning.averaging import AveragedNetwork
     from mdhfl.learning.calibration import OwnMix
+    from mdhfl.learning.early_learning import EarlyAnswers
     from mdhfl.learning.training import Companion
 
 ShouldStop = Callable[[], bool]
@@ -43,12 +44,14 @@ class Model:
         image_size: S in pixels.
         num_classes: C.
         averaged: the average of the network's weights over its steps, which answers in its place, if there is one.
+        early: what it has said of each training image, if it is to hold on to that.
     """
 
     bundle: LoadedBundle
     image_size: int
     num_classes: int
     averaged: "AveragedNetwork | None" = None
+    early: "EarlyAnswers | None" = None
 
     @classmethod
     def open(
@@ -273,12 +276,13 @@ class Model:
         self.load_state(unflatten(values, like=self.network.state_dict()))
 
     def state(self) -> dict[str, Any]:
-        """Return what `restore` needs to go on: the state of the network, the optimiser and the average, if any."""
+        """Return what `restore` needs to go on: the state of network, optimiser, average, and early answers, if any."""
         averaged = None if self.averaged is None else self.averaged.network.state_dict()
         return {
             "model": self.network.state_dict(),
             "optimizer": self.bundle.optimizer.state_dict(),
             "averaged": averaged,
+            **({} if self.early is None else {"early": self.early.state()}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -288,6 +292,8 @@ class Model:
             self.bundle.optimizer.load_state_dict(dict(state["optimizer"]))
         if self.averaged is not None and state["averaged"] is not None:
             self.averaged.network.load_state_dict(dict(state["averaged"]))
+        if self.early is not None and "early" in state:
+            self.early.restore(state["early"])
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Replace the whole state of the network, and of its average."""

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class LocalPlus(Method):
     """L_local = base(z + prior_strength * log pi, y);  the average of the weights over the steps answers.
 
-    base = ce_weight * CE + rce_weight * RCE, or the generalised cross-entropy where gce_exponent is above 0.
+    base = ce_weight * CE + rce_weight * RCE, or the generalised cross-entropy where gce_exponent is above 0; beside it
+    early_weight * log(1 - <p, t>), t what the network has said of the image before.
     """
 
     warm_up_epochs: int = parameter(8, "epochs of local training before the first alignment", at_least=0)
@@ -36,6 +37,9 @@ class LocalPlus(Method):
     calibrated: bool = parameter(True, "whether scores on own images are scaled to fit the validation part")
     relabel_above: float = parameter(
         1.0, "probability above which a model's own answer replaces a training label; 1: never", above=0, at_most=1
+    )
+    early_weight: float = parameter(
+        0.0, "lambda of early-learning regularisation, which resists wrong labels; 0 for none", at_least=0
     )
     cooling_from: int = parameter(0, "round from which the learning rate halves with each round; 0: never", at_least=0)
 
@@ -58,6 +62,9 @@ class LocalPlus(Method):
 
     def trust(self, number: int) -> float:
         return self.relabel_above if number else 1.0
+
+    def early_learning(self) -> float:
+        return self.early_weight
 
     def local_loss(self, learner: Learner) -> Loss:
         from mdhfl.losses import log_prior, prior_adjusted

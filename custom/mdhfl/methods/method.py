@@ -151,6 +151,10 @@ class Method(ABC):
         """Return the probability above which a model's own answer replaces a training label in a round; 1 for never."""
         return 1.0
 
+    def early_learning(self) -> float:
+        """Return the weight with which a model holds on to its early answers about training images; 0 for none."""
+        return 0.0
+
     def own_prior(self, learner: Learner) -> "Tensor | None":
         """Return what a site adds to its logits where images have its own mix of classes, (C,); None for nothing."""
         return None

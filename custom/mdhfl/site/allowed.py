@@ -85,6 +85,7 @@ def check_private_method(settings: SiteSettings, method: Method) -> None:
     ways = {
         "trains a twin beside (control)": method.trains_twin(),
         "replaces labels by answers about private images (relabel_above)": method.trust(1) < 1,
+        "remembers answers about private images (early_weight)": method.early_learning() > 0,
         "trains a second network (a proxy)": method.proxy_bundle() is not None,
         "pools the images of all sites": type(method).training_images is not Method.training_images,
         "merges among the sites, where nothing of it was tried": type(method).receive is not Method.receive,

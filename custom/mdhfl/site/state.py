@@ -16,7 +16,8 @@ from mdhfl.store.sealed import Damaged
 
 FORMAT = 2  # of a site's state; version 0.1.0's had no number
 ANEW = "start a new experiment under another id"
-MODEL_PARTS = {"model", "optimizer", "averaged"}  # of a model's state, see `Model.state`
+MODEL_PARTS = {"model", "optimizer", "averaged"}  # of every model's state, see `Model.state`
+MORE_PARTS = {"early"}  # of some
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +81,7 @@ class Progress:
                 stopped=str(values["stopped"]),
             )
             whole = "model" in found.models and all(
-                set(state) == MODEL_PARTS and _is_finite(state) for state in found.models.values()
+                set(state) - MORE_PARTS == MODEL_PARTS and _is_finite(state) for state in found.models.values()
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Damaged(f"{path}: expected a site's progress, got {type(error).__name__}: {error}") from error

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from mdhfl.learning.model import Model, ShouldStop
 from mdhfl.methods import Method
-from mdhfl.methods.parties import Learner
+from mdhfl.methods.parties import Learner, Loss
 from mdhfl.site.privately import train_privately
 from mdhfl.site.work import Opened, seed_of
 
@@ -63,7 +63,6 @@ def train_locally(
             **seeds,
         )
     how: dict[str, Any] = {
-        "loss": method.local_loss(learner),
         "epochs": epochs,
         "rate": method.learning_rate_factor(request.round),
         "should_stop": should_stop,
@@ -77,15 +76,28 @@ def train_locally(
             settings=settings,
             request=request,
             phase=phase,
+            loss=method.local_loss(learner),
             **beside,
             **how,
         )
         return None
     how |= {**seeds, "images_per_epoch": len(opened.private.training.labels)}
     if opened.twin is not None:
-        opened.twin.fit(opened.training.images, _labels(opened.twin, opened, learner, method, should_stop), **how)
-    labels = _labels(opened.model, opened, learner, method, should_stop)
-    return opened.model.fit(opened.training.images, labels, **beside, **how)
+        targets, loss = _lesson_of_labels(opened.twin, opened, learner, method, should_stop)
+        opened.twin.fit(opened.training.images, targets, loss=loss, **how)
+    targets, loss = _lesson_of_labels(opened.model, opened, learner, method, should_stop)
+    return opened.model.fit(opened.training.images, targets, loss=loss, **beside, **how)
+
+
+def _lesson_of_labels(
+    model: Model, opened: Opened, learner: Learner, method: Method, should_stop: ShouldStop
+) -> "tuple[Tensor, Loss]":
+    """Return what a model is to train towards, and the loss that reads it."""
+    labels, loss = _labels(model, opened, learner, method, should_stop), method.local_loss(learner)
+    if model.early is None:
+        return labels, loss
+    prior = method.own_prior(learner)
+    return model.early.beside(loss, labels, weight=method.early_learning(), prior=prior)
 
 
 def _labels(model: Model, opened: Opened, learner: Learner, method: Method, should_stop: ShouldStop) -> "Tensor":

@@ -1,7 +1,7 @@
 """What a site holds in memory while it works on one experiment, built from its settings and restored from its disk."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -130,6 +130,14 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
             changes=settings.bundle_changes,
         )
 
+    def holding_on(model: Model, part: Part) -> Model:
+        if not method.early_learning():
+            return model
+        from mdhfl.learning.early_learning import EarlyAnswers
+
+        answers = EarlyAnswers(images=len(part.labels), classes=model.num_classes, device=settings.device)
+        return replace(model, early=answers)
+
     model, proxy = opened(), method.proxy_bundle()
     how = model.how_to_read(cache=surroundings.cache)
     private = load_private_set(settings.data, **how)
@@ -147,14 +155,15 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
         code = "public_images" if settings.public is not None else "public_offer"
         raise Refusal(code, str(error), expected=subject.public_digest[:8]) from error
     _check_public_set(subject, digest=digest, count=len(public), folder=folder, site=settings.site)
+    training = method.training_images(private.training, pooled=_pooled(surroundings, settings, model))
     return Opened(
         settings=settings,
-        model=model,
+        model=holding_on(model, training),
         private=private,
-        training=method.training_images(private.training, pooled=_pooled(surroundings, settings, model)),
+        training=training,
         public=public,
         folder=state_folder(settings, request),
-        twin=opened() if method.trains_twin() else None,
+        twin=holding_on(opened(), training) if method.trains_twin() else None,
         proxy=_open_proxy(proxy, model, settings=settings, seed=common) if proxy else None,
         plan=begin_privately(settings, request, method, model=model, images=len(private.training.labels)),
     )
