@@ -1,4 +1,4 @@
-"""What each bundle's network for small images learns, beside its stock one: `python -m experiments.networks`.
+"""What each bundle's network for small images learns, beside others of its kind: `python -m experiments.networks`.
 
 Every network is trained on the pooled, clean images of one federation (Acevedo_20, 32 pixels). Rows are appended to
 `experiments/networks.csv` as they come, what is there is not measured again, and docs/results.md shows them.
@@ -20,7 +20,11 @@ from mdhfl.showing.sheets import read_csv, to_csv
 
 FOUND, PAGE = ROOT / "experiments" / "networks.csv", ROOT / "docs" / "results.md"
 BUNDLES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
-SIZES = {"for small images": 32, "stock": 288}  # pixels that the network is built for
+NETWORKS = {  # which -> what its bundle's name ends in, pixels that the network is built for
+    "for small images": ("", 32),
+    "group normalisation": ("_group", 32),
+    "stock": ("", 288),
+}
 EPOCHS = (10, 30)
 IMAGES, SIZE, CLASSES = 1600, 32, 8
 COLUMNS = ("bundle", "network", "parameters", *(f"accuracy after {epochs} epochs, %" for epochs in EPOCHS))
@@ -41,7 +45,7 @@ def main(data: Path, work: Path) -> None:
     )  # fmt: skip
     prepare(arguments, workers=1)
     for bundle in BUNDLES:
-        for network in SIZES:
+        for network in NETWORKS:
             if (bundle, network) not in {(row["bundle"], row["network"]) for row in rows()}:
                 append(measure(bundle, network, federation / "sites" / "site-1"))
     text = table([list(COLUMNS), *([row[name] for name in COLUMNS] for row in rows())])
@@ -68,14 +72,15 @@ def measure(bundle: str, network: str, data: Path) -> dict[str, Any]:
 
 
 def opened(bundle: str, network: str) -> Model:
-    """Return a bundle's model with the network that it has for another image size."""
+    """Return a bundle's model, with another normalisation or with the network that it has for another image size."""
     import torch
 
-    model = Model.open(bundle, num_classes=CLASSES, image_size=SIZE, seed=0)
-    if SIZES[network] == SIZE:
+    ending, size = NETWORKS[network]
+    model = Model.open(f"{bundle}{ending}", num_classes=CLASSES, image_size=SIZE, seed=0)
+    if size == SIZE:
         return model
     torch.manual_seed(0)
-    loaded = load_bundle(bundle, num_classes=CLASSES, image_size=SIZES[network])
+    loaded = load_bundle(bundle, num_classes=CLASSES, image_size=size)
     loaded.network.to(memory_format=torch.channels_last)
     return replace(model, bundle=loaded)
 

@@ -19,6 +19,7 @@ from PIL import Image
 from mdhfl.files import shipped_folder
 from mdhfl.learning.bundle import LoadedBundle, built_in_bundles, load_bundle
 from mdhfl.learning.model import Model
+from mdhfl.learning.private_training import why_not_private
 from mdhfl.learning.training import fit
 
 NAMES = built_in_bundles()
@@ -206,6 +207,29 @@ def test_architecture_and_millions_of_parameters(name: str, architecture: str, s
         bundle = load_bundle(name, num_classes=5, image_size=size)
         assert bundle.architecture == architecture
         assert bundle.parameters / 1e6 == pytest.approx(millions, abs=0.01), size
+
+
+@pytest.mark.parametrize("size", [32, 288])
+@pytest.mark.parametrize("name", [name for name in NAMES if name.endswith("_group")])
+def test_a_group_variant_is_the_same_network_but_for_its_normalisation(name: str, size: int) -> None:
+    """The same layers and initial weights; DP-SGD can train what does not add in place."""
+    torch.manual_seed(0)
+    plain = load_bundle(name.removesuffix("_group"), num_classes=5, image_size=size)
+    torch.manual_seed(0)
+    group = load_bundle(name, num_classes=5, image_size=size)
+    layers = {layer: dict(one.network.named_modules()) for layer, one in (("plain", plain), ("group", group))}
+    assert list(layers["plain"]) == list(layers["group"])
+    for place, layer in layers["plain"].items():
+        other = layers["group"][place]
+        if isinstance(layer, torch.nn.BatchNorm2d):
+            assert isinstance(other, torch.nn.GroupNorm)
+            assert (other.num_channels, other.num_groups > 1) == (layer.num_features, True)
+        else:
+            assert type(other) is type(layer)
+        if isinstance(layer, torch.nn.Conv2d):
+            assert torch.equal(layer.weight, other.weight)  # type: ignore[arg-type]
+    why = why_not_private(Model(bundle=group, image_size=size, num_classes=5))
+    assert ("modified inplace" in why) if name.startswith("resnet") else not why
 
 
 @pytest.mark.parametrize("size", [32, 48, 64, 96, 128, 288])
