@@ -14,8 +14,9 @@ import click
 from scipy.stats import binomtest
 
 from experiments.document import ROOT, replaced, table
-from experiments.poison import HONEST, PAGE, ROUNDS, SET, SPLITS, Cell, bundles_in, federation_of
+from experiments.poison import HONEST, PAGE, ROUNDS, SET, Cell
 from experiments.poison_replay import append
+from experiments.small_federations import SPLITS, bundles_in, small_federation
 from mdhfl.jobs import RECIPES
 from mdhfl.runs.folder import RunOptions, create_run
 from mdhfl.runs.inprocess import run_in_process
@@ -53,7 +54,7 @@ def cells() -> Iterator[Cell]:
 
 def run(cell: Cell, *, data: Path, work: Path) -> dict[str, Any]:
     """Run an honest federation, and return in how many rounds of its sites the watch named one, and why."""
-    federation = federation_of(cell, data=data, work=work)
+    federation = small_federation(cell.split, seed=cell.seed, sites=cell.sites, data=data, work=work)
     folder = work / "runs" / f"{cell.split}-{cell.seed}"
     shutil.rmtree(folder, ignore_errors=True)
     options = RunOptions(

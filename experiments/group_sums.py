@@ -17,8 +17,9 @@ import numpy as np
 from experiments.attacks import ATTACKS, Values
 from experiments.document import ROOT, replaced, table
 from experiments.false_alarms import named
-from experiments.poison import HONEST, PAGE, SET, Cell, bundles_in, federation_of
+from experiments.poison import PAGE, SET
 from experiments.poison_replay import NONE, Messages, append, keep_messages, read_messages
+from experiments.small_federations import bundles_in, small_federation
 from mdhfl.jobs import RECIPES
 from mdhfl.methods.mdhfl_plus import MdhflPlus
 from mdhfl.runs.folder import RunOptions, create_run
@@ -42,15 +43,6 @@ RULES: Mapping[str, tuple[str, int]] = {  # title -> rule, sites in a group
 Said = tuple[Values, Values]  # (P, N, C) answers, (P, C) competences
 
 
-class Many(Cell):
-    """An honest run of many sites."""
-
-    @property
-    def sites(self) -> int:
-        """How many sites the federation has."""
-        return SITES
-
-
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), help="Folder with the real images.")
 @click.option("--work", type=click.Path(path_type=Path), help="Folder for what is made on the way.")
@@ -70,8 +62,8 @@ def messages_of(split: str, *, data: Path, work: Path) -> Messages:
     """Return what the sites of an honest run said, from its file if it was run before."""
     kept = work / f"{split}-{SEED}.npz"
     if not kept.exists():
-        cell = Many(split=split, seed=SEED, attack=HONEST, defence="mean")
-        federation, bundles = federation_of(cell, data=data, work=work), bundles_in(work / "bundles")
+        federation = small_federation(split, seed=SEED, sites=SITES, data=data, work=work)
+        bundles = bundles_in(work / "bundles")
         options = RunOptions(federation=federation, bundles=bundles, seed=SEED, rounds=ROUNDS, changes=SET)
         shared: dict[int, dict[str, Any]] = {}
         run_in_process(

@@ -6,7 +6,6 @@ tables into docs/results.md; `--tables` writes them alone. Real blood cells
 at 32 pixels, sites with 120 images and small networks, so that a run takes seconds: differences count here, not levels.
 """
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +18,10 @@ import click
 from experiments.attacks import ATTACKS, poisoned
 from experiments.document import ROOT, replaced, table
 from experiments.poison_replay import append, keep_messages, replay_all, replay_table
+from experiments.small_federations import SPLITS, bundles_in, small_federation, with_flipped_labels
 from mdhfl.comparison.scores import score_on_all
 from mdhfl.jobs import RECIPES
-from mdhfl.learning.bundle import find_bundle
 from mdhfl.learning.cache import ImageCache
-from mdhfl.preprocessing.arguments import PrepareArguments
-from mdhfl.preprocessing.prepare import prepare
 from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import RunOptions, create_run
 from mdhfl.runs.inprocess import ask_in_process, open_sites
@@ -48,17 +45,7 @@ DEFENCES: Mapping[str, Mapping[str, Any]] = {  # title -> hyper-parameters, and 
     "filter": {"robust": "filter", "watch": "tell"},
     "trimmed": {"robust": "trimmed", "watch": "tell"},
 }
-SPLITS: Mapping[str, Mapping[str, Any]] = {
-    "0.5": {"split": "dirichlet", "alpha": 0.5},
-    "0.1": {"split": "dirichlet", "alpha": 0.1},
-    "IID": {"split": "iid"},
-}
 FIELDS = ("split", "seed", "attack", "defence", "macro_f1", "named_in", "false_alarms", "looked_at")
-CONV = "torch.nn.Conv2d({0}, {1}, 3, padding=1), torch.nn.BatchNorm2d({1}), torch.nn.ReLU()"
-NETWORKS = {  # name -> widths of its three convolutions, side of what is left of the image before the last layer
-    "narrow": ((16, 32, 64), 1),
-    "wide": ((24, 48, 48), 2),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +122,9 @@ def main(*, data: Path | None, work: Path | None, seeds: tuple[int, ...], tables
 
 def run(cell: Cell, *, data: Path, work: Path) -> dict[str, Any]:
     """Run a cell and return its row."""
-    federation = federation_of(cell, data=data, work=work)
+    federation = small_federation(cell.split, seed=cell.seed, sites=cell.sites, data=data, work=work)
+    if cell.attack == FLIPS:
+        federation = with_flipped_labels(federation, cell.attackers)
     folder = work / "runs" / "-".join(cell.key).replace(" ", "_")
     shutil.rmtree(folder, ignore_errors=True)
     how = DEFENCES[cell.defence]
@@ -199,54 +188,6 @@ def _watched(rows: Sequence[Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
 
 def _stands_out(row: Mapping[str, Any]) -> bool:
     return bool(row["watch"]["reasons"] or row["watch"]["copies"])
-
-
-def federation_of(cell: Cell, *, data: Path, work: Path) -> Path:
-    """Prepare the federation of a cell, or find it."""
-    out = work / "federations" / f"{cell.split}-{cell.seed}-{cell.sites}"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if not (out / "federation.json").is_file():
-        prepare(
-            PrepareArguments(
-                source="acevedo20", raw=data / "acevedo20_64px.zip", label_space="acevedo8", public="matek19",
-                public_raw=data / "matek19_tiles_108px.zip", public_count=120, sites=cell.sites, per_site=120,
-                validation=0.1, test=0.4, noise="symmetric", noise_rate=(0.2,), image_size=32, seed=cell.seed, out=out,
-                **SPLITS[cell.split],
-            ),
-            workers=1,
-        )  # fmt: skip
-    return _with_flipped_labels(out, cell.attackers) if cell.attack == FLIPS else out
-
-
-def _with_flipped_labels(federation: Path, attackers: Sequence[str]) -> Path:
-    """Return a copy of a federation in which the attackers' training labels are the next class's."""
-    out = federation.with_name(f"{federation.name}-flipped")
-    if not out.exists():
-        shutil.copytree(federation, out)
-        classes = len(json.loads((out / "federation.json").read_text(encoding="utf-8"))["classes"])
-        for site in attackers:
-            path = out / "sites" / site / "datalist.json"
-            listed = json.loads(path.read_text(encoding="utf-8"))
-            for item in listed["training"]:
-                item["label"] = (item["label"] + 1) % classes
-            path.write_text(json.dumps(listed), encoding="utf-8")
-    return out
-
-
-def bundles_in(folder: Path) -> tuple[str, ...]:
-    """Write bundles of small networks, from a built-in one, and return their folders."""
-    for name, (widths, side) in NETWORKS.items():
-        if not (folder / name).exists():
-            shutil.copytree(find_bundle("shufflenet_v2"), folder / name)
-            path = folder / name / "configs" / "train.yaml"
-            before, rest = path.read_text(encoding="utf-8").split("network_def:\n", 1)
-            convs = [CONV.format(a, b) for a, b in zip((3, *widths[:-1]), widths, strict=True)]
-            layers = ", torch.nn.MaxPool2d(2), ".join(convs)
-            last = f"torch.nn.AdaptiveAvgPool2d({side}), torch.nn.Flatten()"
-            network = f"{layers}, {last}, torch.nn.Linear({widths[-1] * side**2}, @num_classes)"
-            text = f'network_def: "$torch.nn.Sequential({network})"\n{rest[rest.index("network:") :]}'
-            path.write_text(before + text, encoding="utf-8")
-    return tuple(str(folder / name) for name in NETWORKS)
 
 
 def measured() -> list[dict[str, str]]:

@@ -11,7 +11,6 @@ import pytest
 from fakes.small_federation import write_federation
 from fakes.watched import SITES, asking, experiment_of, honest
 
-from experiments import poison
 from experiments.attacks import ATTACKS
 from experiments.poison import (
     CHOSEN_ON,
@@ -22,12 +21,12 @@ from experiments.poison import (
     Cell,
     alarm_table,
     attack_table,
-    bundles_in,
     cells,
     measured,
     page,
 )
 from experiments.poison_replay import DEFENCES, NONE, keep_messages, read_messages, replay
+from experiments.small_federations import bundles_in, with_flipped_labels
 from mdhfl.learning.bundle_check import verify_bundle
 from mdhfl.rounds.loop import federate
 from mdhfl.sharing.exchange import Round
@@ -64,7 +63,7 @@ def test_the_attacks_are_what_they_say() -> None:
 
 def test_flipped_labels_are_the_attackers_and_the_next_class(tmp_path: Path) -> None:
     federation = write_federation(tmp_path / "fed", sites=("site-1", "site-4"))
-    flipped = poison._with_flipped_labels(federation, ["site-4"])
+    flipped = with_flipped_labels(federation, ["site-4"])
 
     def labels(folder: Path, site: str, part: str) -> list[int]:
         listed = json.loads((folder / "sites" / site / "datalist.json").read_text())

@@ -26,7 +26,7 @@ from mdhfl.site.form import least_competence
 from mdhfl.site.guarding import guarded
 from mdhfl.site.log import refusal_of
 from mdhfl.site.state import Progress
-from mdhfl.site.training import train_locally
+from mdhfl.site.training import LocalTraining
 from mdhfl.site.work import Opened, about_of, seed_of
 from mdhfl.swarm.member import Swarm
 from mdhfl.timing import timed
@@ -229,15 +229,16 @@ class SiteRound:
 
     def _train(self, *, epochs: int, phase: str) -> float | None:
         with timed(self.seconds, "train"):
-            return train_locally(
-                self.opened,
-                self,
+            training = LocalTraining(
+                opened=self.opened,
+                learner=self,
                 method=self.method,
                 epochs=epochs,
                 phase=phase,
                 companion=self.companion,
                 should_stop=self.should_stop,
             )
+            return training.run()
 
     def _settle(self) -> None:
         with timed(self.seconds, "train"):

@@ -1,5 +1,6 @@
 """The local training of a round: of a site's network alone, or with a twin or a proxy beside it, or under a budget."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from mdhfl.learning.model import Model, ShouldStop
@@ -14,19 +15,11 @@ if TYPE_CHECKING:
     from mdhfl.learning.training import Companion
 
 
-def train_locally(
-    opened: Opened,
-    learner: Learner,
-    *,
-    method: Method,
-    epochs: int,
-    phase: str,
-    companion: "Companion | None",
-    should_stop: ShouldStop,
-) -> float | None:
-    """Train a site's models on its own images.
+@dataclass(frozen=True, kw_only=True)
+class LocalTraining:
+    """One phase of training on a site's own images.
 
-    Args:
+    Attributes:
         opened: images and networks.
         learner: the site in this round, as its method sees it.
         method: of the round's request.
@@ -34,78 +27,103 @@ def train_locally(
         phase: "warm_up" or "train"; each has its own random numbers.
         companion: public images that join the steps; a proxy and a twin train without them.
         should_stop: asked before every batch.
-
-    Returns:
-        The mean loss of the network; None without epochs, or under a privacy budget: it would tell something without
-        noise.
-
-    Raises:
-        Refusal: the privacy budget is spent.
-        TrainingDiverged: NaN or infinity; the network must not be used any more.
-        Aborted: `should_stop` said so.
     """
-    request, settings = learner.request, opened.settings
-    seeds = {
-        "seed": seed_of(settings, request, phase),
-        "transforms_seed": seed_of(settings, request, f"{phase} transforms"),
-    }
-    if opened.proxy is not None:
+
+    opened: Opened
+    learner: Learner
+    method: Method
+    epochs: int
+    phase: str
+    companion: "Companion | None"
+    should_stop: ShouldStop
+
+    def run(self) -> float | None:
+        """Train the site's models.
+
+        Returns:
+            The mean loss of the network; None without epochs, or under a privacy budget: it would tell something
+            without noise.
+
+        Raises:
+            Refusal: the privacy budget is spent.
+            TrainingDiverged: NaN or infinity; the network must not be used any more.
+            Aborted: `should_stop` said so.
+        """
+        if self.opened.proxy is not None:
+            return self._with_proxy(self.opened.proxy)
+        beside: dict[str, Any] = {
+            "companion": self.companion,
+            "penalty": self.method.penalty(self.opened.model.network),
+        }
+        if self.opened.plan is not None:
+            train_privately(
+                self.opened.model,
+                self.opened.private.training,
+                plan=self.opened.plan,
+                settings=self.opened.settings,
+                request=self.learner.request,
+                phase=self.phase,
+                loss=self.method.local_loss(self.learner),
+                **beside,
+                **self._how(),
+            )
+            return None
+        if self.opened.twin is not None:
+            self._alone(self.opened.twin)
+        return self._alone(self.opened.model, **beside)
+
+    def _alone(self, model: Model, **beside: Any) -> float | None:
+        """Train one model on labels, or on what stands for them."""
+        targets, loss = self._targets(model)
+        return model.fit(
+            self.opened.training.images,
+            targets,
+            loss=loss,
+            images_per_epoch=len(self.opened.private.training.labels),
+            **self._seeds(),
+            **self._how(),
+            **beside,
+        )
+
+    def _with_proxy(self, proxy: Model) -> float | None:
         from mdhfl.learning.mutual import fit_mutually
 
         return fit_mutually(
-            opened.model,
-            opened.proxy,
-            images=opened.training.images,
-            labels=opened.training.labels,
-            losses=method.proxy_losses(learner),
-            epochs=epochs,
-            should_stop=should_stop,
-            **seeds,
+            self.opened.model,
+            proxy,
+            images=self.opened.training.images,
+            labels=self.opened.training.labels,
+            losses=self.method.proxy_losses(self.learner),
+            epochs=self.epochs,
+            should_stop=self.should_stop,
+            **self._seeds(),
         )
-    how: dict[str, Any] = {
-        "epochs": epochs,
-        "rate": method.learning_rate_factor(request.round),
-        "should_stop": should_stop,
-    }
-    beside: dict[str, Any] = {"companion": companion, "penalty": method.penalty(opened.model.network)}
-    if opened.plan is not None:
-        train_privately(
-            opened.model,
-            opened.private.training,
-            plan=opened.plan,
-            settings=settings,
-            request=request,
-            phase=phase,
-            loss=method.local_loss(learner),
-            **beside,
-            **how,
-        )
-        return None
-    how |= {**seeds, "images_per_epoch": len(opened.private.training.labels)}
-    if opened.twin is not None:
-        targets, loss = _lesson_of_labels(opened.twin, opened, learner, method, should_stop)
-        opened.twin.fit(opened.training.images, targets, loss=loss, **how)
-    targets, loss = _lesson_of_labels(opened.model, opened, learner, method, should_stop)
-    return opened.model.fit(opened.training.images, targets, loss=loss, **beside, **how)
 
+    def _how(self) -> dict[str, Any]:
+        rate = self.method.learning_rate_factor(self.learner.request.round)
+        return {"epochs": self.epochs, "rate": rate, "should_stop": self.should_stop}
 
-def _lesson_of_labels(
-    model: Model, opened: Opened, learner: Learner, method: Method, should_stop: ShouldStop
-) -> "tuple[Tensor, Loss]":
-    """Return what a model is to train towards, and the loss that reads it."""
-    labels, loss = _labels(model, opened, learner, method, should_stop), method.local_loss(learner)
-    if model.early is None:
-        return labels, loss
-    prior = method.own_prior(learner)
-    return model.early.beside(loss, labels, weight=method.early_learning(), prior=prior)
+    def _seeds(self) -> dict[str, Any]:
+        settings, request = self.opened.settings, self.learner.request
+        return {
+            "seed": seed_of(settings, request, self.phase),
+            "transforms_seed": seed_of(settings, request, f"{self.phase} transforms"),
+        }
 
+    def _targets(self, model: Model) -> "tuple[Tensor, Loss]":
+        """Return what a model is to train towards, and the loss that reads it."""
+        labels, loss = self._labels(model), self.method.local_loss(self.learner)
+        if model.early is None:
+            return labels, loss
+        prior = self.method.own_prior(self.learner)
+        return model.early.beside(loss, labels, weight=self.method.early_learning(), prior=prior)
 
-def _labels(model: Model, opened: Opened, learner: Learner, method: Method, should_stop: ShouldStop) -> "Tensor":
-    """Return the labels to train with: the site's, or the model's own answers where they are to be trusted."""
-    trust = method.trust(learner.request.round)
-    if trust >= 1:
-        return opened.training.labels
-    from mdhfl.learning.relabelling import relabelled
+    def _labels(self, model: Model) -> "Tensor":
+        """Return the labels to train with: the site's, or the model's own answers where they are to be trusted."""
+        trust = self.method.trust(self.learner.request.round)
+        if trust >= 1:
+            return self.opened.training.labels
+        from mdhfl.learning.relabelling import relabelled
 
-    prior = method.own_prior(learner)
-    return relabelled(model, opened.training, prior=prior, above=trust, should_stop=should_stop)
+        prior = self.method.own_prior(self.learner)
+        return relabelled(model, self.opened.training, prior=prior, above=trust, should_stop=self.should_stop)
