@@ -48,8 +48,14 @@ def main(data: Path, work: Path) -> None:
         for network in NETWORKS:
             if (bundle, network) not in {(row["bundle"], row["network"]) for row in rows()}:
                 append(measure(bundle, network, federation / "sites" / "site-1"))
-    text = table([list(COLUMNS), *([row[name] for name in COLUMNS] for row in rows())])
-    PAGE.write_text(replaced(PAGE.read_text(encoding="utf-8"), "networks", text), encoding="utf-8")
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+def page() -> str:
+    """Return what docs/results.md should say."""
+    ordered = sorted(rows(), key=lambda row: (BUNDLES.index(row["bundle"]), list(NETWORKS).index(row["network"])))
+    text = table([list(COLUMNS), *([row[name] for name in COLUMNS] for row in ordered)])
+    return replaced(PAGE.read_text(encoding="utf-8"), "networks", text)
 
 
 def measure(bundle: str, network: str, data: Path) -> dict[str, Any]:

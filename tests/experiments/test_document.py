@@ -9,7 +9,7 @@ from statistics import mean, stdev
 
 import pytest
 
-from experiments import faults
+from experiments import faults, networks
 from experiments.document import (
     GRID,
     HEADLINE,
@@ -196,3 +196,9 @@ def test_the_page_of_faults_shows_the_committed_measurements() -> None:
     for row in rows:
         assert f"| {row['fault']} | {row['detected_seconds']} s | {row['whole_seconds']} s | {row['lost']} |" in text
     assert len(rows) >= 6
+
+
+def test_the_networks_table_follows_from_what_was_measured() -> None:
+    assert results_page() == networks.page(), "run python -m experiments.networks"
+    measured = {(row["bundle"], row["network"]) for row in networks.rows()}
+    assert measured == {(bundle, network) for bundle in networks.BUNDLES for network in networks.NETWORKS}
