@@ -213,6 +213,8 @@ def test_another_domain_runs_through_the_same_command(tmp_path: Path) -> None:
         ({"methods": {"x": {"recipe": "swarm_fhe"}}}, "at least 3 sites, got 2"),
         ({"bundles": ["shufflenet_v2", "resnet10"]}, "FedAvg on IID, none: .*expected one architecture, got 2"),
         ({"prepare": {**SMALL["prepare"], "colour": 1}}, "`prepare` has no colour; it has: "),
+        ({"prepare": {**SMALL["prepare"], "noise_rate": 0.2}}, "prepare/noise_rate: expected under noise, which names"),
+        ({"federations": {"x": {"noise": "pairflip"}}}, "federations/x/noise: expected under noise, which names"),
         ({"prepare": {**SMALL["prepare"], "split": "fair"}, "federations": {"IID": {}}}, "expected one of iid"),
         ({"seeds": []}, "seeds: .*"),
         ({"rounds": 0}, "rounds: 0 is less than the minimum"),

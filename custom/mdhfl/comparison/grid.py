@@ -22,6 +22,7 @@ from mdhfl.runs.recipe import Recipe, recipe_of
 from mdhfl.showing.texts import one_line
 
 NO_NOISE = {"none": {"noise": "none"}}
+NOISE_ARGUMENTS = ("noise", "noise_rate", "noise_matrix")  # of `prepare`
 BELOW_DATA = ("raw", "public_raw", "labels")  # arguments of `prepare` that are files of the data folder
 LISTS = ("also", "classes", "noise_rate", "crop")  # arguments of `prepare` that are tuples
 
@@ -129,6 +130,7 @@ def read_comparison(path: Path) -> Comparison:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not YAML ({error})") from error
     check_against_schema(asked, schema="comparison", what=str(path))
+    _check_noise(asked, what=str(path))
     cells = tuple(_cells(asked, what=str(path)))
     counts = Counter((cell.federation, cell.noise, cell.method, cell.seed) for cell in cells)
     if twice := sorted({method for (_, _, method, _), count in counts.items() if count > 1}):
@@ -136,6 +138,17 @@ def read_comparison(path: Path) -> Comparison:
     for cell in {(c.federation, c.noise, c.method): c for c in cells}.values():
         _check(cell, what=str(path))
     return Comparison(question=asked["question"], cells=cells)
+
+
+def _check_noise(asked: Mapping[str, Any], *, what: str) -> None:
+    """Refuse wrong labels that are asked for elsewhere than under `noise`, whose names head the tables' columns."""
+    places = {"prepare": asked["prepare"], **{f"federations/{name}": own for name, own in asked["federations"].items()}}
+    for place, given in places.items():
+        if found := sorted(set(given or {}) & set(NOISE_ARGUMENTS)):
+            raise ValueError(
+                f"{what}: {place}/{found[0]}: expected under noise, which names the tables' columns, for example "
+                '"noise: {symmetric 0.2: {noise: symmetric, noise_rate: 0.2}}"'
+            )
 
 
 def _cells(asked: Mapping[str, Any], *, what: str) -> Iterator[Cell]:
