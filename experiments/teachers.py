@@ -36,17 +36,6 @@ COLUMNS = ("alpha", "noise_rate", "seed", "round", "class", "images", "sites", "
 END = str(ROUNDS)
 
 
-class Recorder:
-    """Keeps what the sites say of the public images in each round."""
-
-    def __init__(self) -> None:
-        self.said: dict[int, dict[str, Knowledge]] = {}
-
-    def __call__(self, request: Request, answer: Answer) -> None:
-        if isinstance(answer.shared, Knowledge):
-            self.said.setdefault(answer.round, {})[answer.site] = answer.shared
-
-
 @click.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder with the real images.")
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/teachers"), help="Folder for the runs.")
@@ -90,7 +79,7 @@ def _measure(
 ) -> Iterator[dict[str, Any]]:
     """Run one federation, and yield a row a round and class."""
     name = f"{alpha}-{rate}-{seed}"
-    federation, run, recorder = work / f"federation-{name}", work / f"run-{name}", Recorder()
+    federation, run = work / f"federation-{name}", work / f"run-{name}"
     arguments = PrepareArguments(
         source="acevedo20", raw=data / "acevedo20_64px.zip", label_space=SPACE, public="matek19",
         public_raw=data / PUBLIC, public_count=400, sites=4, per_site=400, validation=0.1, test=0.4, image_size=SIZE,
@@ -98,16 +87,21 @@ def _measure(
         seed=seed, out=federation,
     )  # fmt: skip
     prepare(arguments, workers=1)
-    if run.exists():  # interrupted: what it has said is gone with the process
-        shutil.rmtree(run)
+    shutil.rmtree(run, ignore_errors=True)  # if it was interrupted: what it has said is gone with the process
     options = RunOptions(federation=federation, bundles=BUILT_IN_BUNDLES, seed=seed, rounds=ROUNDS, changes=EPOCHS)
     experiment = create_run(run, recipe=RECIPES["mdhfl_plus"], options=options)
-    run_in_process(run, experiment=experiment, on_answer=recorder)
+    said: dict[int, dict[str, Knowledge]] = {}
+
+    def keep(request: Request, answer: Answer) -> None:
+        if isinstance(answer.shared, Knowledge):
+            said.setdefault(answer.round, {})[answer.site] = answer.shared
+
+    run_in_process(run, experiment=experiment, on_answer=keep)
     listed = json.loads((federation / "public" / "datalist.json").read_text(encoding="utf-8"))["public"]
     classes = json.loads((federation / "federation.json").read_text(encoding="utf-8"))["classes"]
     truth = np.array([classes.index(known[item["digest"]]) if item["digest"] in known else -1 for item in listed])
-    for number, said in sorted(recorder.said.items()):
-        for row in recalls(said, truth=truth, classes=classes):
+    for number, told in sorted(said.items()):
+        for row in recalls(told, truth=truth, classes=classes):
             yield {"alpha": alpha, "noise_rate": rate, "seed": seed, "round": number, **row}
 
 
