@@ -1,4 +1,4 @@
-"""A process that another one started ends with it, even where that one is gone before it can say so."""
+"""A process that another one started ends with it; what must not be left in the midst hears Ctrl-C at its end."""
 
 import os
 import signal
@@ -8,7 +8,9 @@ import sys
 import psutil
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux' kernel ends a process with its parent")
+from mdhfl.runs.signals import held_back
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux' kernel ends a process with its parent")
 
 CHILD = (
     "import os, sys, time; from mdhfl.runs.signals import die_with; "
@@ -16,6 +18,7 @@ CHILD = (
 )
 
 
+@linux
 def test_a_process_whose_parent_is_alive_goes_on() -> None:
     done = subprocess.run([sys.executable, "-c", CHILD, str(os.getpid())], capture_output=True, text=True)
 
@@ -23,6 +26,7 @@ def test_a_process_whose_parent_is_alive_goes_on() -> None:
     assert done.stdout.strip().isdigit()
 
 
+@linux
 def test_a_process_whose_parent_ended_before_it_could_ask_is_killed() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
@@ -31,6 +35,7 @@ def test_a_process_whose_parent_ended_before_it_could_ask_is_killed() -> None:
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, "")
 
 
+@linux
 def test_a_process_ends_when_its_parent_is_killed() -> None:
     parent = (
         "import os, subprocess, sys; "
@@ -43,3 +48,41 @@ def test_a_process_ends_when_its_parent_is_killed() -> None:
         _, alive = psutil.wait_procs([child], timeout=30)
 
     assert not alive
+
+
+def test_ctrl_c_is_heard_when_what_holds_it_back_has_ended() -> None:
+    done = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012
+        with held_back():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+            done.append("held back")
+        done.append("never")
+
+    assert done == ["held back"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ctrl_c_is_heard_where_what_holds_it_back_fails() -> None:
+    with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
+        os.kill(os.getpid(), signal.SIGINT)
+        raise ValueError("unreachable")
+
+
+def test_without_a_signal_nothing_is_raised_and_all_is_as_before() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with held_back():
+        pass
+
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_what_ends_a_program_ends_it_afterwards() -> None:
+    code = (
+        "import os, signal; from mdhfl.runs.signals import held_back\n"
+        "with held_back():\n    os.kill(os.getpid(), signal.SIGTERM); print('held back', flush=True)\n"
+        "print('never')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "held back\n")

@@ -17,6 +17,7 @@ from nvflare.fuel.flare_api.api_spec import (
 from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
 
 from mdhfl.flare.supervise import LOST, NotReached, Refused
+from mdhfl.runs.signals import held_back
 
 CONNECT_TIMEOUT = 10.0  # seconds
 REFUSALS = (AuthorizationError, InvalidJobDefinition, SubmitTokenConflict, SubmitTokenJobDeleted)
@@ -77,21 +78,26 @@ class FlareServer:
 
     def download(self, job_id: str, *, to: Path) -> Path:
         """Bring what a job has left into a folder; return the job's folder in it. Raises NotReached, Refused."""
-        return Path(self._call(lambda session: str(session.download_job_result(job_id, str(to)))))
+        return Path(self._call(lambda session: str(session.download_job_result(job_id, str(to))), long=True))
 
     def close(self) -> None:
         """Log out, if that is possible."""
         session, self._session = self._session, None
         if session is not None:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(Exception), held_back():
                 session.close()
 
-    def _call(self, ask: Callable[[Any], str]) -> str:
+    def _call(self, ask: Callable[[Any], str], *, long: bool = False) -> str:
+        """Ask the server.
+
+        Ctrl-C is held back until it has answered, but for what takes long: a session that is left while it connects has
+        threads that never end, and FLARE takes some of what interrupts it for a lost connection.
+        """
         try:
-            if self._session is None:
-                with contextlib.redirect_stdout(io.StringIO()):  # FLARE prints that it connects
-                    self._session = new_secure_session(self._user, str(self._kit), timeout=CONNECT_TIMEOUT)
-            return ask(self._session)
+            with held_back():
+                session = self._session = self._session or self._connect()
+            with contextlib.nullcontext() if long else held_back():
+                return ask(session)
         except REFUSALS as error:
             raise Refused(f"the server refuses it: {error}") from error
         except JobNotFound:
@@ -99,3 +105,7 @@ class FlareServer:
         except Exception as error:  # FLARE has a dozen kinds for a connection that is lost, RuntimeError among them
             self.close()
             raise NotReached(f"{type(error).__name__}: {error}") from error
+
+    def _connect(self) -> Session:
+        with contextlib.redirect_stdout(io.StringIO()):  # FLARE prints that it connects
+            return new_secure_session(self._user, str(self._kit), timeout=CONNECT_TIMEOUT)

@@ -44,6 +44,18 @@ def undisturbed() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Hear Ctrl-C, and whatever else ends a program, only at the end: for what must not be left in the midst."""
+    heard: list[int] = []
+    try:
+        with _handled((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), by=lambda number, _frame: heard.append(number)):
+            yield
+    finally:
+        if heard:
+            signal.raise_signal(heard[0])
+
+
 def die_with(parent: int) -> None:
     """Let the kernel end this process when the one that started it ends, even by SIGKILL, where it can (Linux).
 
