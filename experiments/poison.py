@@ -9,6 +9,7 @@ at 32 pixels, sites with 120 images and small networks, so that a run takes seco
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -33,6 +34,7 @@ MEASURED = ROOT / "experiments" / "poison.csv"
 PAGE = ROOT / "docs" / "results.md"
 SEEDS = (100, 101, 102)
 CHOSEN_ON = "100"  # a false alarm on it moved a limit of the watch: its alarms are not counted
+FRESH = (103, 104, 105)  # nobody had seen these when the watch learned to count copies once, and its rule of round 0
 ROUNDS = 5
 SET = {"warm_up_epochs": 6, "views": 2, "competence_epochs": 3}
 HONEST, ALONE, FLIPS, COLLUDING = "none", "without the site", "label flips", "two collude"
@@ -97,6 +99,13 @@ def cells() -> Iterator[Cell]:
         for attack in (*ATTACKED, COLLUDING):
             for defence in ("mean", "put aside"):
                 yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
+    for seed in (*SEEDS, *FRESH):
+        for split in SPLITS if seed in SEEDS else ("0.5",):
+            yield Cell(split=split, seed=seed, attack=HONEST, defence="put aside")
+    for seed in FRESH:
+        yield Cell(split="0.5", seed=seed, attack=ALONE, defence="mean")
+        for attack in (*ATTACKED, COLLUDING):
+            yield Cell(split="0.5", seed=seed, attack=attack, defence="put aside")
     for defence in ("median", "filter", "weigh", "trimmed"):
         for seed in SEEDS:
             for attack in (HONEST, *ATTACKED, COLLUDING):
@@ -212,18 +221,22 @@ def attack_table(rows: Sequence[Mapping[str, str]]) -> str:
     head = ["the last site sends", "defence", "macro-F1", "less the run without it", "named in round", "seeds"]
     lines = []
     for attack in (ALONE, HONEST, *ATTACKED, COLLUDING):
-        for defence in DEFENCES:
+        for defence, seeds in product(DEFENCES, (SEEDS, FRESH)):
             found = [
                 row
                 for row in rows
-                if (row["split"], row["attack"], row["defence"]) == ("0.5", attack, defence) and row["seed"] in base
+                if (row["split"], row["attack"], row["defence"]) == ("0.5", attack, defence)
+                and int(row["seed"]) in seeds
+                and row["seed"] in base
             ]
+            found.sort(key=lambda row: int(row["seed"]))
             if found:
                 own = [float(row["macro_f1"]) for row in found]
                 paired = mean(float(row["macro_f1"]) - base[row["seed"]] for row in found)
                 less = "-" if attack == COLLUDING else f"{paired:+.1f}"  # five sites: other images than the base's
                 named = ", ".join(row["named_in"] or "-" for row in found).strip("-, ")
-                lines.append([attack, defence, f"{mean(own):.1f}", less, named or "-", str(len(found))])
+                which = ", ".join(row["seed"] for row in found)
+                lines.append([attack, defence, f"{mean(own):.1f}", less, named or "-", which])
     return table([head, *lines])
 
 
@@ -232,9 +245,16 @@ def alarm_table(rows: Sequence[Mapping[str, str]]) -> str:
     head = ["federation", "rounds of sites looked at", "false alarms", "share"]
     lines = []
     for split in SPLITS:
-        for title, honest in (("all honest", True), ("honest sites beside an attacker", False)):
-            tested = [row for row in rows if row["seed"] != CHOSEN_ON]
-            found = [r for r in tested if r["split"] == split and (r["attack"] in (HONEST, ALONE)) == honest]
+        tested = [row for row in rows if row["split"] == split and row["seed"] != CHOSEN_ON]
+        honest = [row for row in tested if row["attack"] in (HONEST, ALONE)]
+        attacked = [row for row in tested if row["attack"] not in (HONEST, ALONE)]
+        acted = [row for row in attacked if row["defence"] == "put aside"]
+        others = [row for row in attacked if row["defence"] != "put aside"]
+        for title, found in (
+            ("all honest", honest),
+            ("honest sites beside an attacker who is put aside", acted),
+            ("honest sites beside an attacker who goes on", others),
+        ):
             seen, alarms = (sum(int(row[name]) for row in found) for name in ("looked_at", "false_alarms"))
             if seen:
                 name = "IID" if split == "IID" else f"Dirichlet {split}"

@@ -114,8 +114,10 @@ def test_the_tables_are_means_over_the_seeds_and_leave_out_the_seed_that_chose()
         {**row, "seed": "102", "attack": "permuted", "macro_f1": "59", "named_in": "never", "false_alarms": "1"},
         {**row, "seed": CHOSEN_ON, "attack": HONEST, "macro_f1": "1", "false_alarms": "20"},
     ]
-    assert "| permuted | mean | 53.0 | -2.0 | 1, never | 2 |" in attack_table(rows)
-    assert "| Dirichlet 0.5, honest sites beside an attacker | 40 | 1 | 2.5% |" in alarm_table(rows)
+    assert "| permuted | mean | 53.0 | -2.0 | 1, never | 101, 102 |" in attack_table(rows)
+    assert "| Dirichlet 0.5, honest sites beside an attacker who goes on | 40 | 1 | 2.5% |" in alarm_table(rows)
+    aside = [{**row, "seed": "101", "attack": "permuted", "defence": "put aside", "macro_f1": "50"}]
+    assert "| Dirichlet 0.5, honest sites beside an attacker who is put aside | 20 | 0 | 0.0% |" in alarm_table(aside)
     assert "| Dirichlet 0.5, all honest | 40 | 0 | 0.0% |" in alarm_table(rows)
 
 

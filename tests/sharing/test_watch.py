@@ -90,6 +90,42 @@ def test_of_two_that_say_the_same_nobody_can_tell_the_copy() -> None:
         assert not looks["d"].aside
 
 
+def test_two_that_say_the_same_count_as_one_when_others_are_judged() -> None:
+    """A copy would else speak for the site that it copies against all who differ from that one."""
+    without = rounds_of(None, sites=("a", "b", "c"))
+    for looks, three in zip(rounds_of("copy"), without, strict=True):
+        for site in "abc":
+            assert looks[site].agreement == pytest.approx(three[site].agreement)
+            assert looks[site].typical == pytest.approx(three[site].typical)
+        assert looks["d"].agreement == pytest.approx(looks["a"].agreement, abs=0.01)
+
+
+@pytest.mark.parametrize("sites", [("a", "b", "d"), ("a", "b", "c", "d")])
+def test_where_all_say_the_same_each_is_still_compared(sites: tuple[str, ...]) -> None:
+    shared = {site: knowledge(site, honest("a", 1), 1) for site in sites}
+    looks = watched(shared, before=NOBODY, sites=sites, number=1, mode="put_aside")
+    for site, look in looks.items():
+        assert look.agreement == pytest.approx(1.0)
+        assert look.copies == tuple(other for other in sites if other != site)
+        assert not look.aside
+
+
+@pytest.mark.parametrize(("mode", "trust"), [("tell", 1.0), ("weigh", DOUBTED), ("put_aside", 0.0)])
+def test_who_seems_to_have_renamed_its_classes_before_any_lesson_is_unnamed_but_left_out_of_one(
+    mode: str, trust: float
+) -> None:
+    """Networks that have learned little agree too little to name anybody."""
+    said = {site: honest(site, 0, noise=0.95) for site in FOUR}
+    said["d"] = said["d"][:, [1, 2, 3, 4, 0, 5]]
+    shared = {site: knowledge(site, values, 0) for site, values in said.items()}
+    first = watched(shared, before=NOBODY, sites=FOUR, number=0, mode=mode)
+    assert not first["d"].reasons
+    assert not first["d"].aside
+    assert {site: look.trust for site, look in first.items()} == {"a": 1.0, "b": 1.0, "c": 1.0, "d": trust}
+    well = {site: knowledge(site, honest(site, 1), 1) for site in FOUR}
+    assert watched(well, before=first, sites=FOUR, number=1, mode=mode)["d"].trust == 1.0
+
+
 def test_two_of_five_that_collude_are_named() -> None:
     found = rounds_of("permuted", sites=("a", "b", "c", "d", "e"), bad=("d", "e"))
     assert all(found[1][site].reasons for site in "de")
@@ -131,6 +167,15 @@ def test_a_site_that_was_away_is_remembered() -> None:
         assert not looks["d"].stands_out
         assert looks["d"].aside
     assert looks["d"].short > LIMIT
+
+
+def test_the_operator_is_told_what_stands_out_and_what_follows() -> None:
+    assert Look().told == []
+    assert Look(trust=0.0).told == ["has 0 of its weight in the next lesson"]
+    named = Look(reasons=("says the same of every image",), trust=DOUBTED)
+    assert named.told == ["stands out: says the same of every image", "has 0.1 of its weight in the next lesson"]
+    assert replace(named, aside=True, trust=0.0).told[1:] == ["is put aside: it teaches nobody"]
+    assert Look(copies=("b",)).told == ["stands out: says the same as b"]
 
 
 def test_competences_play_no_part() -> None:

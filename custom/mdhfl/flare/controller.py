@@ -202,10 +202,8 @@ class FederationController(PlainLog, Controller):
     def _tell(self, finished: Round, tracker: Tracker | None, fl_ctx: FLContext) -> None:
         """Log one line per site and stream its scalars to TensorBoard, from what the server holds anyway."""
         for site, look in finished.looks.items():
-            if look.stands_out:
-                self.log_warning(fl_ctx, f"round {finished.number}: site {site!r} stands out: {look.text}")
-            if look.aside:
-                self.log_warning(fl_ctx, f"round {finished.number}: site {site!r} is put aside: it teaches nobody")
+            for line in look.told:
+                self.log_warning(fl_ctx, f"round {finished.number}: site {site!r} {line}")
         for row in rows_of(finished):
             if row["status"] != "ok":
                 self.log_warning(fl_ctx, f"round {row['round']}: {row['reason']}")

@@ -8,8 +8,12 @@ It judges by ranks (`agreement.py`), so that a site with other classes than the 
 * renamed: other names for its classes, or for two of them, would fit the others better than its own names;
 * nothing: it says the same of every image, or no class as any other site says it.
 
-And a copy: two sites say the same, which only tells that one of them copies. The numbers were chosen on 15 honest
-federations and attacks on them, the tested ones have other seeds: docs/results.md, "Poison".
+And a copy: two sites say the same, which only tells that one of them copies. The two count as one when others are
+judged. Before the first lesson honest networks may differ as if they had renamed their classes: nobody is named for it
+then, but where the watch acts, who seems to have is left out of that one lesson.
+
+The numbers were chosen on 15 honest federations and attacks on them, the tested ones have other seeds: docs/results.md,
+"Poison".
 """
 
 from collections.abc import Mapping
@@ -105,6 +109,14 @@ class Look:
         same = [f"says the same as {', '.join(self.copies)}"] if self.copies else []
         return "; ".join([*self.reasons, *same])
 
+    @property
+    def told(self) -> list[str]:
+        """What the operator's log says of the site, a line each; nothing if all is well."""
+        lines = [f"stands out: {self.text}"] if self.stands_out else []
+        if self.aside:
+            return [*lines, "is put aside: it teaches nobody"]
+        return lines if self.trust == 1 else [*lines, f"has {self.trust:g} of its weight in the next lesson"]
+
 
 Looks = Mapping[str, Look]
 NOBODY: Looks = MappingProxyType({})
@@ -136,7 +148,7 @@ def watched(shared: Mapping[str, Any], *, before: Looks, sites: tuple[str, ...],
             site: _judged(seen[site], look, number=number) if site in seen else _not_looked_at(look)
             for site, look in known.items()
         }
-    return _acted(looks, heard=set(knowledge), mode=mode)
+    return _acted(looks, heard=set(knowledge), mode=mode, early=_early_suspects(looks) if number == 0 else set())
 
 
 def decided(looks: Looks, decisions: Mapping[str, str]) -> Looks:
@@ -168,15 +180,25 @@ class _Seen:
 
 
 def _seen(knowledge: Mapping[str, Knowledge], *, voters: list[str]) -> dict[str, _Seen]:
-    """Compare each site with the voters, those that are not put aside."""
+    """Compare each site with the voters, those that are not put aside; of voters that say the same, with one."""
     scores = {site: log_ratios(said) for site, said in knowledge.items()}
     ranks: dict[str, Matrix] = {site: ranked(score) for site, score in scores.items()}
     pairs = correlations(ranks)
-    agreement = {site: upper_median([pairs[site][other] for other in voters if other != site]) for site in knowledge}
-    typical = upper_median([agreement[site] for site in voters])
+    copies = {
+        site: [other for other in voters if other != site and distance(said, knowledge[other]) < COPIED]
+        for site, said in knowledge.items()
+    }
+    voices = _one_of_each(voters, copies)
+    compared = {
+        site: [other for other in voices if other not in (site, *copies[site])]
+        or [other for other in voters if other != site]
+        for site in knowledge
+    }
+    agreement = {site: upper_median([pairs[site][other] for other in compared[site]]) for site in knowledge}
+    typical = upper_median([agreement[site] for site in voices])
     found = {}
-    for site, said in knowledge.items():
-        others = [other for other in voters if other != site]
+    for site in knowledge:
+        others = compared[site]
         some = others[:: -(-len(others) // MOST_COMPARED)]  # evenly, in the order of their names
         fits = fits_of(ranks[site], [ranks[other] for other in some])
         found[site] = _Seen(
@@ -186,10 +208,23 @@ def _seen(knowledge: Mapping[str, Knowledge], *, voters: list[str]) -> dict[str,
             swapped=swapped(fits),
             nearest=nearest(ranks[site], [ranks[other] for other in others]),
             flat=is_flat(scores[site]),
-            images=said.subject.public_count,
-            copies=tuple(other for other in others if distance(said, knowledge[other]) < COPIED),
+            images=knowledge[site].subject.public_count,
+            copies=tuple(copies[site]),
         )
     return found
+
+
+def _one_of_each(voters: list[str], copies: Mapping[str, list[str]]) -> list[str]:
+    """Return the voters without those that say the same as an earlier one; all where too few would be left."""
+    voices: list[str] = []
+    for site in voters:
+        if not set(copies[site]) & set(voices):
+            voices.append(site)
+    return voices if len(voices) >= FEWEST else voters
+
+
+def _early_suspects(looks: Looks) -> set[str]:
+    return {site for site, look in looks.items() if look.renamed is not None and look.renamed > ALL_RENAMED}
 
 
 def _judged(seen: _Seen, before: Look, *, number: int) -> Look:
@@ -219,16 +254,21 @@ def _judged(seen: _Seen, before: Look, *, number: int) -> Look:
     )
 
 
-def _acted(looks: Looks, *, heard: set[str], mode: str) -> Looks:
-    """Return how far each site is trusted. Where half of those heard would be doubted, nobody is."""
+def _acted(looks: Looks, *, heard: set[str], mode: str, early: set[str]) -> Looks:
+    """Return how far each site is trusted. Where half of those heard would be doubted, nobody is.
+
+    Those that it is too early to name are doubted in this lesson alone.
+    """
     doubted = {site for site, look in looks.items() if look.reasons}
     gone = {site for site, look in looks.items() if look.aside}
-    too_many = 2 * len((doubted | gone) & heard) >= len(heard)
+    too_many = 2 * len((doubted | early | gone) & heard) >= len(heard)
     found = {}
     for site, look in looks.items():
         aside = look.aside or (mode == "put_aside" and site in doubted and not too_many)
         trust = 0.0 if aside else 1.0
         if not aside and mode in ACTING:
-            trust = DOUBTED if site in doubted and not too_many else HALVED if look.copies else 1.0
+            trust = HALVED if look.copies else 1.0
+            if site in doubted | early and not too_many:
+                trust = 0.0 if mode == "put_aside" else DOUBTED
         found[site] = replace(look, aside=aside, trust=trust)
     return found
