@@ -31,3 +31,10 @@ def test_the_demo_ends_with_a_report_of_both_runs(tmp_path: Path) -> None:
     assert commands[2][1] == "local_plus"
     outs = [words[words.index("--out") + 1] for words in commands]
     assert commands[3][1:3] == outs[1:3]
+
+
+def test_all_comparisons_with_results_are_repeated() -> None:
+    line = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("COMPARISONS"))
+    named = line.partition(":=")[2].split()
+    assert len(named) == len(set(named))
+    assert set(named) == {path.name for path in (ROOT / "experiments" / "results").iterdir()}

@@ -57,7 +57,7 @@ def finish(folder: Path) -> None:
             return
 
 
-SHARING = [recipe for recipe in RECIPES if not recipe.startswith("local") and recipe not in ("mdhfl", "centralised")]
+SHARING = [recipe for recipe in RECIPES if recipe != "mdhfl" and not recipe.startswith(("local", "centralised"))]
 
 
 @pytest.mark.parametrize("recipe", SHARING)

@@ -35,7 +35,7 @@ def test_wrong_parameters_are_refused(change: dict, said: str) -> None:
 
 
 def test_unknown_and_incomplete_methods_are_refused() -> None:
-    with pytest.raises(ValueError, match="no method 'fedmagic'; there are: centralised, fedavg"):
+    with pytest.raises(ValueError, match="no method 'fedmagic'; there are: centralised, centralised_plus, fedavg"):
         create("fedmagic", {})
     with pytest.raises(ValueError, match="needs a value for rce_weight"):
         create("local", {"warm_up_epochs": 0, "local_epochs": 1, "ce_weight": 1.0})

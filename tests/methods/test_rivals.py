@@ -21,8 +21,9 @@ from mdhfl.server.trainer import ServerTrainer
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.weights import Weights
+from mdhfl.site.round import SiteRound
 
-SHARING = [name for name in RECIPES if name not in ("swarm_fhe", "centralised") and not name.startswith("local")]
+SHARING = [name for name in RECIPES if name != "swarm_fhe" and not name.startswith(("local", "centralised"))]
 
 
 @pytest.mark.parametrize("recipe", SHARING)
@@ -124,8 +125,11 @@ def test_a_site_is_sent_the_model_of_its_own_architecture_only(tmp_path: Path, t
     assert sizes["site-1"] == sizes["site-2"] != sizes["site-3"]
 
 
-def test_centralised_training_sees_all_images_and_takes_as_many_steps(tmp_path: Path, three_sites: Path) -> None:
-    _, exchanges = run(tmp_path / "run", three_sites, "centralised", rounds=1)
+@pytest.mark.parametrize("recipe", ["centralised", "centralised_plus"])
+def test_centralised_training_sees_all_images_and_takes_as_many_steps(
+    recipe: str, tmp_path: Path, three_sites: Path
+) -> None:
+    _, exchanges = run(tmp_path / "run", three_sites, recipe, rounds=1)
     assert all(answer.shared is None for _, answer in exchanges)
     site = open_sites(tmp_path / "run", names=["site-1", "site-2", "site-3"])["site-1"]
     experiment = Results(tmp_path / "run", experiment=_experiment(tmp_path / "run")).experiment
@@ -133,6 +137,14 @@ def test_centralised_training_sees_all_images_and_takes_as_many_steps(tmp_path: 
     assert site._work is not None
     opened = site._work.opened
     assert len(opened.training.labels) == 3 * len(opened.private.training.labels)
+    part = SiteRound(
+        opened=opened,
+        request=experiment.request("learn", number=1),
+        method=experiment.method,
+        progress=None,
+        open_swarm=lambda encrypted: None,  # type: ignore[arg-type, return-value]
+    )
+    assert part.class_counts().sum() == len(opened.training.labels), "the prior is that of the pool"
     site.close()
     alone = site_of(tmp_path / "run", "site-1").answer(experiment.request("learn", number=1))
     assert "only --engine inprocess can run it" in alone.refusal
@@ -151,6 +163,7 @@ def _experiment(folder: Path) -> Experiment:
         ("sl_fedl", ("shufflenet_v2", "resnet10"), "inprocess", "expected one architecture, got 2"),
         ("feddf", ("shufflenet_v2",), "inprocess", "prepare it with --server-validation"),
         ("centralised", ("shufflenet_v2",), "flare", "only --engine inprocess can run it"),
+        ("centralised_plus", ("shufflenet_v2",), "flare", "only --engine inprocess can run it"),
         ("swarm_fhe", ("shufflenet_v2",), "inprocess", "at least 3 sites, got 2"),
     ],
 )

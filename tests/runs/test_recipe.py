@@ -52,7 +52,7 @@ def test_a_method_from_elsewhere_is_named_by_its_import_path(tmp_path: Path, mon
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("fedmagic", "no recipe 'fedmagic'; there are: centralised, fedavg"),
+        ("fedmagic", "no recipe 'fedmagic'; there are: centralised, centralised_plus, fedavg"),
         ("no_such_module:Own", "module 'no_such_module' cannot be imported"),
     ],
 )

@@ -64,7 +64,7 @@ class Learner(Protocol):
         """What it answered last."""
 
     def class_counts(self) -> "Tensor":
-        """Return the (C,) numbers of training images with each (possibly wrong) label."""
+        """Return the (C,) numbers of images with each (possibly wrong) label among those that it trains on."""
 
     def public(self, *, views: int, asked_in: int, own_stain: bool) -> "Tensor":
         """Return the (V * N, 3, S, S) uint8 views of the public images that are asked about in a round."""

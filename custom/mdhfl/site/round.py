@@ -106,7 +106,7 @@ class SiteRound:
     # what a method may ask for
 
     def class_counts(self) -> "Tensor":
-        labels = self.opened.private.training.labels
+        labels = self.opened.training.labels
         if self.opened.plan is not None:  # what labels tell without noise
             return labels.new_ones(len(self.opened.private.classes)).float()
         return labels.bincount(minlength=len(self.opened.private.classes)).float()
@@ -244,7 +244,7 @@ class SiteRound:
         with timed(self.seconds, "train"):
             for model in (self.opened.model, self.opened.twin):
                 if model is not None:
-                    model.settle(self.opened.private.training.images)
+                    model.settle(self.opened.training.images)
 
     def _score_and_share(self, losses: Losses) -> Answer:
         private, twin, control = self.opened.private, self.opened.twin, None
