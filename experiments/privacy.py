@@ -30,10 +30,10 @@ SEEDS, SHADOWS, ROUNDS = (0, 1, 2), 4, 4
 EPOCHS = {"warm_up_epochs": 8, "local_epochs": 2}
 METHODS = {"mdhfl_plus": "MDH-FL+", "fedmd": "FedMD", "fedavg": "FedAvg"}
 ONE_BUNDLE = ("resnet10",)  # FedAvg's: it averages weights
-ALL = "together"
+ALL, COMPETENCES = "together", "competences"
 COLUMNS = (
-    "method", "seed", "site", "label_error", "uniform_error", "messages_auc", "messages_tpr", "model_auc", "model_tpr",
-    "inversion_gain", "bytes",
+    "method", "seed", "site", "answers_error", "competences_error", "uniform_error", "messages_auc", "messages_tpr",
+    "model_auc", "model_tpr", "inversion_gain", "bytes",
 )  # fmt: skip
 
 
@@ -88,14 +88,16 @@ def _rows(work: Path, *, method: str, seed: int) -> list[dict[str, Any]]:
     rows = []
     for site in found["sites"]:
         labels, inversion = site["labels"] or {}, site["inversion"] or {}
+        errors = labels.get("errors", {})
         measured = {
-            "label_error": min(labels.get("errors", {}).values(), default=None),
+            "answers_error": min((error for name, error in errors.items() if name != COMPETENCES), default=None),
+            "competences_error": errors.get(COMPETENCES),
             "uniform_error": labels.get("uniform"),
             "inversion_gain": inversion.get("gain"),
             "bytes": sum(row["bytes"]["up"] for row in told if row["site"] == site["site"]),
         }
         rows.append({"site": site["site"], **measured, **_membership(site["membership"])})
-    nothing = dict.fromkeys(("label_error", "uniform_error", "inversion_gain", "bytes"))
+    nothing = dict.fromkeys(("answers_error", "competences_error", "uniform_error", "inversion_gain", "bytes"))
     rows.append({"site": ALL, **nothing, **_membership(found["together"]["membership"])})
     return [{"method": method, "seed": seed, **_rounded(row)} for row in rows]
 
@@ -131,7 +133,8 @@ def audited(rows: list[dict[str, str]]) -> str:
         return f"{mean(values):{form}} ± {spread:{form}}"
 
     lines = [
-        ("error of the label distribution, best estimate (0 to 1)", "label_error", False, ".2f", 1),
+        ("error of the label distribution from the answers, best estimate (0 to 1)", "answers_error", False, ".2f", 1),
+        ("the same from the competences", "competences_error", False, ".2f", 1),
         ("the same of a uniform guess", "uniform_error", False, ".2f", 1),
         ("membership, receiver of the messages: AUC of LiRA", "messages_auc", True, ".3f", 1),
         ("the same: members found at 1 % false positives, %", "messages_tpr", True, ".1f", 100),
