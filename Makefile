@@ -3,7 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
-COMPARISONS := headline gain_by_noise public_sets four_hospitals pretrained choosing refinements ablation group_normalisation noise_grid homogeneous_models symmetric_loss alignment extreme_noise morphological_noise many_sites cost
+COMPARISONS := headline gain_by_noise weight_sharing public_sets four_hospitals pretrained choosing refinements ablation group_normalisation noise_grid homogeneous_models symmetric_loss alignment extreme_noise morphological_noise many_sites cost
 export OMP_NUM_THREADS ?= 1
 # Hospitals have certificates of their own: let uv trust the system's (two names, for newer and older versions).
 export UV_SYSTEM_CERTS ?= true
