@@ -103,10 +103,32 @@ def test_the_gains_in_the_prose_follow_from_the_scores() -> None:
     assert f"gain {some:.0f} points of macro-F1 over the strongest training alone" in readme
     assert f"in common {hardly:.0f}, and sites with the same classes {same:.0f}," in readme
     own = [gain(name, "own_macro_f1") for name in ("Dirichlet 0.5", "Dirichlet 0.1", "IID")]
-    assert f"macro-F1 {own[0]:+.0f}, {own[1]:+.0f} and {own[2]:+.0f} points" in readme
+    assert f"macro-F1 {own[1]:+.0f}, {own[0]:+.0f} and {own[2]:+.0f} points" in readme, "in the order of the rows"
     page = " ".join(results_page().split())
     assert f"by {some:.1f}, {hardly:.1f} and {same:.1f} points of macro-F1 on the test images of all sites" in page
     assert f"by {own[0]:.1f}, {own[1]:.1f} and {own[2]:.1f} on the sites' own" in page
+
+
+def test_what_the_readme_says_of_other_comparisons_follows_from_their_scores() -> None:
+    def score(name: str, federation: str, method: str) -> float:
+        rows = scores(name)
+        return mean(float(r["macro_f1"]) for r in rows if (r["federation"], r["method"]) == (federation, method))
+
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    some, hardly = (
+        score("homogeneous_models", federation, "MDH-FL+") - score("homogeneous_models", federation, "FedAvg")
+        for federation in ("Dirichlet 0.5", "Dirichlet 0.1")
+    )
+    assert abs(some) < 1
+    assert f"level with FedAvg at Dirichlet 0.5 and {hardly:.0f} points ahead at 0.1" in readme
+    best = "centralised, balanced and averaged"
+    pooled = [score("weight_sharing", federation, best) for federation in ("Dirichlet 0.1", "Dirichlet 0.5")]
+    assert f"would reach {pooled[0]:.0f} and {pooled[1]:.0f} in the first two rows" in readme
+    drawn, tiles = (
+        score("public_sets", public, "MDH-FL+") for public in ("400 drawn cells", "400 of another hospital")
+    )
+    assert abs(drawn - tiles) < 2
+    assert "400 drawn cells teach as well as 400 of another hospital" in readme
 
 
 def test_the_smallest_gain_of_a_seed_is_the_one_in_the_prose() -> None:
