@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -86,3 +87,11 @@ class SmallFiles:
 def small_files_only() -> SmallFiles:
     """A context manager: `with small_files_only(bytes)`; the kernel enforces it."""
     return SmallFiles()
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C interrupt: what a shell starts in the background ignores SIGINT, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -1,8 +1,6 @@
 """Runs as jobs of a cluster, with submitit's executor for one machine: the same scores, failures told, none left."""
 
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +28,6 @@ def test_a_job_s_outcome_is_as_in_a_process_here(tmp_path: Path) -> None:
         good, bad = cluster.submit(abs, -3), cluster.submit(int, "x")
         assert ended(good).value == 3
         assert ended(bad).failure.startswith("ValueError: invalid literal")
-
-
-@pytest.fixture
-def heeds_ctrl_c() -> Iterator[None]:
-    """What a shell starts in the background ignores SIGINT, and so do its children: submitit ends jobs with it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heeds_ctrl_c")

@@ -50,12 +50,13 @@ def test_a_process_ends_when_its_parent_is_killed() -> None:
     assert not alive
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_is_heard_when_what_holds_it_back_has_ended() -> None:
     done = []
     with pytest.raises(KeyboardInterrupt):  # noqa: PT012
         with held_back():
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
             done.append("held back")
         done.append("never")
 
@@ -63,9 +64,10 @@ def test_ctrl_c_is_heard_when_what_holds_it_back_has_ended() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_is_heard_where_what_holds_it_back_fails() -> None:
     with pytest.raises(KeyboardInterrupt), held_back():  # noqa: PT012
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         raise ValueError("unreachable")
 
 
