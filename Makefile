@@ -3,6 +3,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
+TESTS := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 COMPARISONS := headline gain_by_noise weight_sharing public_sets four_hospitals pretrained choosing refinements ablation group_normalisation noise_grid homogeneous_models symmetric_loss alignment extreme_noise morphological_noise many_sites cost
 export OMP_NUM_THREADS ?= 1
 # Hospitals have certificates of their own: let uv trust the system's (two names, for newer and older versions).
@@ -36,10 +37,10 @@ demo: $(READY) ## prepare drawn cells, run MDH-FL+ on 4 sites in FLARE's simulat
 	$(BIN)/mdhfl report $(DEMO)/run $(DEMO)/local --out $(DEMO)/report
 
 test: $(READY) browser ## the whole test suite, in two processes
-	$(BIN)/python -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder --durations=15
+	$(TESTS) --durations=15
 
-fast: $(READY) ## the tests that take seconds
-	$(BIN)/python -m pytest -q -m "not slow"
+fast: $(READY) ## the tests that take seconds, in two processes
+	$(TESTS) -m "not slow"
 
 fuzz: $(READY) ## a million mutated messages of all methods (a quarter of an hour on one core); the suite has a sample
 	PYTHONPATH=tests $(BIN)/python -m fuzz --count 1000000

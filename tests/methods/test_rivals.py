@@ -12,6 +12,7 @@ from fakes.simulated import changes_for, model_of, new_run, numbers_of, run, sit
 from fakes.small_federation import write_federation
 
 from mdhfl.jobs import RECIPES
+from mdhfl.learning.model import Model
 from mdhfl.methods import Method, WeightsMethod
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path
@@ -127,9 +128,11 @@ def test_a_site_is_sent_the_model_of_its_own_architecture_only(tmp_path: Path, t
 
 @pytest.mark.parametrize("recipe", ["centralised", "centralised_plus"])
 def test_centralised_training_sees_all_images_and_takes_as_many_steps(
-    recipe: str, tmp_path: Path, three_sites: Path
+    recipe: str, tmp_path: Path, three_sites: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, exchanges = run(tmp_path / "run", three_sites, recipe, rounds=1)
+    settled: list[int] = []
+    monkeypatch.setattr(Model, "settle", lambda self, images: settled.append(len(images)))
     assert all(answer.shared is None for _, answer in exchanges)
     site = open_sites(tmp_path / "run", names=["site-1", "site-2", "site-3"])["site-1"]
     experiment = Results(tmp_path / "run", experiment=_experiment(tmp_path / "run")).experiment
@@ -145,6 +148,8 @@ def test_centralised_training_sees_all_images_and_takes_as_many_steps(
         open_swarm=lambda encrypted: None,  # type: ignore[arg-type, return-value]
     )
     assert part.class_counts().sum() == len(opened.training.labels), "the prior is that of the pool"
+    part.run()
+    assert settled == [len(opened.training.labels)], "and so are the batch statistics of averaged weights"
     site.close()
     alone = site_of(tmp_path / "run", "site-1").answer(experiment.request("learn", number=1))
     assert "only --engine inprocess can run it" in alone.refusal
