@@ -32,21 +32,22 @@ from mdhfl.showing.sheets import read_csv
 
 MEASURED = ROOT / "experiments" / "poison.csv"
 PAGE = ROOT / "docs" / "results.md"
-SEEDS = (100, 101, 102)
-CHOSEN_ON = "100"  # a false alarm on it moved a limit of the watch: its alarms are not counted
-FRESH = (103, 104, 105)  # nobody had seen these when the watch learned to count copies once, and its rule of round 0
+SEEDS = (100, 101, 102)  # the watch's numbers were chosen on these and three more: they compare teachers, without it
+FRESH = (106, 107, 108)  # nobody had seen these when its numbers were chosen: they test the watch
 ROUNDS = 5
 SET = {"warm_up_epochs": 6, "views": 2, "competence_epochs": 3}
-HONEST, ALONE, FLIPS, COLLUDING = "none", "without the site", "label flips", "two collude"
+HONEST, FLIPS, COLLUDING = "none", "label flips", "two collude"
+ALONE, WITHOUT_BOTH = "without the site", "without both"
 ATTACKED = ("permuted", "sharp and permuted", "random rows", "one class", FLIPS, "slow drift", "copy", "two swapped")
-DEFENCES: Mapping[str, Mapping[str, Any]] = {  # title -> hyper-parameters, and what the watch does
+DEFENCES: Mapping[str, Mapping[str, Any]] = {  # title -> hyper-parameters, and what the watch does with FRESH seeds
     "mean": {"robust": "mean", "watch": "tell"},
-    "put aside": {"robust": "mean", "watch": "put_aside"},
-    "median": {"robust": "median", "watch": "tell"},
+    "median": {"robust": "median", "watch": "off"},
+    "trimmed": {"robust": "trimmed", "watch": "off"},
+    "filter": {"robust": "filter", "watch": "off"},
     "weigh": {"robust": "mean", "watch": "weigh"},
-    "filter": {"robust": "filter", "watch": "tell"},
-    "trimmed": {"robust": "trimmed", "watch": "tell"},
+    "put aside": {"robust": "mean", "watch": "put_aside"},
 }
+TEACHERS, WATCHES = ("mean", "median", "trimmed", "filter"), ("mean", "weigh", "put aside")
 FIELDS = ("split", "seed", "attack", "defence", "macro_f1", "named_in", "false_alarms", "looked_at")
 
 
@@ -57,7 +58,7 @@ class Cell:
     Attributes:
         split: of SPLITS.
         seed: of everything.
-        attack: by the last site; ALONE: it takes no part, HONEST: it is honest.
+        attack: by the last site; ALONE: it takes no part, WITHOUT_BOTH: nor does the fifth, HONEST: it is honest.
         defence: of DEFENCES.
     """
 
@@ -69,7 +70,7 @@ class Cell:
     @property
     def sites(self) -> int:
         """How many sites the federation has."""
-        return 5 if COLLUDING in self.attack else 4
+        return 5 if self.attack in (COLLUDING, WITHOUT_BOTH) else 4
 
     @property
     def honest(self) -> tuple[str, ...]:
@@ -79,7 +80,7 @@ class Cell:
     @property
     def attackers(self) -> tuple[str, ...]:
         """The sites that poison."""
-        if self.attack in (HONEST, ALONE):
+        if self.attack in (HONEST, ALONE, WITHOUT_BOTH):
             return ()
         return tuple(f"site-{k}" for k in range(4, self.sites + 1))
 
@@ -91,25 +92,14 @@ class Cell:
 
 def cells() -> Iterator[Cell]:
     """Yield the runs, the most telling first."""
-    for seed in SEEDS:
-        for split in SPLITS:
-            yield Cell(split=split, seed=seed, attack=HONEST, defence="mean")
-    for seed in SEEDS:
-        yield Cell(split="0.5", seed=seed, attack=ALONE, defence="mean")
-        for attack in (*ATTACKED, COLLUDING):
-            for defence in ("mean", "put aside"):
-                yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
-    for seed in (*SEEDS, *FRESH):
-        for split in SPLITS if seed in SEEDS else ("0.5",):
-            yield Cell(split=split, seed=seed, attack=HONEST, defence="put aside")
-    for seed in FRESH:
-        yield Cell(split="0.5", seed=seed, attack=ALONE, defence="mean")
-        for attack in (*ATTACKED, COLLUDING):
-            yield Cell(split="0.5", seed=seed, attack=attack, defence="put aside")
-    for defence in ("median", "filter", "weigh", "trimmed"):
-        for seed in SEEDS:
-            for attack in (HONEST, *ATTACKED, COLLUDING):
-                yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
+    for seed, defences in (*((seed, WATCHES) for seed in FRESH), *((seed, TEACHERS) for seed in SEEDS)):
+        for attack in (ALONE, WITHOUT_BOTH):
+            yield Cell(split="0.5", seed=seed, attack=attack, defence="mean")
+        for attack, defence in product((HONEST, *ATTACKED, COLLUDING), defences):
+            yield Cell(split="0.5", seed=seed, attack=attack, defence=defence)
+    for seed, split, defence in product(FRESH, SPLITS, ("mean", "put aside")):
+        if split != "0.5":
+            yield Cell(split=split, seed=seed, attack=HONEST, defence=defence)
 
 
 @click.command()
@@ -142,9 +132,9 @@ def run(cell: Cell, *, data: Path, work: Path) -> dict[str, Any]:
         bundles=bundles_in(work / "bundles"),
         seed=cell.seed,
         rounds=ROUNDS,
-        sites=3 if cell.attack == ALONE else cell.sites,
+        sites=3 if cell.attack in (ALONE, WITHOUT_BOTH) else cell.sites,
         changes={**SET, "robust": how["robust"]},
-        watch=how["watch"],
+        watch=how["watch"] if cell.seed in FRESH else "off",
     )
     experiment = create_run(folder, recipe=RECIPES["mdhfl_plus"], options=options)
     results, sites = Results(folder, experiment=experiment), open_sites(folder, names=experiment.sites)
@@ -160,7 +150,7 @@ def run(cell: Cell, *, data: Path, work: Path) -> dict[str, Any]:
             sent.append(finished)
 
         federate(experiment, ask=ask, record=record, decide=results.decisions)
-        if cell.attack == HONEST and cell.defence == "mean":
+        if cell.attack == HONEST and cell.defence == "mean" and cell.seed in FRESH:
             keep_messages(work / "messages" / f"{cell.split}-{cell.seed}.npz", sent)
         rows = results.rows()
     finally:
@@ -183,7 +173,9 @@ def _mean_of(scores: Mapping[str, Mapping[str, float]]) -> float:
 
 
 def _watched(rows: Sequence[Mapping[str, Any]], cell: Cell) -> dict[str, Any]:
-    """Return when the watch named every attacker, and how often it named an honest site."""
+    """Return when the watch named every attacker, and how often it named an honest site; nothing where it is off."""
+    if not any("watch" in row for row in rows):
+        return dict.fromkeys(("named_in", "false_alarms", "looked_at"), "")
     stood = {(row["site"], row["round"]): _stands_out(row) for row in rows if "watch" in row}
     first = [
         min((n for (site, n), out in stood.items() if out and site == who), default=None) for who in cell.attackers
@@ -210,34 +202,30 @@ def _key(row: Mapping[str, str]) -> tuple[str, ...]:
 
 def page() -> str:
     """Return what docs/results.md should say."""
-    text = replaced(PAGE.read_text(encoding="utf-8"), "poison", attack_table(measured()))
+    text = replaced(PAGE.read_text(encoding="utf-8"), "poison", attack_table(measured(), seeds=FRESH, defences=WATCHES))
+    text = replaced(text, "robust teachers", attack_table(measured(), seeds=SEEDS, defences=TEACHERS))
     text = replaced(text, "false alarms", alarm_table(measured()))
     return replaced(text, "one lesson", replay_table())
 
 
-def attack_table(rows: Sequence[Mapping[str, str]]) -> str:
-    """Return attack x defence: macro-F1 of the honest sites, less that of the run without the site, and when named."""
-    base = {row["seed"]: float(row["macro_f1"]) for row in rows if row["attack"] == ALONE}
-    head = ["the last site sends", "defence", "macro-F1", "less the run without it", "named in round", "seeds"]
-    lines = []
-    for attack in (ALONE, HONEST, *ATTACKED, COLLUDING):
-        for defence, seeds in product(DEFENCES, (SEEDS, FRESH)):
-            found = [
-                row
-                for row in rows
-                if (row["split"], row["attack"], row["defence"]) == ("0.5", attack, defence)
-                and int(row["seed"]) in seeds
-                and row["seed"] in base
-            ]
-            found.sort(key=lambda row: int(row["seed"]))
-            if found:
-                own = [float(row["macro_f1"]) for row in found]
-                paired = mean(float(row["macro_f1"]) - base[row["seed"]] for row in found)
-                less = "-" if attack == COLLUDING else f"{paired:+.1f}"  # five sites: other images than the base's
-                named = ", ".join(row["named_in"] or "-" for row in found).strip("-, ")
-                which = ", ".join(row["seed"] for row in found)
-                lines.append([attack, defence, f"{mean(own):.1f}", less, named or "-", which])
-    return table([head, *lines])
+def attack_table(rows: Sequence[Mapping[str, str]], *, seeds: Sequence[int], defences: Sequence[str]) -> str:
+    """Return what an attack brings the honest sites against the run without who attacks, by defence; and when named.
+
+    A cell: macro-F1 less that of the run without, mean over the seeds; in brackets the smallest and the largest.
+    """
+    found = {(row["attack"], row["defence"], int(row["seed"])): row for row in rows if row["split"] == "0.5"}
+    watched = defences == WATCHES
+    lines = [["the last site sends", *defences, *(["named in round"] if watched else [])]]
+    for attack in (HONEST, *ATTACKED, COLLUDING):
+        without = WITHOUT_BOTH if attack == COLLUDING else ALONE
+        cells = []
+        for defence in defences:
+            pairs = [(found.get((attack, defence, seed)), found.get((without, "mean", seed))) for seed in seeds]
+            less = [float(one["macro_f1"]) - float(other["macro_f1"]) for one, other in pairs if one and other]
+            cells.append(f"{mean(less):+.1f} ({min(less):+.1f} to {max(less):+.1f})" if less else "-")
+        named = [found[key]["named_in"] for seed in seeds if (key := (attack, "put aside", seed)) in found]
+        lines.append([attack, *cells, *([", ".join(filter(None, named)) or "-"] if watched else [])])
+    return table(lines)
 
 
 def alarm_table(rows: Sequence[Mapping[str, str]]) -> str:
@@ -245,9 +233,9 @@ def alarm_table(rows: Sequence[Mapping[str, str]]) -> str:
     head = ["federation", "rounds of sites looked at", "false alarms", "share"]
     lines = []
     for split in SPLITS:
-        tested = [row for row in rows if row["split"] == split and row["seed"] != CHOSEN_ON]
-        honest = [row for row in tested if row["attack"] in (HONEST, ALONE)]
-        attacked = [row for row in tested if row["attack"] not in (HONEST, ALONE)]
+        tested = [row for row in rows if row["split"] == split and row["looked_at"]]
+        honest = [row for row in tested if row["attack"] in (HONEST, ALONE, WITHOUT_BOTH)]
+        attacked = [row for row in tested if row["attack"] not in (HONEST, ALONE, WITHOUT_BOTH)]
         acted = [row for row in attacked if row["defence"] == "put aside"]
         others = [row for row in attacked if row["defence"] != "put aside"]
         for title, found in (

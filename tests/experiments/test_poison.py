@@ -13,11 +13,15 @@ from fakes.watched import SITES, asking, experiment_of, honest
 
 from experiments.attacks import ATTACKS
 from experiments.poison import (
-    CHOSEN_ON,
+    ALONE,
     COLLUDING,
     FIELDS,
+    FRESH,
     HONEST,
     PAGE,
+    TEACHERS,
+    WATCHES,
+    WITHOUT_BOTH,
     Cell,
     alarm_table,
     attack_table,
@@ -105,24 +109,32 @@ def test_the_messages_of_a_run_are_replayed_with_each_attack_and_defence(tmp_pat
     assert rows[NONE, "mean"]["named_in"] == ""
 
 
-def test_the_tables_are_means_over_the_seeds_and_leave_out_the_seed_that_chose() -> None:
+def test_the_tables_are_means_over_the_seeds_against_the_run_without_who_attacks() -> None:
     row = {"split": "0.5", "defence": "mean", "named_in": "", "false_alarms": "0", "looked_at": "20"}
     rows = [
-        {**row, "seed": "101", "attack": "without the site", "macro_f1": "50"},
-        {**row, "seed": "102", "attack": "without the site", "macro_f1": "60"},
-        {**row, "seed": "101", "attack": "permuted", "macro_f1": "47", "named_in": "1"},
-        {**row, "seed": "102", "attack": "permuted", "macro_f1": "59", "named_in": "never", "false_alarms": "1"},
-        {**row, "seed": CHOSEN_ON, "attack": HONEST, "macro_f1": "1", "false_alarms": "20"},
+        {**row, "seed": "106", "attack": ALONE, "macro_f1": "50"},
+        {**row, "seed": "107", "attack": ALONE, "macro_f1": "60"},
+        {**row, "seed": "107", "attack": WITHOUT_BOTH, "macro_f1": "30"},
+        {**row, "seed": "106", "attack": "permuted", "macro_f1": "47"},
+        {**row, "seed": "107", "attack": "permuted", "macro_f1": "59", "false_alarms": "1"},
+        {**row, "seed": "106", "attack": "permuted", "defence": "put aside", "macro_f1": "51", "named_in": "1"},
+        {**row, "seed": "107", "attack": "permuted", "defence": "put aside", "macro_f1": "59", "named_in": "never"},
+        {**row, "seed": "107", "attack": COLLUDING, "macro_f1": "33"},
+        {**row, "seed": "100", "attack": HONEST, "macro_f1": "1", "looked_at": "", "false_alarms": ""},
     ]
-    assert "| permuted | mean | 53.0 | -2.0 | 1, never | 101, 102 |" in attack_table(rows)
-    assert "| Dirichlet 0.5, honest sites beside an attacker who goes on | 40 | 1 | 2.5% |" in alarm_table(rows)
-    aside = [{**row, "seed": "101", "attack": "permuted", "defence": "put aside", "macro_f1": "50"}]
-    assert "| Dirichlet 0.5, honest sites beside an attacker who is put aside | 20 | 0 | 0.0% |" in alarm_table(aside)
-    assert "| Dirichlet 0.5, all honest | 40 | 0 | 0.0% |" in alarm_table(rows)
+    shown = attack_table(rows, seeds=FRESH, defences=WATCHES)
+    assert "| permuted | -2.0 (-3.0 to -1.0) | - | +0.0 (-1.0 to +1.0) | 1, never |" in shown
+    assert f"| {COLLUDING} | +3.0 (+3.0 to +3.0) | - | - | - |" in shown
+    assert "named" not in attack_table(rows, seeds=FRESH, defences=TEACHERS)
+    alarms = alarm_table(rows)
+    assert "| Dirichlet 0.5, honest sites beside an attacker who goes on | 60 | 1 | 1.7% |" in alarms
+    assert "| Dirichlet 0.5, honest sites beside an attacker who is put aside | 40 | 0 | 0.0% |" in alarms
+    assert "| Dirichlet 0.5, all honest | 60 | 0 | 0.0% |" in alarms
 
 
 def test_the_page_shows_the_committed_runs() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run python -m experiments.poison --tables"
+    stale = PAGE.read_text(encoding="utf-8") != page()  # two long texts: their difference takes pytest minutes
+    assert not stale, "run python -m experiments.poison --tables"
     keys = [tuple(row[name] for name in FIELDS[:4]) for row in measured()]
     assert len(set(keys)) == len(keys)
     wanted = {cell.key for cell in cells()}

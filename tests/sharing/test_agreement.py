@@ -1,9 +1,13 @@
 """How far sites agree, against SciPy and literal loops, and what does and does not change it."""
 
+from itertools import permutations
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.stats import spearmanr
 
 from mdhfl.sharing.agreement import (
@@ -84,9 +88,20 @@ def test_other_names_fit_better_where_classes_are_permuted_and_not_where_they_ar
     moved = np.roll(truth, 1, axis=1)
     fits = fits_of(moved, [truth, truth])
     np.testing.assert_allclose(fits, [[spearmanr(a, b).statistic for b in truth.T] for a in moved.T])
-    literal = np.mean([max(fits[c]) - fits[c, c] for c in range(4)])
+    literal = max(np.mean([fits[c, names[c]] - fits[c, c] for c in range(4)]) for names in permutations(range(4)))
     assert renamed(fits) == pytest.approx(literal)
     assert literal > 0.9
+
+
+@given(arrays(np.float64, (5, 5), elements=st.floats(-1, 1)))
+def test_each_class_gets_one_name_and_each_name_one_class(fits: Any) -> None:
+    ways = permutations(range(5))
+    literal = max(sum(fits[c, d] - fits[c, c] for c, d in enumerate(names)) / 5 for names in ways)
+    assert renamed(fits) == pytest.approx(literal)
+
+
+def test_a_name_that_fits_several_classes_gains_for_one_only() -> None:
+    assert renamed(np.array([[0.0, 0.9, 0.0], [0.0, 0.5, 0.0], [0.0, 0.9, 0.3]])) == pytest.approx((0.9 - 0.5) / 3)
 
 
 def test_two_classes_look_swapped_only_if_both_gain() -> None:

@@ -15,6 +15,8 @@ from mdhfl.sharing.watch import (
     HALVED,
     LIMIT,
     NOBODY,
+    RENAMED_LIMIT,
+    RENAMED_SLACK,
     SLACK,
     Look,
     Looks,
@@ -79,6 +81,17 @@ def test_a_slow_drift_adds_up() -> None:
         assert look.agreement is not None
         assert now == pytest.approx(max(0.0, before + look.typical - look.agreement - SLACK))
     assert shorts[-1] > LIMIT
+
+
+def test_what_other_names_would_gain_adds_up_from_the_first_lesson_on() -> None:
+    found = rounds_of("slow drift")
+    gained = [looks["d"].gained for looks in found]
+    assert gained[0] == 0
+    for looks, before, now in zip(found[1:], gained, gained[1:], strict=False):
+        assert looks["d"].renamed is not None
+        assert now == pytest.approx(max(0.0, before + looks["d"].renamed - RENAMED_SLACK))
+        assert any("other names" in reason for reason in looks["d"].reasons) == (now > RENAMED_LIMIT)
+    assert gained[-1] > RENAMED_LIMIT
 
 
 def test_of_two_that_say_the_same_nobody_can_tell_the_copy() -> None:

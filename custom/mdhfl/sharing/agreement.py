@@ -9,6 +9,7 @@ Analysis of Compositional Data", 1982), mean over the classes.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -93,8 +94,20 @@ def fits_of(own: Matrix, others: Sequence[Matrix]) -> Matrix:
 
 
 def renamed(fits: Matrix) -> float:
-    """Return what other names for a site's classes would gain in correlation, mean over the classes, at least 0."""
-    return float((fits.max(axis=1) - np.diag(fits)).mean())
+    """Return what other names for a site's classes would gain in correlation, mean over the classes, at least 0.
+
+    Each class gets one name and each name one class, as the names fit best (the assignment problem; by networkx, since
+    torch brings it and a server needs no scipy).
+    """
+    own = np.diag(fits)
+    if (fits.max(axis=1) <= own).all():
+        return 0.0
+    names = nx.Graph()
+    names.add_weighted_edges_from(
+        (("class", c), ("name", d), float(fit)) for (c, d), fit in np.ndenumerate(fits - own[:, None])
+    )
+    best = nx.max_weight_matching(names, maxcardinality=True)
+    return max(0.0, float(sum(names.edges[pair]["weight"] for pair in best)) / len(fits))
 
 
 def swapped(fits: Matrix) -> float:

@@ -5,14 +5,15 @@ It judges by ranks (`agreement.py`), so that a site with other classes than the 
 * too far: the site agrees less with the others than they do among themselves. What it falls short by is summed over
   the rounds, less a slack, and never below 0 (CUSUM: Page, "Continuous Inspection Schemes", Biometrika 1954), so that
   a jump shows at once and a slow drift in the end;
-* renamed: other names for its classes, or for two of them, would fit the others better than its own names;
+* renamed: other names for its classes would fit the others better than its own names; what they would gain is summed
+  alike, from the first lesson on. Or two classes would both fit better under each other's name;
 * nothing: it says the same of every image, or no class as any other site says it.
 
 And a copy: two sites say the same, which only tells that one of them copies. The two count as one when others are
 judged. Before the first lesson honest networks may differ as if they had renamed their classes: nobody is named for it
 then, but where the watch acts, who seems to have is left out of that one lesson.
 
-The numbers were chosen on 15 honest federations and attacks on them, the tested ones have other seeds: docs/results.md,
+The numbers were chosen on 27 honest federations and attacks on them, the tested ones have other seeds: docs/results.md,
 "Poison".
 """
 
@@ -46,9 +47,10 @@ DECISIONS: tuple[str, ...] = get_args(Decision)
 FEWEST = 3  # sites: of two that differ, nobody can tell which one is wrong
 SLACK = 0.15  # of agreement that an honest site may fall short by in every round
 LIMIT = 0.6  # of what it falls short by beyond that, summed over the rounds
-AGREED = 0.6  # typical agreement from which a few renamed classes can be told
-RENAMED = 0.25  # mean gain in correlation by other names, where sites agree so far
-ALL_RENAMED = 0.65  # the same, where they do not
+RENAMED_SLACK = 0.1  # of correlation that an honest site's classes may gain by other names in every round, their mean
+RENAMED_LIMIT = 0.4  # of what they gain beyond that, summed over the rounds
+RENAMED_EARLY = 0.5  # the gain before the first lesson, beyond which a site is left out of it
+AGREED = 0.6  # typical agreement from which two swapped classes can be told
 SWAPPED = 0.25  # gain in correlation of both of two classes by each other's name, where sites agree so far
 NOTHING = 0.33  # highest correlation with anybody in any class, below which a site says nothing that anybody says
 ENOUGH = 100  # public images from which chance does not reach that
@@ -66,10 +68,11 @@ class Look:
         agreement: with the others in this round, the upper median over them, in [-1, 1]; None where there is nothing to
             compare.
         typical: the upper median of all sites' agreements.
-        renamed: what other names for its classes would gain, at least 0.
+        renamed: what other names for its classes would gain, mean over the classes, at least 0.
         swapped: what two classes would both gain by each other's name, the pair that gains most.
         nearest: the highest correlation with any other site in any class.
         short: what it has fallen short by, beyond the slack, summed over the rounds.
+        gained: what other names would have gained, beyond the slack, summed over the rounds from the first lesson on.
         reasons: what is wrong with its answers in this round; empty if nothing is.
         copies: the sites that say the same: one of them is a copy, and nobody can tell which.
         first: the round in which it stood out first; None if it never has.
@@ -83,6 +86,7 @@ class Look:
     swapped: float | None = None
     nearest: float | None = None
     short: float = 0.0
+    gained: float = 0.0
     reasons: tuple[str, ...] = ()
     copies: tuple[str, ...] = ()
     first: int | None = None
@@ -224,15 +228,16 @@ def _one_of_each(voters: list[str], copies: Mapping[str, list[str]]) -> list[str
 
 
 def _early_suspects(looks: Looks) -> set[str]:
-    return {site for site, look in looks.items() if look.renamed is not None and look.renamed > ALL_RENAMED}
+    return {site for site, look in looks.items() if look.renamed is not None and look.renamed > RENAMED_EARLY}
 
 
 def _judged(seen: _Seen, before: Look, *, number: int) -> Look:
     short = max(0.0, before.short + seen.typical - seen.agreement - SLACK)
+    gained = max(0.0, before.gained + seen.renamed - RENAMED_SLACK) if number else 0.0
     reasons = []
     if short > LIMIT:
         reasons.append(f"agrees {seen.agreement:.2f} with the others, who agree {seen.typical:.2f} among themselves")
-    if number and seen.renamed > (RENAMED if seen.typical >= AGREED else ALL_RENAMED):
+    if gained > RENAMED_LIMIT:
         reasons.append(f"other names for its classes would fit better by {seen.renamed:.2f}")
     elif number and seen.typical >= AGREED and seen.swapped > SWAPPED:
         reasons.append(f"two of its classes would fit better by {seen.swapped:.2f} under each other's name")
@@ -248,6 +253,7 @@ def _judged(seen: _Seen, before: Look, *, number: int) -> Look:
         swapped=seen.swapped,
         nearest=seen.nearest,
         short=short,
+        gained=gained,
         reasons=tuple(reasons),
         copies=seen.copies,
         first=number if (reasons or seen.copies) and before.first is None else before.first,
