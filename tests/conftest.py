@@ -22,6 +22,7 @@ STARTS_FLARE = {
     "test_readme",
     "test_trust",
     "test_run_command",
+    "test_run_interrupted",
     "test_benchmarks",
 }
 

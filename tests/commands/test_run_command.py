@@ -3,14 +3,11 @@
 import json
 import os
 import shutil
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
-from fakes.simulated import heed_ctrl_c, new_run, numbers_of
+from fakes.simulated import new_run, numbers_of
 
 from mdhfl.commands import cli
 from mdhfl.commands.recipe import experiment_on
@@ -18,7 +15,7 @@ from mdhfl.jobs import RECIPES
 from mdhfl.learning.bundle import load_bundle
 from mdhfl.reports.groups import group_runs
 from mdhfl.reports.runs import read_report_run
-from mdhfl.runs.folder import read_record, run_lock, site_settings_path, write_record
+from mdhfl.runs.folder import read_record, run_lock, site_settings_path
 from mdhfl.server.journal import read_rows
 from mdhfl.site.settings import read_site_settings
 
@@ -308,37 +305,3 @@ def test_check_takes_a_site_json_and_a_bundle(
     assert "resnet99" in capsys.readouterr().err
     bundle = Path(__file__).resolve().parents[2] / "bundles" / "mobilenet_v2"
     assert mdhfl(monkeypatch, "check", bundle, "--classes", 5, "--image-size", 48) == 0
-
-
-@pytest.mark.slow
-def test_ctrl_c_keeps_every_finished_round_and_says_how_to_go_on(
-    tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "mdhfl.commands.cli",
-        *map(str, run_arguments(federation, tmp_path / "a", "--rounds", 30)),
-    ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
-    )
-    results = tmp_path / "a" / "results.jsonl"
-    deadline = time.monotonic() + 240
-    while not results.exists() or len(read_rows(results)) < 4:
-        assert time.monotonic() < deadline
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "--resume" in error
-    assert "Traceback" not in error
-    done = read_rows(results)[-1]["round"]
-    assert 1 <= done < 30
-    write_record(tmp_path / "a", {**read_record(tmp_path / "a"), "rounds": done + 1})  # a short rest for a short test
-    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--resume")) == 0
-    whole = run_arguments(federation, tmp_path / "b", "--rounds", done + 1)
-    assert mdhfl(monkeypatch, *whole) == 0
-    one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in "ab")
-    assert one == other
