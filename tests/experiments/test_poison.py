@@ -112,18 +112,18 @@ def test_the_messages_of_a_run_are_replayed_with_each_attack_and_defence(tmp_pat
 def test_the_tables_are_means_over_the_seeds_against_the_run_without_who_attacks() -> None:
     row = {"split": "0.5", "defence": "mean", "named_in": "", "false_alarms": "0", "looked_at": "20"}
     rows = [
-        {**row, "seed": "106", "attack": ALONE, "macro_f1": "50"},
-        {**row, "seed": "107", "attack": ALONE, "macro_f1": "60"},
-        {**row, "seed": "107", "attack": WITHOUT_BOTH, "macro_f1": "30"},
-        {**row, "seed": "106", "attack": "permuted", "macro_f1": "47"},
-        {**row, "seed": "107", "attack": "permuted", "macro_f1": "59", "false_alarms": "1"},
-        {**row, "seed": "106", "attack": "permuted", "defence": "put aside", "macro_f1": "51", "named_in": "1"},
-        {**row, "seed": "107", "attack": "permuted", "defence": "put aside", "macro_f1": "59", "named_in": "never"},
-        {**row, "seed": "107", "attack": COLLUDING, "macro_f1": "33"},
+        {**row, "seed": "109", "attack": ALONE, "macro_f1": "50"},
+        {**row, "seed": "110", "attack": ALONE, "macro_f1": "60"},
+        {**row, "seed": "110", "attack": WITHOUT_BOTH, "macro_f1": "30"},
+        {**row, "seed": "109", "attack": "permuted", "macro_f1": "47"},
+        {**row, "seed": "110", "attack": "permuted", "macro_f1": "59", "false_alarms": "1"},
+        {**row, "seed": "109", "attack": "permuted", "defence": "put aside", "macro_f1": "51", "named_in": "1"},
+        {**row, "seed": "110", "attack": "permuted", "defence": "put aside", "macro_f1": "59", "named_in": "never"},
+        {**row, "seed": "110", "attack": COLLUDING, "macro_f1": "33"},
         {**row, "seed": "100", "attack": HONEST, "macro_f1": "1", "looked_at": "", "false_alarms": ""},
     ]
     shown = attack_table(rows, seeds=FRESH, defences=WATCHES)
-    assert "| permuted | -2.0 (-3.0 to -1.0) | - | +0.0 (-1.0 to +1.0) | 1, never |" in shown
+    assert "| permuted | -2.0 (-3.0 to -1.0) | +0.0 (-1.0 to +1.0) | - | 1, never |" in shown
     assert f"| {COLLUDING} | +3.0 (+3.0 to +3.0) | - | - | - |" in shown
     assert "named" not in attack_table(rows, seeds=FRESH, defences=TEACHERS)
     alarms = alarm_table(rows)

@@ -5,15 +5,15 @@ It judges by ranks (`agreement.py`), so that a site with other classes than the 
 * too far: the site agrees less with the others than they do among themselves. What it falls short by is summed over
   the rounds, less a slack, and never below 0 (CUSUM: Page, "Continuous Inspection Schemes", Biometrika 1954), so that
   a jump shows at once and a slow drift in the end;
-* renamed: other names for its classes would fit the others better than its own names; what they would gain is summed
-  alike, from the first lesson on. Or two classes would both fit better under each other's name;
+* renamed: it agrees less than the others do, and other names for its classes would fit them better than its own; what
+  they would gain is summed alike. Or two classes would both fit better under each other's name;
 * nothing: it says the same of every image, or no class as any other site says it.
 
 And a copy: two sites say the same, which only tells that one of them copies. The two count as one when others are
-judged. Before the first lesson honest networks may differ as if they had renamed their classes: nobody is named for it
-then, but where the watch acts, who seems to have is left out of that one lesson.
+judged. Before two lessons honest networks may differ as if they had renamed their classes: nobody is named for it then,
+but where the watch acts, who seems to have is left out of that one lesson.
 
-The numbers were chosen on 27 honest federations and attacks on them, the tested ones have other seeds: docs/results.md,
+The numbers were chosen on 36 honest federations and attacks on them, the tested ones have other seeds: docs/results.md,
 "Poison".
 """
 
@@ -47,9 +47,10 @@ DECISIONS: tuple[str, ...] = get_args(Decision)
 FEWEST = 3  # sites: of two that differ, nobody can tell which one is wrong
 SLACK = 0.15  # of agreement that an honest site may fall short by in every round
 LIMIT = 0.6  # of what it falls short by beyond that, summed over the rounds
+BEHIND = 0.05  # of agreement that a site falls short by where other names would help
 RENAMED_SLACK = 0.1  # of correlation that an honest site's classes may gain by other names in every round, their mean
 RENAMED_LIMIT = 0.4  # of what they gain beyond that, summed over the rounds
-RENAMED_EARLY = 0.5  # the gain before the first lesson, beyond which a site is left out of it
+NAMED_FROM = 2  # round: who has had fewer lessons than two is not named for that, but left out of a lesson
 AGREED = 0.6  # typical agreement from which two swapped classes can be told
 SWAPPED = 0.25  # gain in correlation of both of two classes by each other's name, where sites agree so far
 NOTHING = 0.33  # highest correlation with anybody in any class, below which a site says nothing that anybody says
@@ -72,7 +73,8 @@ class Look:
         swapped: what two classes would both gain by each other's name, the pair that gains most.
         nearest: the highest correlation with any other site in any class.
         short: what it has fallen short by, beyond the slack, summed over the rounds.
-        gained: what other names would have gained, beyond the slack, summed over the rounds from the first lesson on.
+        gained: what other names would have gained, beyond the slack, summed over the rounds; from
+            round 1 on anew, and again whenever it agrees with the others.
         reasons: what is wrong with its answers in this round; empty if nothing is.
         copies: the sites that say the same: one of them is a copy, and nobody can tell which.
         first: the round in which it stood out first; None if it never has.
@@ -152,7 +154,8 @@ def watched(shared: Mapping[str, Any], *, before: Looks, sites: tuple[str, ...],
             site: _judged(seen[site], look, number=number) if site in seen else _not_looked_at(look)
             for site, look in known.items()
         }
-    return _acted(looks, heard=set(knowledge), mode=mode, early=_early_suspects(looks) if number == 0 else set())
+    early = {site for site, look in looks.items() if number < NAMED_FROM and look.gained > RENAMED_LIMIT}
+    return _acted(looks, heard=set(knowledge), mode=mode, early=early)
 
 
 def decided(looks: Looks, decisions: Mapping[str, str]) -> Looks:
@@ -227,17 +230,15 @@ def _one_of_each(voters: list[str], copies: Mapping[str, list[str]]) -> list[str
     return voices if len(voices) >= FEWEST else voters
 
 
-def _early_suspects(looks: Looks) -> set[str]:
-    return {site for site, look in looks.items() if look.renamed is not None and look.renamed > RENAMED_EARLY}
-
-
 def _judged(seen: _Seen, before: Look, *, number: int) -> Look:
-    short = max(0.0, before.short + seen.typical - seen.agreement - SLACK)
-    gained = max(0.0, before.gained + seen.renamed - RENAMED_SLACK) if number else 0.0
+    behind = seen.typical - seen.agreement
+    short = max(0.0, before.short + behind - SLACK)
+    sum_before = before.gained if number > 1 else 0.0  # before the first lesson honest networks gain by chance
+    gained = max(0.0, sum_before + seen.renamed - RENAMED_SLACK) if behind > BEHIND else 0.0
     reasons = []
     if short > LIMIT:
         reasons.append(f"agrees {seen.agreement:.2f} with the others, who agree {seen.typical:.2f} among themselves")
-    if gained > RENAMED_LIMIT:
+    if number >= NAMED_FROM and gained > RENAMED_LIMIT:
         reasons.append(f"other names for its classes would fit better by {seen.renamed:.2f}")
     elif number and seen.typical >= AGREED and seen.swapped > SWAPPED:
         reasons.append(f"two of its classes would fit better by {seen.swapped:.2f} under each other's name")
