@@ -1,5 +1,8 @@
 """How far sites agree, against SciPy and literal loops, and what does and does not change it."""
 
+import os
+import subprocess
+import sys
 from itertools import permutations
 from typing import Any
 
@@ -98,6 +101,21 @@ def test_each_class_gets_one_name_and_each_name_one_class(fits: Any) -> None:
     ways = permutations(range(5))
     literal = max(sum(fits[c, d] - fits[c, c] for c, d in enumerate(names)) / 5 for names in ways)
     assert renamed(fits) == pytest.approx(literal)
+
+
+def test_what_other_names_gain_is_the_same_to_the_last_bit_in_every_process() -> None:
+    """Python hashes texts anew in every process, and sets come in the order of hashes."""
+    code = (
+        "import numpy as np; from mdhfl.sharing.agreement import renamed; "
+        "print([renamed(np.random.default_rng(seed).normal(size=(8, 8))).hex() for seed in range(40)])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={**os.environ, "PYTHONHASHSEED": seed}, capture_output=True, check=True
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(said) == 1
 
 
 def test_a_name_that_fits_several_classes_gains_for_one_only() -> None:

@@ -8,6 +8,7 @@ Analysis of Compositional Data", 1982), mean over the classes.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import fsum
 
 import networkx as nx
 import numpy as np
@@ -102,12 +103,10 @@ def renamed(fits: Matrix) -> float:
     own = np.diag(fits)
     if (fits.max(axis=1) <= own).all():
         return 0.0
-    names = nx.Graph()
-    names.add_weighted_edges_from(
-        (("class", c), ("name", d), float(fit)) for (c, d), fit in np.ndenumerate(fits - own[:, None])
-    )
+    names = nx.Graph()  # numbers as nodes, and a sum in any order: the same to the last bit in every process
+    names.add_weighted_edges_from((c, len(fits) + d, float(fit)) for (c, d), fit in np.ndenumerate(fits - own[:, None]))
     best = nx.max_weight_matching(names, maxcardinality=True)
-    return max(0.0, float(sum(names.edges[pair]["weight"] for pair in best)) / len(fits))
+    return max(0.0, fsum(names.edges[pair]["weight"] for pair in best) / len(fits))
 
 
 def swapped(fits: Matrix) -> float:
