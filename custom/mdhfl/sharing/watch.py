@@ -10,11 +10,11 @@ It judges by ranks (`agreement.py`), so that a site with other classes than the 
 * nothing: it says the same of every image, or no class as any other site says it.
 
 And a copy: two sites say the same, which only tells that one of them copies. The two count as one when others are
-judged. Before two lessons honest networks may differ as if they had renamed their classes: nobody is named for it then,
-but where the watch acts, who seems to have is left out of that one lesson.
+judged. Before their second lesson honest networks may differ as if they had renamed their classes: nobody is named for
+it then, but where the watch acts, who seems to have is left out of the next lesson.
 
-The numbers were chosen on 36 honest federations and attacks on them, the tested ones have other seeds: docs/results.md,
-"Poison".
+The numbers were chosen on honest federations and attacks on them; those that test them have other seeds:
+docs/results.md, "Poison".
 """
 
 from collections.abc import Mapping
