@@ -43,6 +43,7 @@ def test_the_functions_stay_functions_when_their_packages_are_loaded() -> None:
     assert callable(mdhfl.compare)
 
 
+@pytest.mark.slow
 def test_prepare_run_and_report(tmp_path: Path) -> None:
     pandas = pytest.importorskip("pandas")
     prepared = mdhfl.prepare(

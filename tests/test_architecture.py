@@ -164,6 +164,7 @@ def loaded_after(code: str) -> set[str]:
     return set(done.stdout.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_the_loop_and_the_server_need_no_torch() -> None:
     assert loaded_after("import mdhfl.rounds.loop, mdhfl.server.results, mdhfl.jobs") == set()
     assert loaded_after("import mdhfl.status.places, mdhfl.status.serving, mdhfl.status.terminal") == set()

@@ -15,6 +15,7 @@ from mdhfl.site.left import FRAME, LEFT, note, read_left, sums_of
 ROUNDS = ("warm_up", "learn", "adopt")  # what the server counts: the answers to these, and what peers sent before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["mdhfl_plus", "fedavg", "sl_fedl", "swarm_fhe"])
 def test_what_left_is_what_the_server_counted(tmp_path: Path, three_sites: Path, recipe: str) -> None:
     changes = changes_for(recipe, **({"competence_epochs": 1} if recipe == "mdhfl_plus" else {}))

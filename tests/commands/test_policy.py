@@ -14,6 +14,7 @@ from mdhfl.commands.status import status_command
 from mdhfl.site.settings import read_site_settings
 
 
+@pytest.mark.slow
 def test_a_run_says_what_it_spends_and_what_left_says_the_policy(tmp_path: Path, federation: Path) -> None:
     tiny = tiny_bundle(tmp_path / "tiny")
     arguments = [

@@ -55,6 +55,7 @@ def test_a_run_leaves_results_and_a_summary(
     assert "site-2" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_bundle_s_training_is_changed_for_all_sites(
     tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +146,7 @@ def test_control_is_for_methods_that_have_one(
     assert all("control" in row for row in read_rows(tmp_path / "b" / "results.jsonl"))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(
     tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

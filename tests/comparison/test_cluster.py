@@ -30,6 +30,7 @@ def test_a_job_s_outcome_is_as_in_a_process_here(tmp_path: Path) -> None:
         assert ended(bad).failure.startswith("ValueError: invalid literal")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_job_that_was_cancelled_is_a_failure_and_leaves_no_process(tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, threads=1, device="cpu", kind="local")

@@ -167,6 +167,7 @@ def test_a_stopped_comparison_leaves_no_process(tmp_path: Path, number: int, cod
     assert "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_one_failed_run_does_not_stop_the_others(tmp_path: Path) -> None:
     (tmp_path / "work" / "runs").mkdir(parents=True)
     file = written(

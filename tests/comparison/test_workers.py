@@ -46,6 +46,7 @@ def to_it(number: int) -> Callable[[int], None]:
     return lambda pid: os.kill(pid, number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("stops", "pause", "code"),
     [

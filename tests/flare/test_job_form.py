@@ -178,6 +178,7 @@ def allowed(path: str, classes: tuple[str, ...], folder: Path) -> bool:
     return True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [SITE_CLASSES, SERVER_CLASSES], ids=["site", "server"])
 def test_flare_builds_what_is_listed_and_nothing_else_of_mdhfl(classes: tuple[str, ...], tmp_path: Path) -> None:
     assert all(allowed(path, classes, tmp_path) for path in classes)

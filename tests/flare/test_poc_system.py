@@ -70,6 +70,7 @@ def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poc, "CHECK_PERIOD", 0.05)
 
 
+@pytest.mark.slow
 def test_a_start_is_waited_for_and_each_change_is_said_once(kits: Kits) -> None:
     with running(kits):
         said = wait(kits, None, None, "site-1, site-2", "site-2", "site-2", "")
@@ -78,6 +79,7 @@ def test_a_start_is_waited_for_and_each_change_is_said_once(kits: Kits) -> None:
     assert not left(kits)
 
 
+@pytest.mark.slow
 def test_a_kit_whose_program_ends_is_named_with_its_last_line(kits: Kits) -> None:
     """FLARE's script starts it again and again; whoever waits would wait in vain."""
     broken = f"echo 'ImportError: no such thing'; echo 'start fl because process of 7 {STARTED_AGAIN}'; echo more"
@@ -88,6 +90,7 @@ def test_a_kit_whose_program_ends_is_named_with_its_last_line(kits: Kits) -> Non
     assert not left(kits)
 
 
+@pytest.mark.slow
 def test_a_script_that_gives_up_is_named(kits: Kits) -> None:
     write_kit(kits.server, "echo 'System is in trouble'")
     with pytest.raises(PocFailed, match="localhost did not start: System is in trouble"), running(kits):
@@ -95,6 +98,7 @@ def test_a_script_that_gives_up_is_named(kits: Kits) -> None:
     assert not left(kits)
 
 
+@pytest.mark.slow
 def test_a_start_that_lasts_too_long_ends(kits: Kits, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(poc, "LONGEST_START", 0.2)
     with pytest.raises(PocFailed, match="still without site-2"), running(kits):
@@ -102,6 +106,7 @@ def test_a_start_that_lasts_too_long_ends(kits: Kits, monkeypatch: pytest.Monkey
     assert not left(kits)
 
 
+@pytest.mark.slow
 def test_a_kit_that_cannot_be_started_leaves_no_other_running(kits: Kits) -> None:
     (kits.folder / "site-2" / "startup" / "start.sh").unlink()
     with pytest.raises(FileNotFoundError), running(kits):
@@ -109,6 +114,7 @@ def test_a_kit_that_cannot_be_started_leaves_no_other_running(kits: Kits) -> Non
     assert not left(kits)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_what_was_started_and_a_second_one_does_not_disturb(kits: Kits, number: signal.Signals) -> None:
     code = (
@@ -131,6 +137,7 @@ def test_a_signal_ends_what_was_started_and_a_second_one_does_not_disturb(kits: 
     assert not left(kits)
 
 
+@pytest.mark.slow
 def test_what_a_process_has_started_ends_with_it(kits: Kits) -> None:
     """A program of a site's own bundle, say, whose command line does not name the kit."""
     mark = kits.folder / "child"
@@ -182,6 +189,7 @@ def test_what_flare_cannot_take_is_refused_before_it_is_asked(
         prepare_kits(tmp_path / folder, sites=sites, port=7)
 
 
+@pytest.mark.slow
 def test_the_console_of_a_kit_is_kept(kits: Kits) -> None:
     write_kit(kits.server, f"echo hello\n{LOOP}")
     with running(kits):

@@ -212,6 +212,7 @@ def scores_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{n: row[n] for n in ("round", "site", "losses", "validation", "test", "best")} for row in rows]
 
 
+@pytest.mark.slow
 def test_without_alignment_it_is_the_local_baseline_bit_for_bit(tmp_path: Path, three_sites: Path) -> None:
     local, _ = run(tmp_path / "local", three_sites, "local_plus", rounds=2, changes={"warm_up_epochs": 1})
     for joint in (False, True):
@@ -220,6 +221,7 @@ def test_without_alignment_it_is_the_local_baseline_bit_for_bit(tmp_path: Path, 
         assert scores_of(shared) == scores_of(local)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("switch", "value", "off"), [("relabel_above", 0.4, 1.0), ("early_weight", 3.0, 0.0)])
 def test_what_a_site_does_about_wrong_labels_it_also_does_alone(
     tmp_path: Path, three_sites: Path, switch: str, value: float, off: float
@@ -237,6 +239,7 @@ def test_what_a_site_does_about_wrong_labels_it_also_does_alone(
 REST = {"cooling_from": 2, "relabel_above": 0.5, "ramp_rounds": 2, "early_weight": 3.0}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("more", [{"joint": False}, {"joint": True}, REST], ids=["phases", "joint", "to rest"])
 def test_a_restart_between_two_rounds_changes_nothing(tmp_path: Path, three_sites: Path, more: dict[str, Any]) -> None:
     """Averaged weights, competences and the last answers come back from the state."""

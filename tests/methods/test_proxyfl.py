@@ -89,6 +89,7 @@ def test_only_the_proxy_leaves_and_all_sites_get_the_same_one(tmp_path: Path, th
     np.testing.assert_allclose(first.values, mean, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_restart_finds_the_proxy_where_it_stood(tmp_path: Path, three_sites: Path) -> None:
     whole, _ = run(tmp_path / "a", three_sites, "proxyfl", rounds=2, changes=QUICK)
     experiment = new_run(tmp_path / "b", three_sites, recipe="proxyfl", rounds=2, changes=QUICK)

@@ -27,6 +27,7 @@ from mdhfl.site.round import SiteRound
 SHARING = [name for name in RECIPES if name != "swarm_fhe" and not name.startswith(("local", "centralised"))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", SHARING)
 def test_every_method_runs_and_names_what_leaves_a_site(tmp_path: Path, three_sites: Path, recipe: str) -> None:
     rows, exchanges = run(tmp_path / "run", three_sites, recipe, rounds=1)
@@ -41,6 +42,7 @@ def test_every_method_runs_and_names_what_leaves_a_site(tmp_path: Path, three_si
     )
 
 
+@pytest.mark.slow
 def test_fedavg_is_the_literal_mean_of_every_tensor(tmp_path: Path, three_sites: Path) -> None:
     _, exchanges = run(tmp_path / "run", three_sites, "fedavg", rounds=1)
     shared = {a.site: a.shared for q, a in exchanges if q.action == "learn" and isinstance(a.shared, Weights)}

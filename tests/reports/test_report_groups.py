@@ -65,6 +65,7 @@ def test_groups_keep_unlike_runs_apart(tmp_path: Path, federation: Path) -> None
     assert [each.alone for each in compare(groups)] == [strongest] * 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ours", "theirs"), [(0.7, 0.5), (0.4, 0.5), (0.5, 0.5)])
 def test_the_first_line_says_who_won_by_how_much(tmp_path: Path, federation: Path, ours: float, theirs: float) -> None:
     """Against the strongest training alone, which is the balanced one here; upper bounds are no rivals."""

@@ -58,6 +58,7 @@ def check_inert(page: Path, *, folder: Path) -> None:
     assert all(path.suffix == ".png" for path in (page.parent / "figures").iterdir())
 
 
+@pytest.mark.slow
 @given(texts())
 @example(WORST)
 @settings(deadline=None, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])

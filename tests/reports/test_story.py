@@ -57,6 +57,7 @@ def listed(federation: Path, site: str, part: str) -> list[dict[str, Any]]:
     return list(json.loads((federation / "sites" / site / "datalist.json").read_text())[part])
 
 
+@pytest.mark.slow
 def test_a_site_keeps_what_its_last_model_and_its_twin_answer_and_tells_nobody(
     runs: tuple[Path, Path], noisy: Path
 ) -> None:

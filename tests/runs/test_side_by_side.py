@@ -56,6 +56,7 @@ def started(folder: Path, federation: Path, recipe: str = "mdhfl", **options: An
     return new_run(folder, federation, recipe=recipe, bundles=BUNDLES, changes=changes_for(recipe), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["mdhfl_plus", "feddf"])
 def test_sites_side_by_side_give_the_numbers_of_sites_in_turn(tmp_path: Path, uneven: Path, recipe: str) -> None:
     """Rows, what is shared, and weights, bit for bit; the answers came from other processes."""

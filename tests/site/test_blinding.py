@@ -99,8 +99,9 @@ def test_any_three_of_four_open_the_same_sum(tmp_path: Path) -> None:
 # what each can see
 
 
-def test_the_server_sees_neither_a_sites_numbers_nor_their_sum(tmp_path: Path) -> None:
+def test_the_server_sees_neither_a_sites_numbers_nor_their_sum(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A sum under its veils is as far from the real one as a random one; the site that takes them off has it."""
+    monkeypatch.setattr("fakes.blind.IMAGES", 300)  # of 900 random numbers none will ever correlate by 0.4
     blind = Blind(tmp_path)
     masked = blind.masked()
     lesson = blind.lessons(masked)["site-1"]
@@ -110,7 +111,7 @@ def test_the_server_sees_neither_a_sites_numbers_nor_their_sum(tmp_path: Path) -
     for values in seen:
         as_read = floating(values, addends=4, largest=blind.method.largest)
         assert np.abs(as_read - real).mean() > 1  # numbers from -8 to 8, where there are sums from 0 to 4
-        assert np.abs(np.corrcoef(as_read.ravel(), real.ravel())[0, 1]) < 0.7
+        assert np.abs(np.corrcoef(as_read.ravel(), real.ravel())[0, 1]) < 0.4
     assert len({values.tobytes() for values in seen}) == 5
 
 

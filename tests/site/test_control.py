@@ -26,6 +26,7 @@ QUICK = {"warm_up_epochs": 1, "local_epochs": 2, "views": 2, "competence_epochs"
 LOCAL = {"warm_up_epochs": 1, "local_epochs": 2}
 
 
+@pytest.mark.slow
 def test_the_twin_is_the_local_baseline_and_disturbs_nobody(tmp_path: Path, three_sites: Path) -> None:
     """Bit for bit: the twin's scores are those of `local_plus`, and the model's are those of a run without a twin."""
     alone, _ = run(tmp_path / "alone", three_sites, "local_plus", rounds=2, changes=LOCAL)
@@ -44,6 +45,7 @@ def test_the_twin_is_the_local_baseline_and_disturbs_nobody(tmp_path: Path, thre
         assert {name: row[name] for name in names} == {name: shared[name] for name in names}
 
 
+@pytest.mark.slow
 def test_a_restart_finds_the_twin_where_it_stood(tmp_path: Path, three_sites: Path) -> None:
     changes = {**QUICK, "control": True}
     whole, _ = run(tmp_path / "a", three_sites, "mdhfl_plus", rounds=2, changes=changes)

@@ -185,6 +185,7 @@ def defended_run(
     return numbers_of(Results(folder, experiment=experiment).rows()), exchanges
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["mdhfl", "rhfl", "mdhfl_attention", "mdhfl_plus"])
 def test_all_defences_together_hold_in_every_round(tmp_path: Path, federation: Path, recipe: str) -> None:
     changes = {"competence_epochs": 1, "views": 2, "patience": 0.5} if recipe == "mdhfl_plus" else {"ce_weight": 1.0}

@@ -63,6 +63,7 @@ def taught(experiment: Experiment, answers: Mapping[str, Answer], *, number: int
     return experiment.request("learn", number=number, lesson=lesson)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["mdhfl_plus", "fedmd", "rhfl", "fedavg", "fedprox", "local_plus"])
 def test_methods_that_share_knowledge_logits_weights_or_nothing_work_and_spend_what_was_planned(
     tmp_path: Path, federation: Path, recipe: str

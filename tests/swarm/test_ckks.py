@@ -78,6 +78,7 @@ def test_numbers_that_cannot_be_encrypted_are_refused(bad: float) -> None:
         PUBLIC.encrypt(np.zeros((2, 2), dtype=np.float32), addends=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("addends", [1, 3, 50])
 def test_a_sum_of_the_largest_numbers_does_not_wrap_around(addends: int) -> None:
     largest = np.array([1, -1], dtype=np.float32) * np.float32(0.999 * LARGEST / addends)

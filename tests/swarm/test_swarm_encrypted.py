@@ -19,6 +19,7 @@ from mdhfl.site.site import Site
 from mdhfl.swarm.ckks import SecretContext
 
 
+@pytest.mark.slow
 def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path: Path, three_sites: Path) -> None:
     folder = tmp_path / "run"
     experiment, results = start(folder, three_sites, rounds=1, recipe="swarm_fhe")
@@ -51,6 +52,7 @@ def test_an_encrypted_merge_is_the_plain_mean_within_the_schemes_error(tmp_path:
     assert all(row["bytes"]["up"] > 5 * 4 * row["about"]["parameters"] for row in merged)  # five times float32
 
 
+@pytest.mark.slow
 def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, three_sites: Path) -> None:
     folder = tmp_path / "run"
     experiment, results = start(folder, three_sites, rounds=1, recipe="swarm_fhe")
@@ -71,6 +73,7 @@ def test_the_leader_of_an_encrypted_merge_never_holds_its_key(tmp_path: Path, th
         assert with_key == set(SITES) - {leader}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("ask", "spoil"),
     [
@@ -93,6 +96,7 @@ def test_a_wrong_key_on_the_way_leaves_nobody_with_a_wrong_model(
     check_left_out(folder, results, "site-2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "craft",
     [
@@ -118,6 +122,7 @@ def test_a_crafted_ciphertext_is_left_out_and_the_leader_goes_on(
     check_left_out(folder, results, "site-2")
 
 
+@pytest.mark.slow
 def test_a_crafted_sum_is_not_taken_over(tmp_path: Path, three_sites: Path) -> None:
     """By the leader, or on the way from it: the ledger that it signed names another."""
     folder = tmp_path / "run"
