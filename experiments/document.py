@@ -10,13 +10,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import mean
 
-from mdhfl.comparison.columns import COLUMNS, MAIN
+from mdhfl.comparison.columns import MAIN
 from mdhfl.comparison.table import mean_and_spread
 from mdhfl.showing.sheets import read_csv
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "experiments" / "results"
-GRID, TITLE = "noise_grid", COLUMNS[MAIN].title  # its first table stands before the fold
 HEADLINE = "headline"
 README_METHODS = {  # title in the comparison -> in the README
     "local CE": "every site alone",
@@ -44,9 +43,6 @@ def documents() -> dict[Path, str]:
     written = {path: path.read_text(encoding="utf-8") for path in (results, readme)}
     for path in sorted(RESULTS.glob("*/table.md")):
         tables = path.read_text(encoding="utf-8").strip().split("\n\n", 1)[1]
-        if path.parent.name == GRID:
-            first, tables = parted(tables, TITLE)
-            written[results] = replaced(written[results], "results", first)
         written[results] = replaced(written[results], path.parent.name, tables)
     written[readme] = replaced(written[readme], "results", readme_table(scores(HEADLINE)))
     return written
@@ -82,14 +78,6 @@ def table(lines: Sequence[Sequence[str]]) -> str:
 
 def _line(cells: Iterable[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def parted(tables: str, title: str) -> tuple[str, str]:
-    """Return the first table, which must have a title that ends like this, without the title; and all others."""
-    head, table, others = tables.split("\n\n", 2)
-    if not head.endswith(f"{title}**"):
-        raise ValueError(f"expected a first table with the title {title!r}, got {head!r}")
-    return table, others
 
 
 def replaced(text: str, name: str, table: str) -> str:

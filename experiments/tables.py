@@ -19,7 +19,6 @@ SHOWN = {  # figure of a comparison -> its name in docs/figures
     "headline/figure.svg": "headline.svg",
     "headline/rounds.svg": "headline_rounds.svg",
     "gain_by_noise/figure.svg": "gain_by_noise.svg",
-    "noise_grid/figure.svg": "noise_grid.svg",
 }
 FIGURES = ROOT / "docs" / "figures"
 

@@ -12,14 +12,12 @@ from scipy.stats import t
 
 from experiments import faults, networks
 from experiments.document import (
-    GRID,
     HEADLINE,
     README_FEDERATIONS,
     README_METHODS,
     RESULTS,
     ROOT,
     documents,
-    parted,
     readme_table,
     replaced,
     scores,
@@ -68,7 +66,7 @@ def test_the_documents_show_the_committed_tables() -> None:
 @pytest.mark.parametrize("name", COMPARISONS)
 def test_every_score_in_the_results_follows_from_the_csv(name: str) -> None:
     page = results_page()
-    shown = cells_of(between(page, name) + (between(page, "results") if name == GRID else ""))
+    shown = cells_of(between(page, name))
     runs: dict[tuple[str, str, str], list[dict[str, str]]] = defaultdict(list)
     for row in scores(name):
         runs[row["federation"], row["noise"], row["method"]].append(row)
@@ -202,13 +200,6 @@ def test_every_question_is_answered_and_leads_to_its_section() -> None:
     anchors = {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in re.findall(r"(?m)^## (.+)$", text)}
     summary = text.split("\n## ")[0]
     assert set(re.findall(r"\]\(#([\w-]+)\) \|$", summary, re.MULTILINE)) == anchors
-
-
-def test_the_first_table_is_parted_from_the_others() -> None:
-    tables = "**A: macro-F1, %**\n\n| 1 |\n\n**A: accuracy, %**\n\n| 2 |"
-    assert parted(tables, "macro-F1, %") == ("| 1 |", "**A: accuracy, %**\n\n| 2 |")
-    with pytest.raises(ValueError, match="expected a first table with the title 'cost'"):
-        parted(tables, "cost")
 
 
 def test_the_readmes_table_shows_mean_and_spread() -> None:

@@ -29,8 +29,8 @@ FILE, in YAML:
 
 \b
 Examples:
-  mdhfl compare experiments/noise_grid.yaml --data ../shared/data --out results/
-  mdhfl compare experiments/noise_grid.yaml --table-only --out results/     # of what is finished so far
+  mdhfl compare experiments/rivals.yaml --data ../shared/data --out results/
+  mdhfl compare experiments/rivals.yaml --table-only --out results/     # of what is finished so far
 """
 
 
