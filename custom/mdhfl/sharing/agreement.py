@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import fsum
 
-import networkx as nx
 import numpy as np
 from numpy.typing import NDArray
 
@@ -98,8 +97,10 @@ def renamed(fits: Matrix) -> float:
     """Return what other names for a site's classes would gain in correlation, mean over the classes, at least 0.
 
     Each class gets one name and each name one class, as the names fit best (the assignment problem; by networkx, since
-    torch brings it and a server needs no scipy).
+    torch brings it and a server needs no scipy; it is imported late, since a site never asks).
     """
+    import networkx as nx
+
     own = np.diag(fits)
     if (fits.max(axis=1) <= own).all():
         return 0.0
