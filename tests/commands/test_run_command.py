@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from fakes.commands import mdhfl, run_arguments
 from fakes.simulated import new_run, numbers_of
 
 from mdhfl.commands import cli
@@ -18,23 +19,6 @@ from mdhfl.reports.runs import read_report_run
 from mdhfl.runs.folder import read_record, run_lock, site_settings_path
 from mdhfl.server.journal import read_rows
 from mdhfl.site.settings import read_site_settings
-
-
-def mdhfl(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run the command in this process and return its exit code."""
-    monkeypatch.setattr(sys, "argv", ["mdhfl", *map(str, arguments)])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
-def run_arguments(federation: Path, out: Path, *more: object) -> list[object]:
-    return [
-        "run", "mdhfl", "--federation", federation, "--engine", "inprocess", "--bundles", "shufflenet_v2",
-        "--threads", 1, "--out", out, *more,
-    ]  # fmt: skip
 
 
 def test_a_run_leaves_results_and_a_summary(

@@ -1,5 +1,6 @@
 """Ctrl-C ends `mdhfl run` in both engines: nothing goes on behind it, and what is finished is kept."""
 
+import contextlib
 import signal
 import subprocess
 import sys
@@ -9,9 +10,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from fakes.commands import mdhfl, run_arguments
 from fakes.simulated import heed_ctrl_c, numbers_of
 
-from mdhfl.commands import cli
 from mdhfl.runs.folder import read_record, write_record
 from mdhfl.server.journal import read_rows
 
@@ -19,14 +20,9 @@ MDHFL = (sys.executable, "-m", "mdhfl.commands.cli")
 pytestmark = pytest.mark.slow
 
 
-def arguments(federation: Path, out: Path, *more: object, engine: str = "inprocess") -> list[str]:
-    said = ["run", "mdhfl", "--federation", federation, "--engine", engine, "--bundles", "shufflenet_v2"]
-    return [*map(str, said), "--threads", "1", "--out", str(out), *map(str, more)]
-
-
-def started(*words: str) -> "subprocess.Popen[str]":
+def started(*words: object) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*MDHFL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+        [*MDHFL, *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
     )
 
 
@@ -43,19 +39,10 @@ def rows_in(out: Path) -> int:
     return len(read_rows(results)) if results.exists() else 0
 
 
-def run(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> int:
-    monkeypatch.setattr(sys, "argv", ["mdhfl", *words])
-    try:
-        cli.main()
-    except SystemExit as ended:
-        return int(ended.code or 0)
-    return 0
-
-
 def test_ctrl_c_keeps_every_finished_round_and_says_how_to_go_on(
     tmp_path: Path, federation: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = started(*arguments(federation, tmp_path / "a", "--rounds", 30))
+    process = started(*run_arguments(federation, tmp_path / "a", "--rounds", 30))
     wait_for(lambda: rows_in(tmp_path / "a") >= 4, process=process)
     process.send_signal(signal.SIGINT)
     _, error = process.communicate(timeout=60)
@@ -65,8 +52,8 @@ def test_ctrl_c_keeps_every_finished_round_and_says_how_to_go_on(
     done = read_rows(tmp_path / "a" / "results.jsonl")[-1]["round"]
     assert 1 <= done < 30
     write_record(tmp_path / "a", {**read_record(tmp_path / "a"), "rounds": done + 1})  # a short rest for a short test
-    assert run(monkeypatch, arguments(federation, tmp_path / "a", "--resume")) == 0
-    assert run(monkeypatch, arguments(federation, tmp_path / "b", "--rounds", done + 1)) == 0
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "a", "--resume")) == 0
+    assert mdhfl(monkeypatch, *run_arguments(federation, tmp_path / "b", "--rounds", done + 1)) == 0
     one, other = (numbers_of(read_rows(tmp_path / name / "results.jsonl")) for name in "ab")
     assert one == other
 
@@ -74,7 +61,7 @@ def test_ctrl_c_keeps_every_finished_round_and_says_how_to_go_on(
 @pytest.mark.parametrize("moment", ["FLARE's processes have started", "a round is finished"])
 def test_ctrl_c_ends_flares_simulator_and_all_that_it_started(moment: str, tmp_path: Path, federation: Path) -> None:
     out = tmp_path / "a"
-    process = started(*arguments(federation, out, "--rounds", 30, engine="flare"))
+    process = started(*run_arguments(federation, out, "--rounds", 30, engine="flare"))
     family: set[psutil.Process] = set()
 
     def has_come() -> bool:
@@ -91,6 +78,7 @@ def test_ctrl_c_ends_flares_simulator_and_all_that_it_started(moment: str, tmp_p
         _, left = psutil.wait_procs(family, timeout=10)
         assert not left
     finally:
-        for each in (process, *family):
-            if each.poll() is None if isinstance(each, subprocess.Popen) else each.is_running():
+        process.kill()
+        for each in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()

@@ -5,6 +5,7 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from fakes.small_federation import write_federation
 from fakes.watched import SITES, asking, experiment_of, honest
 
 from experiments.attacks import ATTACKS
+from experiments.false_alarms import FOUND
 from experiments.poison import (
     ALONE,
+    ATTACKED,
     COLLUDING,
     FIELDS,
     FRESH,
@@ -35,6 +38,7 @@ from mdhfl.learning.bundle_check import verify_bundle
 from mdhfl.rounds.loop import federate
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.knowledge import Knowledge, check_knowledge
+from mdhfl.showing.sheets import read_csv
 
 
 @pytest.mark.parametrize("attack", ATTACKS)
@@ -130,6 +134,32 @@ def test_the_tables_are_means_over_the_seeds_against_the_run_without_who_attacks
     assert "| Dirichlet 0.5, honest sites beside an attacker who goes on | 60 | 1 | 1.7% |" in alarms
     assert "| Dirichlet 0.5, honest sites beside an attacker who is put aside | 40 | 0 | 0.0% |" in alarms
     assert "| Dirichlet 0.5, all honest | 60 | 0 | 0.0% |" in alarms
+
+
+def test_the_figures_in_the_prose_follow_from_the_runs() -> None:
+    rows = [row for row in measured() if int(row["seed"]) in FRESH]
+    score = {
+        (row["attack"], row["defence"], row["seed"]): float(row["macro_f1"]) for row in rows if row["split"] == "0.5"
+    }
+    cost = {
+        attack: mean(
+            score[WITHOUT_BOTH if attack == COLLUDING else ALONE, "mean", str(seed)]
+            - score[attack, "put aside", str(seed)]
+            for seed in FRESH
+        )
+        for attack in (*ATTACKED, COLLUDING)
+    }
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    assert f"at most {max(cost.values()):.1f} in the mean, whatever it sends, two that collude included" in text
+    honest_only = (HONEST, ALONE, WITHOUT_BOTH)
+    beside = [row for row in rows if row["attack"] not in honest_only]
+    assert sum(int(row["false_alarms"]) for row in beside) == 0
+    assert f"beside an attacker in {sum(int(row['looked_at']) for row in beside)} looks" in text
+    once = [row for row in rows if (row["attack"], row["defence"]) == (HONEST, "mean")]
+    others = read_csv(FOUND)
+    looks, alarms = (sum(int(row[name]) for row in (*once, *others)) for name in ("looked_at", "false_alarms"))
+    assert alarms == 1
+    assert f"in {len(once) + len(others)} honest federations one was, in one of {looks}." in text
 
 
 def test_the_page_shows_the_committed_runs() -> None:
