@@ -7,7 +7,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mdhfl.losses import knowledge_divergence, symmetric_cross_entropy
+from mdhfl.losses import (
+    generalised_cross_entropy,
+    knowledge_divergence,
+    log_prior,
+    prior_adjusted,
+    symmetric_cross_entropy,
+)
 
 
 def literal_sce(logits: torch.Tensor, labels: torch.Tensor, ce_weight: float, rce_weight: float) -> torch.Tensor:
@@ -106,3 +112,40 @@ def test_one_adam_step_equals_the_literal_one() -> None:
     (gradient,) = torch.autograd.grad(literal_sce(logits.detach() @ literal, labels, 0.1, 1.0), literal)
     expected = literal.detach() - 1e-3 * gradient / (gradient.abs() + 1e-8)
     torch.testing.assert_close(weight.detach(), expected)
+
+
+def test_the_balanced_loss_is_the_literal_one_with_its_gradient() -> None:
+    counts, tau = torch.tensor([7.0, 0.0, 2.0]), 0.7
+    pi = [(float(n) + 1) / (9 + 3) for n in counts]
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 2, 0, 0, 2])
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(5):
+        powers = [torch.exp(logits[i, c]) * pi[c] ** tau for c in range(3)]
+        total = total - torch.log(powers[int(labels[i])] / (powers[0] + powers[1] + powers[2]))
+    literal = total / 5
+    ours = torch.nn.functional.cross_entropy(prior_adjusted(logits, log_prior(counts).double(), strength=tau), labels)
+    assert ours.item() == pytest.approx(literal.item(), rel=1e-6)
+    (expected,), (got,) = torch.autograd.grad(literal, logits), torch.autograd.grad(ours, logits)
+    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-8)
+    assert torch.isfinite(log_prior(counts)).all()  # a class without an image
+
+
+def test_without_strength_the_scores_are_untouched() -> None:
+    logits = torch.randn(4, 3)
+    assert prior_adjusted(logits, log_prior(torch.tensor([1.0, 2.0, 3.0])), strength=0.0) is logits
+
+
+@pytest.mark.parametrize("q", [0.3, 0.7, 1.0])
+def test_generalised_cross_entropy_is_the_literal_one_with_its_gradient(q: float) -> None:
+    logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
+    labels = torch.tensor([0, 1, 2, 3, 0, 1])
+    terms = []
+    for i, y in enumerate(labels.tolist()):
+        p = torch.exp(logits[i, y]) / torch.exp(logits[i]).sum()
+        terms.append((1 - p**q) / q)
+    literal = torch.stack(terms).mean()
+    ours = generalised_cross_entropy(logits, labels, q=q)
+    assert ours.item() == pytest.approx(literal.item(), rel=1e-9)
+    (expected,), (got,) = torch.autograd.grad(literal, logits), torch.autograd.grad(ours, logits)
+    torch.testing.assert_close(got, expected, rtol=1e-7, atol=1e-10)

@@ -1,4 +1,4 @@
-"""MDH-FL+: each ingredient against a literal rendering of its equation, and the whole on real (small) federations."""
+"""MDH-FL+ as a whole: what it sends, learns and keeps, on real (small) federations."""
 
 import json
 import math
@@ -10,170 +10,20 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from fakes.competences import knowledge_of
 from fakes.simulated import new_run, numbers_of, run, site_of
 from fakes.small_federation import write_federation
-from hypothesis import given
-from hypothesis import strategies as st
 
-from mdhfl.learning.images import Part
-from mdhfl.learning.model import Model
-from mdhfl.learning.relabelling import relabelled
-from mdhfl.learning.training import slowed
-from mdhfl.losses import generalised_cross_entropy, log_prior, prior_adjusted
 from mdhfl.methods.local_plus import LocalPlus
 from mdhfl.methods.mdhfl_plus import MdhflPlus
 from mdhfl.reports.write import write_report
 from mdhfl.runs.folder import site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import Results
-from mdhfl.sharing.competence import SMALLEST, ClassTeaching, class_teacher, class_weighted_sum
-from mdhfl.sharing.knowledge import Knowledge, Subject
-from mdhfl.sharing.teaching import sharpened
+from mdhfl.sharing.competence import ClassTeaching, class_weighted_sum
+from mdhfl.sharing.knowledge import Knowledge
 
 QUICK = {"warm_up_epochs": 1, "local_epochs": 1, "views": 2, "competence_epochs": 1}
-
-
-def knowledge_of(site: str, values: Any, competences: Any, *, number: int = 1) -> Knowledge:
-    values = np.asarray(values, dtype=np.float32)
-    subject = Subject(
-        kind="probabilities", public_digest="0" * 64, public_count=len(values), classes=tuple("xyzw"[: values.shape[1]])
-    )
-    told = None if competences is None else np.asarray(competences, dtype=np.float32)
-    return Knowledge(values=values, subject=subject, site=site, round=number, competences=told)
-
-
-# the prior
-
-
-def test_the_balanced_loss_is_the_literal_one_with_its_gradient() -> None:
-    counts, tau = torch.tensor([7.0, 0.0, 2.0]), 0.7
-    pi = [(float(n) + 1) / (9 + 3) for n in counts]
-    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64, requires_grad=True)
-    labels = torch.tensor([0, 2, 0, 0, 2])
-    total = torch.zeros((), dtype=torch.float64)
-    for i in range(5):
-        powers = [torch.exp(logits[i, c]) * pi[c] ** tau for c in range(3)]
-        total = total - torch.log(powers[int(labels[i])] / (powers[0] + powers[1] + powers[2]))
-    literal = total / 5
-    ours = torch.nn.functional.cross_entropy(prior_adjusted(logits, log_prior(counts).double(), strength=tau), labels)
-    assert ours.item() == pytest.approx(literal.item(), rel=1e-6)
-    (expected,), (got,) = torch.autograd.grad(literal, logits), torch.autograd.grad(ours, logits)
-    torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-8)
-    assert torch.isfinite(log_prior(counts)).all()  # a class without an image
-
-
-def test_without_strength_the_scores_are_untouched() -> None:
-    logits = torch.randn(4, 3)
-    assert prior_adjusted(logits, log_prior(torch.tensor([1.0, 2.0, 3.0])), strength=0.0) is logits
-
-
-@pytest.mark.parametrize("q", [0.3, 0.7, 1.0])
-def test_generalised_cross_entropy_is_the_literal_one_with_its_gradient(q: float) -> None:
-    logits = torch.randn(6, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64, requires_grad=True)
-    labels = torch.tensor([0, 1, 2, 3, 0, 1])
-    terms = []
-    for i, y in enumerate(labels.tolist()):
-        p = torch.exp(logits[i, y]) / torch.exp(logits[i]).sum()
-        terms.append((1 - p**q) / q)
-    literal = torch.stack(terms).mean()
-    ours = generalised_cross_entropy(logits, labels, q=q)
-    assert ours.item() == pytest.approx(literal.item(), rel=1e-9)
-    (expected,), (got,) = torch.autograd.grad(literal, logits), torch.autograd.grad(ours, logits)
-    torch.testing.assert_close(got, expected, rtol=1e-7, atol=1e-10)
-
-
-# who may speak about which class
-
-
-def literal_teacher(shared: dict[str, Knowledge], sites: list[str], power: float, assumed: float) -> list[list[float]]:
-    rows = []
-    first = next(iter(shared.values()))
-    n, classes = first.values.shape
-    for i in range(n):
-        row = []
-        for c in range(classes):
-            top = bottom = 0.0
-            for site in sites:
-                told = shared[site].competences
-                a = SMALLEST + (assumed if told is None else float(told[c])) ** power
-                top += a * float(shared[site].values[i, c])
-                bottom += a
-            row.append(top / bottom)
-        rows.append([value / sum(row) for value in row])
-    return rows
-
-
-@given(st.integers(0, 10**6), st.booleans(), st.sampled_from([0.0, 1.0, 2.0]))
-def test_the_teacher_is_the_literal_class_by_class_mean(seed: int, include_own: bool, power: float) -> None:
-    random = np.random.default_rng(seed)
-    shared = {
-        site: knowledge_of(site, random.dirichlet([0.5] * 4, size=3), random.random(4).round(2)) for site in "abc"
-    }
-    sites = ["a", "b", "c"] if include_own else ["b", "c"]
-    teaching = class_weighted_sum(shared, power=power)
-    again = ClassTeaching.from_wire(teaching.to_wire())
-    ours = class_teacher(again, own=shared["a"], site="a", include_own=include_own, power=power)
-    assert ours is not None
-    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-5)
-    np.testing.assert_allclose(ours, literal_teacher(shared, sites, power, teaching.assumed), rtol=5e-3, atol=5e-4)
-    other_order = class_weighted_sum(dict(reversed(shared.items())), power=power)
-    np.testing.assert_array_equal(teaching.values, other_order.values)
-
-
-def test_a_site_that_does_not_know_a_class_does_not_outvote_the_one_that_does() -> None:
-    knows = knowledge_of("a", [[0.1, 0.9]], [0.9, 0.9])
-    ignorant = {site: knowledge_of(site, [[0.99, 0.01]], [0.9, 0.0]) for site in "bcd"}
-    plain = class_teacher(
-        class_weighted_sum({"a": knows, **ignorant}, power=0.0), own=None, site="e", include_own=True, power=0.0
-    )
-    weighted = class_teacher(class_weighted_sum({"a": knows, **ignorant}), own=None, site="e", include_own=True)
-    assert plain is not None
-    assert weighted is not None
-    assert plain[0, 1] < 0.3 < 0.5 < weighted[0, 1]
-
-
-def test_a_class_that_nobody_vouches_for_and_a_site_that_says_nothing_count_alike() -> None:
-    shared = {
-        "a": knowledge_of("a", [[0.2, 0.8]], [0.5, 0.0]),
-        "b": knowledge_of("b", [[0.6, 0.4]], [0.5, 0.0]),
-        "c": knowledge_of("c", [[0.4, 0.6]], None),
-    }
-    teaching = class_weighted_sum(shared)
-    assert teaching.assumed == pytest.approx(0.25)
-    teacher = class_teacher(teaching, own=None, site="d", include_own=True)
-    assert teacher is not None
-    assert np.isfinite(teacher).all()
-    alone = {"a": knowledge_of("a", [[0.2, 0.8]], [0.0, 0.0]), "b": knowledge_of("b", [[0.6, 0.4]], [0.0, 0.0])}
-    mean = class_teacher(class_weighted_sum(alone), own=None, site="d", include_own=True)
-    assert mean is not None
-    np.testing.assert_allclose(mean, [[0.4, 0.6]], rtol=1e-5)
-
-
-def test_a_site_that_has_lost_what_it_shared_is_told_so() -> None:
-    shared = {site: knowledge_of(site, [[0.5, 0.5]], [0.5, 0.5]) for site in "ab"}
-    teaching = class_weighted_sum(shared)
-    with pytest.raises(ValueError, match="site 'a': the teaching holds its knowledge of round 1, but it has kept noth"):
-        class_teacher(teaching, own=None, site="a", include_own=False)
-    assert class_teacher(class_weighted_sum({"a": shared["a"]}), own=None, site="a", include_own=True) is None
-
-
-@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.5, 0.9, 1.0]))
-def test_a_sharpened_teacher_is_the_literal_power_and_says_the_same_more_surely(seed: int, temperature: float) -> None:
-    rows = np.random.default_rng(seed).dirichlet([0.3] * 5, size=4) + 1e-9
-    rows /= rows.sum(axis=1, keepdims=True)
-    ours = sharpened(rows, temperature=temperature)
-    for row, sharp in zip(rows, ours, strict=True):
-        powers = [math.exp(math.log(p) / temperature - math.log(max(row)) / temperature) for p in row]
-        np.testing.assert_allclose(sharp, [power / sum(powers) for power in powers], rtol=1e-4, atol=1e-7)
-        assert sharp.argmax() == row.argmax()
-        assert sharp.max() >= row.max() - 1e-6
-    assert ours.dtype == np.float32
-    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-5)
-
-
-def test_a_row_of_tiny_numbers_does_not_vanish_when_sharpened() -> None:
-    rows = np.array([[1e-30, 2e-30, 0.0]], dtype=np.float32)
-    np.testing.assert_allclose(sharpened(rows, temperature=0.5), [[0.2, 0.8, 0.0]], rtol=1e-6)
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -203,9 +53,6 @@ def test_a_site_learns_from_the_sharpened_teacher_and_the_report_shows_it(joint:
     assert len(targets) == 1
     unsharpened = MdhflPlus(sharpening=1.0).common_teacher(shared)
     np.testing.assert_allclose(unsharpened, [[0.6, 0.3, 0.1]], rtol=1e-5)
-
-
-# the whole
 
 
 def scores_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -280,45 +127,12 @@ def test_views_and_learning_rate_come_to_rest_together() -> None:
     assert [MdhflPlus().asked_in(number) for number in (0, 1, 99)] == [0, 1, 99]
 
 
-def test_a_slowed_step_is_a_step_with_the_smaller_rate_and_leaves_the_optimiser_as_it_was() -> None:
-    weights = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
-    slow, literal = torch.optim.Adam([weights[0]], 0.1), torch.optim.Adam([weights[1]], 0.025)
-    for optimizer, weight in ((slow, weights[0]), (literal, weights[1])):
-        (weight * torch.tensor([1.0, -2.0, 3.0])).sum().backward()
-        with slowed(optimizer, by=0.25 if optimizer is slow else 1.0):
-            optimizer.step()
-    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
-    assert slow.param_groups[0]["lr"] == 0.1
-    with pytest.raises(RuntimeError), slowed(slow, by=0.5):
-        raise RuntimeError
-    assert slow.param_groups[0]["lr"] == 0.1
-
-
 def test_the_alignments_weight_rises_evenly_to_its_own() -> None:
     method = MdhflPlus(align_weight=2.0, ramp_rounds=4)
     logits, teacher = torch.randn(5, 3), torch.randn(5, 3).softmax(1)
     whole = float(method.alignment_loss(logits, teacher))
     risen = [float(method.alignment_loss_in(number)(logits, teacher)) / whole for number in range(1, 7)]
     assert risen == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
-
-
-def test_labels_that_a_model_is_sure_are_wrong_are_replaced_by_its_answers() -> None:
-    """Against the literal rule, image by image, with the prior of the site's mix."""
-    model = Model.open("resnet10", num_classes=3, image_size=32, seed=0, averaging=0.9)
-    images = torch.randint(0, 255, (40, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
-    part = Part(images=images, labels=torch.arange(40) % 3)
-    prior = torch.tensor([0.3, -0.2, 0.1])
-    model.settle(images)
-    probabilities = (model.predict(images) + prior).softmax(dim=1)
-    above = float(probabilities.max(dim=1).values.median())
-    literal = [
-        int(p.argmax()) if float(p.max()) > above else int(label)
-        for p, label in zip(probabilities, part.labels, strict=True)
-    ]
-    labels = relabelled(model, part, prior=prior, above=above)
-    assert labels.tolist() == literal
-    assert 0 < int((labels != part.labels).sum()) <= 20
-    assert torch.equal(relabelled(model, part, prior=prior, above=1.0), part.labels)
 
 
 def test_labels_are_replaced_from_the_first_round_on_and_never_by_default() -> None:

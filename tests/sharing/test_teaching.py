@@ -1,12 +1,14 @@
 """Properties of the algebra: one matrix is enough, order does not matter, equal sites are a fixed point."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mdhfl.sharing.knowledge import Knowledge, Subject
-from mdhfl.sharing.teaching import leave_one_out, weighted_sum
+from mdhfl.sharing.teaching import leave_one_out, sharpened, weighted_sum
 
 SUBJECT = Subject(kind="probabilities", public_digest="d" * 64, public_count=6, classes=("a", "b", "c"))
 
@@ -72,3 +74,22 @@ def test_a_site_that_lost_its_share_is_refused(own: Knowledge | None) -> None:
     teaching = weighted_sum(sites, weights=dict.fromkeys(sites, 1.0))
     with pytest.raises(ValueError, match=r"site 'site-0'.*round 1.*it has kept"):
         leave_one_out(teaching, own=own, site="site-0")
+
+
+@given(st.integers(0, 10**6), st.sampled_from([0.05, 0.5, 0.9, 1.0]))
+def test_a_sharpened_teacher_is_the_literal_power_and_says_the_same_more_surely(seed: int, temperature: float) -> None:
+    rows = np.random.default_rng(seed).dirichlet([0.3] * 5, size=4) + 1e-9
+    rows /= rows.sum(axis=1, keepdims=True)
+    ours = sharpened(rows, temperature=temperature)
+    for row, sharp in zip(rows, ours, strict=True):
+        powers = [math.exp(math.log(p) / temperature - math.log(max(row)) / temperature) for p in row]
+        np.testing.assert_allclose(sharp, [power / sum(powers) for power in powers], rtol=1e-4, atol=1e-7)
+        assert sharp.argmax() == row.argmax()
+        assert sharp.max() >= row.max() - 1e-6
+    assert ours.dtype == np.float32
+    np.testing.assert_allclose(ours.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_a_row_of_tiny_numbers_does_not_vanish_when_sharpened() -> None:
+    rows = np.array([[1e-30, 2e-30, 0.0]], dtype=np.float32)
+    np.testing.assert_allclose(sharpened(rows, temperature=0.5), [[0.2, 0.8, 0.0]], rtol=1e-6)
