@@ -208,10 +208,11 @@ def _spread(count: int) -> list[Tensor]:
 def inputs_of(network: nn.Module, images: Tensor, *, intensity: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
     """Yield (M, 3, S, S) uint8 images in batches as a network takes them, on its device.
 
-    A last batch of one image is left out: batch normalisation cannot use it.
+    The batches are alike in number to one image and each runs through all images, so that a mean over batches weighs
+    every image alike, whatever their order. A single image yields nothing: batch normalisation cannot use it.
     """
     device = next(network.parameters()).device
-    for batch in torch.arange(len(images)).split(PREDICTION_BATCH):
+    for batch in _spread(len(images)):
         if len(batch) > 1:
             yield intensity(inputs(images, batch, augment=None, device=device))
 
