@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from nvflare.apis.fl_constant import AdminCommandNames
+from nvflare.fuel.sec.authz import AuthzContext, Person
+from nvflare.security.security import FLAuthorizer
 
 from mdhfl.commands.check import _key_of
 from mdhfl.commands.kits import server_kit_command, site_kit_command
@@ -199,6 +202,37 @@ def test_the_server_allows_its_own_classes(kit: Path) -> None:
     assert read(kit, "resources.json")["class_allow_list"] == list(SERVER_CLASSES)
     assert read(kit, "authorization.json")["permissions"]["lead"]["byoc"] == "none"
     assert not (kit / "local" / "privacy.json").exists()
+
+
+@pytest.mark.parametrize("where", ["server", "site"])
+def test_a_lead_ends_its_own_jobs_and_touches_no_machine(kit: Path, where: str) -> None:
+    """FLARE's own authoriser, with what we write: it counts the server as of the lead's organisation."""
+    if where == "server":
+        assert CliRunner().invoke(server_kit_command, ["--out", str(kit)]).exit_code == 0
+    else:
+        site_kit(kit)
+    authorizer = FLAuthorizer("mdhfl" if where == "server" else "berlin", read(kit, "authorization.json"))
+    lead, admin = Person("lead@x.org", "mdhfl", "lead"), Person("admin@x.org", "mdhfl", "project_admin")
+
+    def may(user: Person, right: str, submitter: Person) -> bool:
+        return bool(authorizer.authorize(AuthzContext(right, user, submitter))[0])
+
+    machines = (
+        AdminCommandNames.SHUTDOWN,
+        AdminCommandNames.RESTART,
+        AdminCommandNames.REMOVE_CLIENT,
+        AdminCommandNames.DISABLE_CLIENT,
+        AdminCommandNames.SET_TIMEOUT,
+        AdminCommandNames.SHELL_CAT,
+    )
+    assert [right for right in machines if may(lead, right, lead)] == []
+    assert [right for right in machines if may(admin, right, admin)] == list(machines[:-1])
+    assert may(lead, "submit_job", lead)
+    for right in (AdminCommandNames.ABORT_JOB, AdminCommandNames.DELETE_JOB, AdminCommandNames.DOWNLOAD_JOB):
+        assert may(lead, right, lead)
+        assert not may(lead, right, admin)
+        assert may(admin, right, lead)
+    assert may(lead, AdminCommandNames.LIST_JOBS, lead)
 
 
 def test_a_folder_that_is_no_kit_is_refused_with_the_way_out(tmp_path: Path) -> None:

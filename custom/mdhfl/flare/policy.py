@@ -39,7 +39,8 @@ PERMISSIONS = {
     },
     "lead": {
         **{"submit_job": "any", "clone_job": "n:submitter", "manage_job": "n:submitter"},
-        **{"download_job": "n:submitter", GET_LOG: "n:submitter", "view": "any", "operate": "o:site"},
+        # "o:site" would let a lead stop the server: FLARE calls both the same organisation
+        **{"download_job": "n:submitter", GET_LOG: "n:submitter", "view": "any", "operate": "none"},
         **NOBODY,
     },
     "member": {"view": "any"},
