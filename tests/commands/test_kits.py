@@ -133,6 +133,28 @@ def test_everything_in_site_json_can_be_said_in_the_command(kit: Path) -> None:
     assert settings.privacy == Privacy(epsilon=8, delta=1e-5)
     assert "the 3 likeliest classes, the rest spread evenly; 4 bits a number. No epsilon belongs to them." in page
     assert "training: epsilon 8 at delta 1e-05 for each training image, over all experiments" in page
+    before = {path.name: path.read_bytes() for path in (kit / "local").iterdir()}
+    done = CliRunner().invoke(site_kit_command, ["--out", str(kit)])
+    assert done.exit_code == 0, done.output
+    assert {path.name: path.read_bytes() for path in (kit / "local").iterdir()} == before, "an update keeps it all"
+
+
+def test_an_update_changes_what_is_said_and_keeps_the_rest(kit: Path) -> None:
+    site_kit(kit, "--scores", "off", "--withhold", "competences", "--defence", "top_k=3")
+    changes = ["--out", str(kit), "--threads", "2", "--withhold", "", "--defence", "precision=4"]
+    assert CliRunner().invoke(site_kit_command, changes).exit_code == 0
+    settings = read_site_settings(kit / "local" / "site.json")
+    assert (settings.scores, settings.threads, settings.withhold) == ("off", 2, ())
+    assert settings.defences == Defences(precision=4)
+    assert settings.data == Path("d").resolve()
+
+
+def test_a_site_json_that_cannot_be_read_is_not_written_over(kit: Path) -> None:
+    site_kit(kit, "--scores", "off")
+    path = kit / "local" / "site.json"
+    path.write_text(path.read_text()[:-20])
+    done = CliRunner().invoke(site_kit_command, ["--out", str(kit), "--threads", "2"])
+    assert "mend it, or delete it to begin anew" in str(done.exception)
 
 
 def test_a_kit_without_a_budget_claims_no_epsilon(kit: Path) -> None:

@@ -1,6 +1,10 @@
 """`mdhfl site-kit`, `mdhfl server-kit`: what IT puts into a FLARE startup kit, written in one go and explained."""
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -8,18 +12,37 @@ from mdhfl.commands.offers import checked_offer
 from mdhfl.commands.options import policy_of, policy_options
 from mdhfl.flare.kits import write_server_kit, write_site_kit
 from mdhfl.hosting.offer import in_words
-from mdhfl.learning.bundle_changes import split_changes
+from mdhfl.learning.bundle_changes import split_changes, with_prefix
 from mdhfl.runs.recipe import parse_changes
 from mdhfl.showing.terminal import say
 from mdhfl.site.defences import defences_from, privacy_from
-from mdhfl.site.settings import FROM_SERVER, SCORES, SiteSettings
+from mdhfl.site.settings import FROM_SERVER, SCORES, SiteSettings, read_site_settings
 
 KIT = click.Path(path_type=Path, exists=True, file_okay=False)
 PLACE = click.Path(path_type=Path)
 
 
+def _keep(context: click.Context, _: click.Parameter, kit: Path) -> Path:
+    """Let what the kit's site.json says stand in for every option that is not given: an update loosens no policy."""
+    path = kit / "local" / "site.json"
+    if path.exists():
+        try:
+            context.default_map = _as_options(read_site_settings(path))
+        except ValueError as error:
+            raise ValueError(f"{error}; mend it, or delete it to begin anew") from error
+    return kit
+
+
 @click.command(name="site-kit", short_help="Write a site's settings and policies into its FLARE startup kit.")
-@click.option("--out", "kit", type=KIT, required=True, help="The startup kit: the folder with `startup` and `local`.")
+@click.option(
+    "--out",
+    "kit",
+    type=KIT,
+    required=True,
+    is_eager=True,
+    callback=_keep,
+    help="The startup kit: the folder with `startup` and `local`.",
+)
 @click.option("--site", required=True, help="The site's name in the kit.")
 @click.option("--data", type=PLACE, required=True, help="The site's folder from `mdhfl prepare`.")
 @click.option("--public", required=True, help="The folder of the public set; `server`: the server sends it.")
@@ -130,6 +153,8 @@ def site_kit_command(
 ) -> None:
     """Write site.json, resources.json, authorization.json and privacy.json, and a page that explains each.
 
+    In a kit that has a site.json, options that are not given keep what it says: after an update --out is enough.
+
     \b
     Example:
       mdhfl site-kit --out kits/site-1 --site site-1 --bundle resnet10 --device cuda:0 \\
@@ -189,6 +214,28 @@ def server_kit_command(kit: Path, *, public: Path | None) -> None:
     _say_written(write_server_kit(kit, public=public))
     for line in in_words(offer) if offer is not None else []:
         say(line)
+
+
+def _as_options(settings: SiteSettings) -> dict[str, Any]:
+    """Return the options of `site-kit` that say what a site's settings say."""
+    same = ("site", "bundle", "largest_public", "device", "threads", "scores")
+    least = ("minimum_images", "minimum_classes", "smallest_count", "minimum_sites")
+    listed = ("accept_public", "may_share", "withhold", "methods")
+    return {
+        **{name: getattr(settings, name) for name in (*same, *least)},
+        **{name: ",".join(getattr(settings, name)) for name in listed},
+        **{name: str(getattr(settings, name)) for name in ("data", "state")},
+        "public": FROM_SERVER if settings.public is None else str(settings.public),
+        "weights": None if settings.weights is None else str(settings.weights),
+        "partners": [f"{site}={key}" for site, key in settings.partners.items()],
+        "pairs": _pairs(with_prefix(settings.bundle_changes)),
+        "defences": _pairs(settings.defences.chosen),
+        "privacy": _pairs({} if settings.privacy is None else asdict(settings.privacy)),
+    }
+
+
+def _pairs(values: Mapping[str, Any]) -> list[str]:
+    return [f"{name}={json.dumps(value)}" for name, value in values.items()]
 
 
 def _keys(pairs: tuple[str, ...]) -> dict[str, str]:
