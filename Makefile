@@ -20,7 +20,7 @@ help: ## list these verbs
 setup: $(READY) ## create .venv and install everything into it
 
 $(READY): pyproject.toml
-	@echo "installing mdhfl into .venv: 6 GB, once. 4.9 GB of them are PyTorch with NVIDIA's libraries: PyPI's wheels for"
+	@echo "installing mdhfl into .venv: 6 GB, once. 5 GB of them are PyTorch with NVIDIA's libraries: PyPI's wheels for"
 	@echo "Linux bring them along, with or without a GPU. Where PyTorch's own index can be reached, UV_TORCH_BACKEND=cpu"
 	@echo "make setup takes the build for CPUs, without them. uv reuses what it has downloaded before."
 	@test -x $(BIN)/python || python3 -m venv .venv || { echo "python3 -m venv failed: install it (Debian: apt-get install python3-venv)"; exit 1; }
@@ -57,7 +57,7 @@ wheel: $(READY) ## build dist/mdhfl-*.whl, the one file that a site and the serv
 	$(BIN)/uv build --quiet --wheel --out-dir dist
 
 offline: wheel ## collect what a machine without a network needs, in dist/offline (several GB)
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest dist/offline dist/mdhfl-*.whl
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --dest dist/offline "$$(echo dist/mdhfl-*.whl)[all]"
 
 lint: $(READY) ## ruff
 	$(BIN)/ruff check .

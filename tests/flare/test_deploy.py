@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mdhfl.flare.poc import own_port
 from mdhfl.flare.processes import processes_of, sweep
@@ -50,9 +51,8 @@ class Role:
         return done.stdout
 
     def _here(self, block: str, *, port: int, site: str) -> str:
-        """What differs between the page and this machine: names, the port, where the recipes lie, another seed."""
+        """What differs between the page and this machine: names, the port, another seed."""
         block = block.replace(SERVER, "localhost").replace("--port 8002", f"--port {port}")
-        block = block.replace("python jobs/", f"python {ROOT}/jobs/")
         if site != "berlin":
             block = block.replace("berlin", site).replace("--public prepared", "--seed 7 --public prepared")
         # What a script starts goes on after it, with its own output.
@@ -123,6 +123,23 @@ def test_the_pages_lead_to_results(tmp_path: Path, port: int) -> None:
             if kit.is_dir():
                 sweep(kit)
                 assert not processes_of(kit)
+
+
+@pytest.mark.parametrize("service", ["site", "server"])
+def test_every_path_that_a_kit_names_is_the_same_in_its_container(service: str, tmp_path: Path) -> None:
+    """Paths in a kit are absolute, and a container writes nowhere but where something is mounted."""
+    mounted = {
+        name: f"/srv/mdhfl/{name.lower()}" for name in ("MDHFL_KIT", "MDHFL_DATA", "MDHFL_STATE", "MDHFL_PUBLIC")
+    }
+    text = (ROOT / "deploy" / "compose.yaml").read_text(encoding="utf-8")
+    filled = re.sub(r"\$\{(\w+)(:[?-][^}]*)?\}", lambda found: mounted.get(found[1], "8002"), text)
+    found = yaml.safe_load(filled)["services"][service]
+    assert found["read_only"] is True
+    assert found["working_dir"] == mounted["MDHFL_KIT"]
+    volumes = [volume.split(":") for volume in found["volumes"]]
+    assert all(outside == inside for outside, inside, *_ in volumes)
+    writable = {inside for _, inside, *how in volumes if how != ["ro"]}
+    assert writable == {mounted["MDHFL_KIT"]} | ({mounted["MDHFL_STATE"]} if service == "site" else set())
 
 
 def test_the_image_runs_what_a_kit_has() -> None:
