@@ -1,5 +1,6 @@
 """FedDF's server: a site's model that it cannot use is refused by name, and the others go on."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from fakes.simulated import changes_for, new_run
 from mdhfl.rounds.loop import federate
 from mdhfl.runs.folder import server_settings_path
 from mdhfl.runs.inprocess import ask_in_process, open_sites
+from mdhfl.server.settings import read_server_settings
 from mdhfl.server.trainer import trainer_from
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer, Request
@@ -51,3 +53,23 @@ def test_a_model_that_the_server_cannot_use_is_refused_by_name(
     assert set(rounds[0].shared) == {"site-1", "site-3"}
     assert any(part in rounds[0].answers["site-2"].refusal for part in said.split("|"))
     assert not any(answer.refusal for later in rounds[1:] for answer in later.answers.values())
+
+
+def test_a_server_that_trains_nothing_may_name_methods_alone(tmp_path: Path, three_sites: Path) -> None:
+    path = tmp_path / "server.json"
+    path.write_text(json.dumps({"version": 1, "methods": ["ours.first"]}))
+    settings = read_server_settings(path)
+    assert settings.methods == ("ours.first",)
+    assert settings.to_json() == json.loads(path.read_text())
+    experiment = new_run(tmp_path / "run", three_sites, recipe="feddf", rounds=1, changes=changes_for("feddf"))
+    with pytest.raises(ValueError, match="this method trains at the server, expected public, validation, bundles"):
+        trainer_from(path, experiment=experiment)()
+
+
+@pytest.mark.parametrize("field", ["public", "validation", "bundles", "device", "threads"])
+def test_a_server_that_trains_needs_all_that_it_trains_with(field: str, tmp_path: Path) -> None:
+    whole = {"version": 1, "public": "p", "validation": "v", "bundles": ["resnet10"], "device": "cpu", "threads": 1}
+    path = tmp_path / "server.json"
+    path.write_text(json.dumps({name: value for name, value in whole.items() if name != field}))
+    with pytest.raises(ValueError, match=field):
+        read_server_settings(path)

@@ -38,6 +38,12 @@ class ServerTrainer:
     """Public images, a validation part and one network for each bundle, in memory from the first use."""
 
     def __init__(self, settings: ServerSettings, *, experiment: Experiment) -> None:
+        if settings.public is None or settings.validation is None:
+            raise ValueError(
+                "server.json: this method trains at the server, expected public, validation, bundles, device and "
+                "threads, got none of them; docs/operator.md shows them"
+            )
+        self._public, self._validation = settings.public, settings.validation
         self.settings = settings
         self.experiment = experiment
         self._answers: dict[str, tuple[Weights, Tensor]] = {}
@@ -124,7 +130,7 @@ class ServerTrainer:
 
     @cached_property
     def _models(self) -> dict[str, Model]:
-        size, classes = image_size_of(self.settings.public), len(self.experiment.classes)
+        size, classes = image_size_of(self._public), len(self.experiment.classes)
         loaded = [
             Model.open(name, num_classes=classes, image_size=size, device=self.settings.device)
             for name in self.settings.bundles
@@ -142,16 +148,16 @@ class ServerTrainer:
     @cached_property
     def _images(self) -> _Images:
         how = next(iter(self._models.values())).how_to_read()  # any: digests hold all to the same pixels
-        public, digest = load_public_set(self.settings.public, **how)
+        public, digest = load_public_set(self._public, **how)
         if digest != self.experiment.public_digest:
             raise ValueError(
                 f"server: expected public set {self.experiment.public_digest[:8]}, got {digest[:8]} in "
-                f"{self.settings.public}; copy the federation's public folder to the server"
+                f"{self._public}; copy the federation's public folder to the server"
             )
-        classes = classes_of(self.settings.validation)
+        classes = classes_of(self._validation)
         if classes != self.experiment.classes:
             raise ValueError(
                 f"server: expected classes {list(self.experiment.classes)}, its validation part has {list(classes)} in "
-                f"{self.settings.validation}; copy the federation's server folder to the server"
+                f"{self._validation}; copy the federation's server folder to the server"
             )
-        return _Images(public=public, validation=load_labelled_part(self.settings.validation, "validation", **how))
+        return _Images(public=public, validation=load_labelled_part(self._validation, "validation", **how))
