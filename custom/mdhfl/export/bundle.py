@@ -21,7 +21,8 @@ from mdhfl.showing.texts import shown, without_places
 CONFIGS = (".yaml", ".yml", ".json", ".conf")
 EVALUATED = "$@%"  # MONAI evaluates strings that begin so
 INTENDED_USE = "Research only. Not a medical device: not for diagnosis, treatment or any decision about a patient."
-NEEDED = {"pytorch-ignite": "0.5.5", "pillow": "12.0.0"}  # at least, by what every bundle of ours imports
+# At least, by what every bundle of ours imports; fire by MONAI's command, which does not bring it along.
+NEEDED = {"pytorch-ignite": "0.5.5", "fire": "0.6.0", "pillow": "12.0.0"}
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 
 
