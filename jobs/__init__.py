@@ -15,4 +15,12 @@ def _find() -> dict[str, Recipe]:
     return {recipe.name: recipe for recipe in sorted(recipes, key=lambda recipe: recipe.name)}
 
 
-RECIPES: dict[str, Recipe] = _find()
+RECIPES: dict[str, Recipe]
+
+
+def __getattr__(name: str) -> dict[str, Recipe]:
+    """Find the recipes when they are asked for first: `python -m mdhfl.jobs.mdhfl` must not import itself before."""
+    if name != "RECIPES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = _find()
+    return found
