@@ -6,7 +6,7 @@ The face of the package, for scripts and notebooks: everything is loaded when it
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 
 if TYPE_CHECKING:
     from mdhfl import methods
