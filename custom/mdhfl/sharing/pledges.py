@@ -85,7 +85,7 @@ class BlindRoll(Lesson, kind="blind_roll"):
     def threshold(self) -> int:
         """How many members must help to open the sum: so many that no two sums of a round are opened by different ones.
 
-        More than half and one more: a server that opens two sums of the same sites needs two honest ones to help twice,
+        Half, rounded up, and one more: a server that opens two sums of the same sites needs two honest ones to help twice,
         and so does a server together with one of them.
         """
         return (len(self.pledges) + 3) // 2
