@@ -7,6 +7,7 @@ in RGB or CIELAB would colour the background wherever two sets hold different am
 in optical density: Macenko et al., ISBI 2009. Everything is computed at the site; nothing of it leaves.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 BACKGROUND = 95.0  # percentile of each channel that counts as the light of an empty slide
 FAINTEST = 0.05  # optical density, mean over channels, below which a pixel counts as empty
 STRONGEST, WEAKEST = 4.0, 0.25  # factors are held between these: a set that is all empty has no stain to speak of
+LEVELS = np.arange(256)  # values that a pixel may have
+BLOCK = 1 << 16  # pixels looked at together: what is computed of them takes some 60 bytes each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,12 +34,18 @@ class Stain:
 
 
 def stain_of(images: NDArray[np.uint8]) -> Stain:
-    """Measure the stain of (M, 3, S, S) uint8 images."""
-    pixels = images.transpose(0, 2, 3, 1).reshape(-1, 3)
-    background = np.maximum(np.percentile(pixels, BACKGROUND, axis=0), 1.0)
-    densities = _densities(pixels, background)
-    stained = densities.mean(axis=1) > FAINTEST
-    return Stain(background=background, density=densities[stained].mean(axis=0) if stained.any() else np.zeros(3))
+    """Measure the stain of (M, 3, S, S) uint8 images, M at least 1; takes little memory beside theirs."""
+    flat = images.reshape(len(images), 3, -1)
+    background = np.maximum(_percentiles(_counts(flat), BACKGROUND), 1.0)
+    densities = _densities(LEVELS[:, None], background)
+    total, stained = np.zeros((1, 3)), 0
+    for there in _blocks(flat.shape):
+        pixels = flat[there].transpose(0, 2, 1).reshape(-1, 3)
+        mine = densities[pixels, np.arange(3)]
+        mine = mine[mine.mean(axis=1) > FAINTEST]
+        total = np.concatenate([total, mine]).sum(axis=0, keepdims=True)  # pixel after pixel, wherever they are cut
+        stained += len(mine)
+    return Stain(background=background, density=total[0] / max(stained, 1))
 
 
 def restained(images: NDArray[np.uint8], *, to: Stain) -> NDArray[np.uint8]:
@@ -49,16 +58,52 @@ def restained(images: NDArray[np.uint8], *, to: Stain) -> NDArray[np.uint8]:
     own = stain_of(images)
     factor = np.divide(to.density, own.density, out=np.ones(3), where=(own.density > 0) & (to.density > 0))
     factor = np.clip(factor, WEAKEST, STRONGEST)
-    levels = np.arange(256)
-    changed = np.empty_like(images)
-    for channel in range(3):  # one table per channel: every pixel of a value becomes the same value
-        density = _densities(levels, own.background[channel])
-        table = to.background[channel] * np.exp(-factor[channel] * density)
-        changed[:, channel] = np.rint(np.clip(table, 0, 255)).astype(np.uint8)[images[:, channel]]
-    return changed
+    light = to.background * np.exp(-factor * _densities(LEVELS[:, None], own.background))
+    table = np.rint(np.clip(light, 0, 255)).astype(np.uint8)  # (256, 3): every pixel of a value becomes the same value
+    flat = images.reshape(len(images), 3, -1)
+    changed = np.empty(flat.shape, dtype=np.uint8)
+    for there in _blocks(flat.shape):
+        changed[there] = table[flat[there], np.arange(3)[:, None]]
+    return changed.reshape(images.shape)
 
 
-def _densities(values: NDArray[np.integer], background: NDArray[np.float64] | np.float64) -> NDArray[np.float64]:
+def _blocks(shape: tuple[int, ...]) -> Iterator[tuple[slice, slice, slice]]:
+    """Cut (M, 3, P) images into blocks of at most BLOCK pixels, in the order of the pixels."""
+    count, _, pixels = shape
+    together = max(1, BLOCK // max(pixels, 1))  # where it is 1, an image may be cut
+    for first in range(0, count, together):
+        for start in range(0, pixels, BLOCK):
+            yield slice(first, first + together), slice(None), slice(start, start + BLOCK)
+
+
+def _counts(flat: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return (3, 256): how many pixels of (M, 3, P) images have each value in each channel."""
+    counts = np.zeros((3, len(LEVELS)), dtype=np.int64)
+    for there in _blocks(flat.shape):
+        for channel, mine in enumerate(flat[there].swapaxes(0, 1)):
+            counts[channel] += np.bincount(mine.ravel(), minlength=len(LEVELS))
+    return counts
+
+
+def _percentiles(counts: NDArray[np.int64], percent: float) -> NDArray[np.float64]:
+    """Return a percentile of each channel, bit for bit what np.percentile says of the pixels that were counted.
+
+    Args:
+        counts: (channels, 256) pixels of each value, at least one a channel.
+        percent: from 0 to 100; between two pixels it is interpolated.
+    """
+    last = counts[0].sum() - 1
+    place = last * (percent / 100)
+    before = int(place)
+    share = place - before
+    below = counts.cumsum(axis=1)
+    low, high = ((below <= min(rank, last)).sum(axis=1) for rank in (before, before + 1))
+    step = high - low
+    nearer: NDArray[np.float64] = low + step * share if share < 0.5 else high - step * (1 - share)  # as numpy rounds
+    return nearer
+
+
+def _densities(values: NDArray[np.integer], background: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return -log(values / background); lighter than the background is below 0."""
     densities: NDArray[np.float64] = -np.log(np.maximum(values, 1.0) / background)
     return densities
