@@ -4,7 +4,7 @@ Only what is drawn is read. A picture that turns out unreadable, or the same as 
 place; pictures that turn out nearly identical are joined, with their groups, and all go to one place.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -135,11 +135,8 @@ class _Drawing:
         self.found.left_out.update(dict.fromkeys(same, "identical to a picture of the public set"))
         self.found.duplicates += len(same)
         if self.arguments.near:
-            likenesses = [*given.likenesses, *(pictures[index].likeness for index in mine)]
-            pairs = near_pairs(likenesses, within=self.arguments.near)
-            count = len(given.likenesses)
-            across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
-            alike = {mine[place] for place in (across[:, 1] - count).tolist()} - set(same)
+            near = _near_given(given, [pictures[index].likeness for index in mine], within=self.arguments.near)
+            alike = {index for index in mine if pictures[index].likeness in near} - set(same)
             self.found.left_out.update(dict.fromkeys(sorted(alike), "nearly identical to a picture of the public set"))
             self.found.parted += len(alike)
 
@@ -219,6 +216,14 @@ class _Drawing:
                     lacking -= 1
             changed = True
         return changed
+
+
+def _near_given(given: Given, likenesses: Sequence[bytes], *, within: int) -> set[bytes]:
+    """Return which likenesses a given picture has, or nearly; of equal ones `near_pairs` pairs the first alone."""
+    known = [*given.likenesses, *likenesses]
+    pairs, count = near_pairs(known, within=within), len(given.likenesses)
+    across = pairs[(pairs[:, 0] < count) & (pairs[:, 1] >= count)]
+    return {known[place] for place in across[:, 1].tolist()}
 
 
 def _parted(candidate: Candidate, *, leader: Candidate) -> str:

@@ -13,6 +13,7 @@ from mdhfl.hosting.offer import offer_of, write_offer
 from mdhfl.preprocessing.arguments import PrepareArguments
 from mdhfl.preprocessing.folder.joining import entry_of, join
 from mdhfl.preprocessing.folder.verify import verify_federation
+from mdhfl.preprocessing.pool.likeness import likeness_of
 from mdhfl.preprocessing.prepare import prepare
 
 CLASSES = ("eosinophil", "monocyte")
@@ -76,6 +77,32 @@ def test_own_images_that_are_in_it_or_nearly_are_left_out(tmp_path: Path, base: 
     assert sum(sum(card["counts"][part].values()) for part in card["counts"]) == 40
     kept = own(raw, tmp_path / "b", base / "public", near=0) / "sites" / "site-1" / "card.json"
     assert [Path(skip["file"]).name for skip in json.loads(kept.read_text())["skipped"]] == ["same.png"]
+
+
+def test_all_own_images_of_one_likeness_are_left_out_if_one_is(tmp_path: Path, base: Path) -> None:
+    """Copies of a public picture that differ from each other in a colour only, which no likeness tells."""
+    shown = np.array(Image.open(next((base / "public" / "images").iterdir())))
+    first = np.clip(shown.astype(int) + 3, 0, 255).astype(np.uint8)
+    copies = [first, *(with_another_blue(first, number) for number in range(1, 4))]
+    assert len({likeness_of(pixels) for pixels in copies}) == 1 < len({pixels.tobytes() for pixels in copies})
+    assert likeness_of(first) != likeness_of(shown)
+    raw = pictures(tmp_path / "raw", more=tuple((f"near{n}.png", pixels) for n, pixels in enumerate(copies)))
+    out = own(raw, tmp_path / "a", base / "public")
+    card = json.loads((out / "sites" / "site-1" / "card.json").read_text())
+    reasons = {Path(skip["file"]).name: skip["reason"] for skip in card["skipped"]}
+    assert reasons == {f"near{n}.png": "nearly identical to a picture of the public set" for n in range(4)}
+    assert json.loads((out / "federation.json").read_text())["alike"]["left_out"] == 4
+    assert verify_federation(out, pixels=True) == []
+
+
+def with_another_blue(pixels: np.ndarray, number: int) -> np.ndarray:
+    """Change one pixel by one step of blue that its grey does not show."""
+    brighter = np.clip(pixels.astype(int) + np.array([0, 0, 1]), 0, 255).astype(np.uint8)
+    grey = [np.asarray(Image.fromarray(one).convert("L")) for one in (pixels, brighter)]
+    row, column = np.argwhere((grey[0] == grey[1]) & (pixels[..., 2] < 255))[number]
+    changed = pixels.copy()
+    changed[row, column] = brighter[row, column]
+    return changed
 
 
 @pytest.mark.parametrize(
