@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas
@@ -227,6 +228,38 @@ def test_what_cannot_work_is_said_before_anything_starts(tmp_path: Path, changes
         read_comparison(written(tmp_path, **changes))
     assert "\n" not in str(raised.value)
     assert "small.yaml" in str(raised.value)
+
+
+TWO_SOURCES = {
+    "source": "acevedo20", "raw": "a.zip", "also": ["matek19=m.zip"], "public": "synthetic", "public_count": 12,
+}  # fmt: skip
+
+
+def written_for_sources(folder: Path, method: dict, **changes: Any) -> Path:
+    """Write a comparison of one method on two sources, which nobody has said are how many sites."""
+    asked = {"prepare": TWO_SOURCES, "federations": {"hospitals": {}}, "methods": {"x": method}, **changes}
+    return written(folder, **asked)
+
+
+@pytest.mark.parametrize(
+    ("method", "said"),
+    [
+        ({"recipe": "mdhfl", "set": {"robust": "median"}}, "robust=median: expected at least 4 sites, .*, got 2"),
+        ({"recipe": "swarm_fhe"}, "at least 3 sites, got 2"),
+    ],
+)
+def test_two_sources_are_two_sites(tmp_path: Path, method: dict, said: str) -> None:
+    """As `prepare` will have it; whoever asks for another split gets four sites."""
+    with pytest.raises(ValueError, match=said):
+        read_comparison(written_for_sources(tmp_path, method))
+    assert read_comparison(written_for_sources(tmp_path, method, federations={"IID": {"split": "iid"}})).cells
+
+
+def test_sites_that_will_not_be_there_are_given_no_bundle(tmp_path: Path) -> None:
+    bundles = ["shufflenet_v2", "shufflenet_v2", "resnet10", "resnet10"]
+    assert read_comparison(written_for_sources(tmp_path, {"recipe": "fedavg"}, bundles=bundles)).cells
+    with pytest.raises(ValueError, match="expected one architecture, got 2"):
+        read_comparison(written_for_sources(tmp_path, {"recipe": "fedavg"}, bundles=bundles[1:]))
 
 
 def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:

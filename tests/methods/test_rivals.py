@@ -13,7 +13,7 @@ from fakes.small_federation import write_federation
 
 from mdhfl.jobs import RECIPES
 from mdhfl.learning.model import Model
-from mdhfl.methods import Method, WeightsMethod
+from mdhfl.methods import Method, WeightsMethod, changed
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import checkpoint_path
 from mdhfl.runs.inprocess import open_sites, run_in_process
@@ -183,6 +183,15 @@ def test_what_a_federation_cannot_give_is_said_before_anything_starts(
         )
     assert "\n" not in str(raised.value)
     assert not (tmp_path / "run").exists()
+
+
+def test_feddf_that_averages_all_sites_refuses_two_architectures_before_anything_starts() -> None:
+    averaging = changed(RECIPES["feddf"].method, {"grouped": False})
+    bundles = {"site-1": "shufflenet_v2", "site-2": "resnet10"}
+    with pytest.raises(ValueError, match="expected one architecture, got 2"):
+        averaging.check_federation(bundles=bundles, validation=200)
+    averaging.check_federation(bundles=dict.fromkeys(bundles, "resnet10"), validation=200)
+    RECIPES["feddf"].method.check_federation(bundles=bundles, validation=200)
 
 
 def test_a_swarm_of_one_site_is_refused(tmp_path: Path) -> None:

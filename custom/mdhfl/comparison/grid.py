@@ -17,6 +17,7 @@ from mdhfl.learning.bundle import find_bundle
 from mdhfl.learning.bundle_changes import PREFIX, split_changes, with_prefix
 from mdhfl.methods import Method, changed, parameters_of
 from mdhfl.preprocessing.arguments import PrepareArguments
+from mdhfl.preprocessing.inputs import with_defaults
 from mdhfl.runs.folder import BUILT_IN_BUNDLES
 from mdhfl.runs.recipe import Recipe, recipe_of
 from mdhfl.showing.texts import one_line
@@ -203,11 +204,10 @@ def _check(cell: Cell, *, what: str) -> None:
     try:
         for bundle in cell.bundles:
             find_bundle(bundle)
-        sites = int(cell.arguments.get("sites") or 4)
+        full = with_defaults(cell.prepare_arguments(data=Path(), out=Path()))
         cell.method_used.check_federation(
-            bundles={f"site-{i + 1}": cell.bundles[i % len(cell.bundles)] for i in range(sites)},
-            validation=int(cell.arguments.get("server_validation", 0)),
+            bundles={f"site-{i + 1}": cell.bundles[i % len(cell.bundles)] for i in range(int(full.sites or 0))},
+            validation=full.server_validation,
         )
-        cell.prepare_arguments(data=Path(), out=Path())
     except (ValueError, TypeError) as error:
         raise ValueError(f"{what}: {cell.method} on {cell.federation}, {cell.noise}: {error}") from error

@@ -50,6 +50,7 @@ class FedDf(WeightsMethod):
         return knowledge_divergence(logits, teacher_logits.softmax(dim=1), temperature=1.0)
 
     def check_federation(self, *, bundles: Mapping[str, str], validation: int) -> None:
+        super().check_federation(bundles=bundles, validation=validation)
         if validation < 1:
             raise ValueError(
                 "FedDF stops its distillation early on labelled images at the server: expected a federation with a "
