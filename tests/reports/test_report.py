@@ -1,25 +1,20 @@
 """The report says what the run folders say, whatever state they are in."""
 
 import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 from fakes.damage import edit_json
 from fakes.pages import Reader
 from fakes.run_folders import CLASSES, PARAMETERS, SITES, write_federation, write_run
 from PIL import Image
-from rich.console import Console
 
-from mdhfl.commands.report import report_command
 from mdhfl.files import StateError
 from mdhfl.reports.federations import read_report_federation
-from mdhfl.reports.groups import MEAN, Comparison, Group
+from mdhfl.reports.groups import MEAN
 from mdhfl.reports.runs import read_report_run
-from mdhfl.reports.terminal import score_table
 from mdhfl.reports.write import write_report
 from mdhfl.server.journal import read_rows
 from mdhfl.store.sealed import read_sealed_json, write_sealed_json
@@ -275,74 +270,3 @@ def test_federation_reader_never_fails(tmp_path: Path) -> None:
     found = read_report_federation(str(tmp_path))
     assert found.card == {}
     assert len(found.notes) == 3
-
-
-def test_command_prints_scores_and_the_page(tmp_path: Path, federation: Path) -> None:
-    run = write_run(tmp_path / "a", federation=federation, sites=TWO, rounds=1)
-    result = CliRunner().invoke(
-        report_command, [str(run), "--out", str(tmp_path / "r")], env={"COLUMNS": "140"}, catch_exceptions=False
-    )
-    accuracy = json.loads((run / "summary.json").read_text())["mean"]["accuracy"]
-    assert result.exit_code == 0
-    assert f"{accuracy:.3f}" in result.output
-    assert str(tmp_path / "r" / "report.html") in result.output
-
-
-@pytest.mark.parametrize("columns", [None, "80"])
-def test_on_eighty_columns_every_site_has_its_name_and_nothing_is_cut(
-    tmp_path: Path, federation: Path, columns: str | None
-) -> None:
-    runs = [write_run(tmp_path / name, federation=federation, method=name, rounds=1) for name in ("mdhfl", "local")]
-    said = CliRunner().invoke(
-        report_command,
-        [*map(str, runs), "--out", str(tmp_path / "r")],
-        env={"COLUMNS": columns},
-        catch_exceptions=False,
-    )
-    *lines, sentence, page = said.output.splitlines()
-    assert max(map(len, lines)) <= 80
-    for site in ("site-1", "site-2", "site-3", "site-4"):
-        assert sum(line.startswith(f"{site} ") for line in lines) == 2
-    means = [json.loads((run / "summary.json").read_text())["mean"]["macro_f1"] for run in runs]
-    shares, alone = (round(100 * mean) for mean in means)
-    assert sentence.startswith(f"MDH-FL {shares} %, alone {alone} %: sites ")
-    assert f" {abs(shares - alone)} point" in sentence
-    assert page == f"report: {tmp_path / 'r' / 'report.html'}"
-
-
-@pytest.mark.parametrize(
-    ("shares", "alone", "said"),
-    [
-        (0.61, 0.48, "61 %, alone 48 %: sites gain 13 points (macro-F1)"),
-        (0.48, 0.49, "48 %, alone 49 %: sites lose 1 point (macro-F1; may be chance)"),
-        (0.481, 0.479, "48 %, alone 48 %: sites gain 0 points (macro-F1; may be chance)"),
-        (None, 0.5, ""),
-    ],
-)
-def test_one_sentence_says_what_sharing_brings(shares: float | None, alone: float, said: str) -> None:
-    class Scored(Group):
-        def scores(self, site: str, *, score: str) -> dict[int, float]:
-            value = shares if self.label == "MDH-FL+" else alone
-            return {} if value is None else {0: value}
-
-    ours, theirs = (
-        Scored(label=label, federation="f", method="m", runs=(), repeated=()) for label in ("MDH-FL+", "alone")
-    )
-    found = Comparison(federation="f", sharing=ours, alone=theirs, sites=(MEAN,)).in_short
-    assert found == (f"MDH-FL+ {said}" if said else "")
-
-
-def test_score_table_takes_markup_for_text_and_gaps_for_dashes() -> None:
-    console = Console(width=140, record=True, file=io.StringIO())
-    console.print(score_table([{"method": "mdhfl", "sites": {"[red]s": {"accuracy": None}}, "mean": {}}]))
-    text = console.export_text()
-    assert "[red]s" in text
-    assert "\N{EN DASH}" in text
-
-
-def test_every_method_has_a_title_and_those_that_share_weights_say_so() -> None:
-    from mdhfl.methods import METHODS
-
-    for method in METHODS.values():
-        assert ("weights" in method.title) == ("weights" in (method.shares or ""))
-        assert ("encrypted" in method.title) == ("encrypted" in (method.shares or ""))

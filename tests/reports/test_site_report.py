@@ -11,7 +11,7 @@ from fakes.simulated import new_run, site_of, tiny_bundle
 from mdhfl.commands.report import report_command
 from mdhfl.reports.site_run import read_site_run
 from mdhfl.reports.write import write_report
-from mdhfl.runs.folder import site_settings_path
+from mdhfl.runs.folder import read_record, site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.journal import read_rows
 from mdhfl.site.history import HISTORY
@@ -50,6 +50,9 @@ def test_a_site_knows_what_the_server_was_told_of_it(run: Path) -> None:
             assert mine[name] == theirs[name]
         assert mine["bytes"]["up"] > 0
         assert mine["bytes"]["down"] == theirs["bytes"]["down"]
+    asked = read_record(run)["sites"]["site-2"]["bundle_digest"]
+    assert own.experiment["sites"]["site-2"]["bundle_digest"].startswith(asked)
+    assert own.bundles
 
 
 def test_its_page_shows_what_it_keeps_from_the_server_and_nothing_of_others(run: Path, tmp_path: Path) -> None:

@@ -1,21 +1,16 @@
 """Which runs belong together, and how a method that shares compares with training alone. Pure."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from mdhfl.methods import METHODS
+from mdhfl.reports.labels import identity_of, labels_of
 from mdhfl.reports.runs import Run, mean_of, number_or_none, spread_of
 
 MEAN = "mean over sites"
-BUNDLES_OWN = "as in the bundle"  # what was not changed
 CHANCE = 6  # points of one seed: by as much do seeds differ (docs/results.md, standard deviations on own images)
-
-
-def title_of(method: str) -> str:
-    """Return a method's title, for one from elsewhere its class's name."""
-    return METHODS[method].title if method in METHODS else method.rpartition(":")[2]
+NOT_PAIRED = "not paired: no seed in common"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,32 +67,47 @@ class Comparison:
         row = self.rows("macro_f1")[-1]
         if row["difference"] is None:
             return f"{self.sharing.label}: no scores to compare with {self.alone.label}."
-        points, seeds = 100 * row["difference"], row["common_seeds"] or 1
+        points, seeds = 100 * row["difference"], row["common_seeds"]
         side = "ahead of" if points > 0 else "behind"
         place = f"{abs(points):.1f} points of macro-F1 {side}" if points else "level with"
         spread = f", standard deviation {100 * row['difference_sd']:.1f}" if row["difference_sd"] is not None else ""
+        over = f"{seeds} seed{'s' if seeds > 1 else ''}{spread}" if seeds else NOT_PAIRED
         return (
             f"{self.sharing.label}: {place} the strongest training alone ({self.alone.label}), mean over the sites' "
-            f"own clean test images, {seeds} seed{'s' if seeds > 1 else ''}{spread}."
+            f"own clean test images, {over}."
         )
 
     @property
     def in_short(self) -> str:
-        """What sharing brings, in one short sentence; empty without scores to tell it from."""
-        row = self.rows("macro_f1")[-1]
-        if row["sharing"] is None or row["alone"] is None:
+        """What sharing brings, in one short sentence; empty without scores to tell it from.
+
+        It is the paired difference of `verdict`, from the means over common seeds, in whole points that add up.
+        """
+        ours, theirs = self._scores_in_short()
+        if not ours or not theirs:
             return ""
-        sharing, alone = round(100 * row["sharing"]), round(100 * row["alone"])
+        sharing, alone = (round(100 * sum(scores.values()) / len(scores)) for scores in (ours, theirs))
         points = sharing - alone
         brings = f"gain {points}" if points > 0 else f"lose {-points}" if points else "gain 0"
         unit = "point" if abs(points) == 1 else "points"
-        chance = "; may be chance" if (row["common_seeds"] or 1) == 1 and abs(points) < CHANCE else ""
-        return f"{self.sharing.label} {sharing} %, alone {alone} %: sites {brings} {unit} (macro-F1{chance})"
+        common = len(set(ours) & set(theirs))
+        paired = "" if common else f"; {NOT_PAIRED}"
+        chance = "; may be chance" if common < 2 and abs(points) < CHANCE else ""
+        return f"{self.sharing.label} {sharing} %, alone {alone} %: sites {brings} {unit} (macro-F1{paired}{chance})"
+
+    def _scores_in_short(self) -> tuple[dict[int, float], dict[int, float]]:
+        """Return both groups' macro-F1, mean over sites, of the seeds that both have; where none is, of all of each."""
+        ours, theirs = (group.scores(MEAN, score="macro_f1") for group in (self.sharing, self.alone))
+        common = sorted(set(ours) & set(theirs))
+        if not common:
+            return ours, theirs
+        return {seed: ours[seed] for seed in common}, {seed: theirs[seed] for seed in common}
 
     def rows(self, score: str) -> list[dict[str, Any]]:
         """Return per site: mean and sd of both groups over seeds, and the difference in the mean.
 
-        The sd of the difference is taken over the seeds that both groups have; None with fewer than two.
+        The difference and its sd are taken over the seeds that both groups have. With fewer than two the sd is None;
+        with none the difference is that of the means.
         """
         rows = []
         for site in self.sites:
@@ -124,8 +134,8 @@ def group_runs(runs: Sequence[Run]) -> list[Group]:
     """Group runs by everything but the seed, in the order in which they were given."""
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        groups.setdefault(json.dumps(_identity(run), sort_keys=True, default=str), []).append(run)
-    labels = _labels([found[0] for found in groups.values()])
+        groups.setdefault(identity_of(run), []).append(run)
+    labels = labels_of([found[0] for found in groups.values()])
     return [_group(label, found) for label, found in zip(labels, groups.values(), strict=True)]
 
 
@@ -180,56 +190,3 @@ def _sites(groups: Sequence[Group]) -> tuple[str, ...]:
 def _scores_of(run: Run, site: str) -> Mapping[str, Any]:
     found = run.summary["mean"] if site == MEAN else run.summary["sites"].get(site, {})
     return found or {}
-
-
-def _identity(run: Run) -> dict[str, Any]:
-    return {
-        "federation": run.federation,
-        "method": run.method,
-        "settings": run.settings,
-        "engine": run.engine,
-        "rounds": run.last_round,
-        "finished": run.finished,
-        "architectures": {site: run.architecture(site) for site in run.sites},
-    }
-
-
-def _labels(runs: Sequence[Run]) -> list[str]:
-    """Name each run by its method and by what sets it apart from the others of its method."""
-    labels: list[tuple[str, str]] = []
-    for run in runs:
-        others = [other for other in runs if other.method == run.method and other.federation == run.federation]
-        label = ", ".join([title_of(run.method), *_distinctions(run, others)])
-        labels.append((run.federation, label))
-    return [_numbered(label[1], before=labels[:i].count(label)) for i, label in enumerate(labels)]
-
-
-def _numbered(label: str, *, before: int) -> str:
-    return f"{label} #{before + 1}" if before else label
-
-
-def _distinctions(run: Run, others: Sequence[Run]) -> list[str]:
-    parts = []
-    if run.method == "local" and (loss := _loss(run)):
-        parts.append(loss)
-        others = [other for other in others if _loss(other) == loss]
-    parts += [f"{name}={run.settings.get(name, BUNDLES_OWN)}" for name in _differing_parameters(others)]
-    if len({other.engine for other in others}) > 1:
-        parts.append(run.engine)
-    if len({other.last_round for other in others}) > 1:
-        parts.append(f"{run.last_round} rounds")
-    if not run.finished:
-        parts.append("unfinished")
-    return parts
-
-
-def _loss(run: Run) -> str:
-    """Return which loss a run trains by: "CE", "SCE", or "" where its parameters do not tell."""
-    weight = run.experiment.get("parameters", {}).get("rce_weight")
-    return "" if weight is None else "CE" if weight == 0 else "SCE"
-
-
-def _differing_parameters(runs: Sequence[Run]) -> list[str]:
-    values = [run.settings for run in runs]
-    names = sorted({name for value in values for name in value})
-    return [name for name in names if len({json.dumps(value.get(name), default=str) for value in values}) > 1]

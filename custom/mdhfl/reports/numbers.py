@@ -9,15 +9,14 @@ from mdhfl.metrics import HEADLINES, SCORES
 from mdhfl.reports.federations import Federation
 from mdhfl.reports.groups import MEAN, Comparison, Group
 from mdhfl.reports.runs import Run
-from mdhfl.reports.tidy import run_columns, settings_columns
+from mdhfl.reports.tidy import chosen_columns, run_columns
 
 
 def summary_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """Return one flat row per run and site, and one for the mean, as in summary.csv."""
     names = ("training_images", *SCORES, "bytes_up", "bytes_down", "seconds")
-    settings = settings_columns([run.settings for run in runs])
     rows = []
-    for run, own in zip(runs, settings, strict=True):
+    for run, own in zip(runs, chosen_columns(runs), strict=True):
         shown = {"rounds": run.last_round, **own, "status": "finished" if run.finished else "unfinished"}
         for site in (*run.sites, MEAN):
             values = run.summary["mean"] if site == MEAN else run.summary["sites"].get(site, {})

@@ -6,17 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mdhfl.digests import values_digest
 from mdhfl.learning.bundle_changes import with_prefix
 from mdhfl.runs.folder import results_in
 from mdhfl.server.journal import read_journal
 from mdhfl.server.rows import summary_of
-from mdhfl.sharing.watch import Look
+from mdhfl.sharing.watch import TELL, Look
 from mdhfl.showing.texts import one_line, shown
 from mdhfl.site.left import Sum
 from mdhfl.store.lines import ends_whole
 from mdhfl.store.sealed import Damaged, exists, read_sealed_json
 
 Row = Mapping[str, Any]
+DEFENCE, PRIVACY = "defence.", "privacy."  # before the names that `--defence` and `--privacy` know
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +63,21 @@ class Run:
     def settings(self) -> dict[str, Any]:
         """Hyper-parameters by the names that `--set` knows: the method's, then what was changed of the bundles."""
         return {**self.experiment.get("parameters", {}), **with_prefix(self.experiment.get("bundle_changes", {}))}
+
+    @property
+    def policy(self) -> dict[str, Any]:
+        """Every simulated site's defences and privacy budget, and the watch; nothing of what is as by default."""
+        chosen = {PRIVACY: self.experiment.get("privacy") or {}, DEFENCE: self.experiment.get("defences") or {}}
+        named = {f"{kind}{name}": _number(value) for kind, values in chosen.items() for name, value in values.items()}
+        watch = self.experiment.get("watch") or TELL
+        return named if watch == TELL else {**named, "watch": watch}
+
+    @property
+    def bundles(self) -> str:
+        """12 hexadecimal digits of what all sites' bundles say and do; empty where the record has no digest of them."""
+        asked = self.experiment.get("sites", {})
+        found = {site: one.get("bundle_digest") for site, one in asked.items()} if isinstance(asked, Mapping) else {}
+        return values_digest(found)[:12] if any(found.values()) else ""
 
     @property
     def seed(self) -> int:
@@ -217,6 +234,11 @@ def number_or_none(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     return float(value)
+
+
+def _number(value: Any) -> Any:
+    """Return 8 for 8.0, which is the same choice; anything else as it is."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _read_results(path: Path, *, roots: Sequence[Path]) -> tuple[list[Row], bool]:

@@ -80,11 +80,12 @@ def _record(part: Part) -> dict[str, Any]:
         "id": part.experiment,
         "method": part.method,
         "parameters": dict(part.parameters),
+        "bundle_changes": dict(part.bundle_changes),
         "engine": OWN_STATE,
         "rounds": part.last_round,
         "seed": part.seed,
         "classes": list(part.classes),
-        "sites": {part.site: {"bundle": part.bundle}},
+        "sites": {part.site: {"bundle": part.bundle, "bundle_digest": part.bundle_digest}},
         "public": {"digest": part.public_digest},
         "command": f"experiment {part.experiment}, begun by the server",
     }

@@ -14,17 +14,16 @@ SET = "set."  # before the name of a hyper-parameter, as `--set` has it
 
 
 def score_rows(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """Return a row for every number of some runs: what tells the run, its hyper-parameters, and the number."""
-    columns = settings_columns([run.settings for run in runs])
+    """Return a row for every number of some runs: what tells the run, what was chosen for it, and the number."""
     return [
         {**run_columns(run), "rounds": run.last_round, **own, **row}
-        for run, own in zip(runs, columns, strict=True)
+        for run, own in zip(runs, chosen_columns(runs), strict=True)
         for row in number_rows(run)
     ]
 
 
 def run_columns(run: Run) -> dict[str, Any]:
-    """Return what tells a run from others, but for its hyper-parameters; `run` is its folder's name."""
+    """Return what tells a run from others, but for `chosen_columns`; `run` is its folder's name."""
     return {
         "run": run.place,
         "federation": run.federation_place,
@@ -34,10 +33,21 @@ def run_columns(run: Run) -> dict[str, Any]:
     }
 
 
+def chosen_columns(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """Return what was chosen for each run: hyper-parameters, policy and bundles; None for what a run has none of."""
+    settings = settings_columns([run.settings for run in runs])
+    others = _columns([{**run.policy, **({"bundles": run.bundles} if run.bundles else {})} for run in runs])
+    return [{**one, **other} for one, other in zip(settings, others, strict=True)]
+
+
 def settings_columns(settings: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return a column for every hyper-parameter of some run, None for a run without it."""
-    names = list(dict.fromkeys(name for one in settings for name in one))
-    return [{f"{SET}{name}": _plain(one.get(name)) for name in names} for one in settings]
+    return _columns([{f"{SET}{name}": value for name, value in one.items()} for one in settings])
+
+
+def _columns(chosen: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    names = list(dict.fromkeys(name for one in chosen for name in one))
+    return [{name: _plain(one.get(name)) for name in names} for one in chosen]
 
 
 def number_rows(run: Run) -> Iterator[dict[str, Any]]:

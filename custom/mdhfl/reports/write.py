@@ -14,7 +14,8 @@ from mdhfl.reports.federation_view import federation_view
 from mdhfl.reports.federations import Federation, read_report_federation
 from mdhfl.reports.figures import draw_bars, site_colours
 from mdhfl.reports.gallery import Gallery, Picture
-from mdhfl.reports.groups import MEAN, Comparison, Group, compare, group_runs, title_of
+from mdhfl.reports.groups import MEAN, Comparison, Group, compare, group_runs
+from mdhfl.reports.labels import title_of
 from mdhfl.reports.numbers import report_data, summary_rows
 from mdhfl.reports.page import render_page
 from mdhfl.reports.run_view import (
