@@ -10,11 +10,13 @@ import pytest
 from fakes.answers import EXPERIMENT, answer_of
 from nvflare.apis.controller_spec import Task
 from nvflare.apis.dxo import DXO, DataKind, from_shareable
+from nvflare.apis.fl_context import FLContext
 from nvflare.apis.shareable import ReturnCode, Shareable, make_reply
 from nvflare.apis.signal import Signal
 
 from mdhfl.flare import controller as module
 from mdhfl.flare.controller import OPENING_TIMEOUT, FederationController, JobAborted, read_answer
+from mdhfl.flare.job import export_job
 from mdhfl.rounds.loop import TooFewSites
 from mdhfl.sharing.messages import Answer, Request
 
@@ -91,6 +93,29 @@ def test_no_round_begins_before_the_sites_are_ready(tmp_path: Path, monkeypatch:
     with pytest.raises(TooFewSites):
         controller._run(Signal(), fl_ctx)
     assert asked == [("open", 0, OPENING_TIMEOUT), ("warm_up", 0, 7)]
+
+
+@pytest.mark.parametrize(("round_timeout", "whole"), [(1, 1), (1.0, 1), (1.2, 2), (7, 7), (59.999, 60), (1e7, 10**7)])
+def test_a_round_never_gets_less_time_than_asked_for(
+    round_timeout: float, whole: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    controller = FederationController(experiment=EXPERIMENT.to_json(), round_timeout=round_timeout)
+    timeouts: list[int] = []
+    monkeypatch.setattr(controller, "broadcast", lambda *, task, **how: timeouts.append(task.timeout))
+    request = EXPERIMENT.request("learn", number=1)
+    controller._broadcast(request, ["a"], lambda *a: None, lambda *a: None, FLContext())
+    assert timeouts == [whole]
+    assert type(timeouts[0]) is int
+
+
+@pytest.mark.parametrize("wrong", [0, 0.5, -1, 1.1e7, float("inf"), float("nan"), "60", None, True])
+def test_a_round_without_an_end_is_refused_before_it_begins(wrong: Any, tmp_path: Path) -> None:
+    said = r"^round_timeout in seconds: expected a number from 1 to 1e\+07, got "
+    with pytest.raises(ValueError, match=said):
+        FederationController(experiment=EXPERIMENT.to_json(), round_timeout=wrong)
+    with pytest.raises(ValueError, match=said):
+        export_job(EXPERIMENT, name="job", out=tmp_path, round_timeout=wrong)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("taken", [("a",), ("a", "b")])

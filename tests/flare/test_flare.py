@@ -50,7 +50,7 @@ def finish(folder: Path) -> None:
         try:
             assert process.wait(timeout=240) == 0, (folder / "flare.log").read_text()[-3000:]
         except subprocess.TimeoutExpired:
-            kill_simulator(process.pid)
+            kill_simulator(process, run=folder)
             if last:
                 raise
         else:
@@ -177,7 +177,7 @@ def test_a_finished_run_whose_labels_changed_is_refused_with_the_difference(tmp_
     try:
         process.wait(timeout=240)
     finally:
-        kill_simulator(process.pid)
+        kill_simulator(process, run=folder)
     log = (folder / "flare.log").read_text()
     assert "site 'site-2': this experiment was begun with something else: data;" in log
     assert "the end: expected usable answers from at least 2 of 2 sites, got 1" in log
@@ -201,7 +201,7 @@ def test_flare_equals_in_process_even_when_everything_is_killed_in_between(tmp_p
     try:
         wait_for(folder, number=1, process=process)
     finally:
-        kill_simulator(process.pid)
+        kill_simulator(process, run=folder)
     done = read_rows(folder / "results.jsonl")[-1]["round"]
     assert done >= 1
 
@@ -254,7 +254,7 @@ def test_a_slow_site_misses_its_round_and_is_asked_again(tmp_path: Path, federat
         flag.unlink()
         assert process.wait(timeout=300) == 0, (folder / "flare.log").read_text()[-3000:]
     finally:
-        kill_simulator(process.pid)
+        kill_simulator(process, run=folder)
     rows = {(row["round"], row["site"]): row for row in read_rows(folder / "results.jsonl")}
     assert rows[late, "site-1"]["status"] == "ok"
     assert rows[late, "site-2"]["reason"] == "no answer before the round's deadline"

@@ -64,7 +64,7 @@ def test_pixels_stay_whatever_the_executor_does(
         try:
             assert process.wait(timeout=300) == 0, (tmp_path / "run" / "flare.log").read_text()[-3000:]
         finally:
-            kill_simulator(process.pid)
+            kill_simulator(process, run=tmp_path / "run")
     rows = read_rows(tmp_path / "run" / "results.jsonl")
     for row in rows:
         assert row["status"] == ("refused" if row["site"] == "site-1" else "ok")

@@ -58,6 +58,9 @@ OTHER_SERVER_CONFIGS = {
     "scores to an address instead": lambda c: c.update(components=[TRACKING]),
     "an address among the values": lambda c: controller_of(c)["args"].update(tracking={"to": "mlflow"}),
     "a folder of the receiver": lambda c: c["components"][0]["args"].update(tb_folder="/etc"),
+    "rounds without an end": lambda c: controller_of(c)["args"].update(round_timeout=0.5),
+    "rounds that end before they begin": lambda c: controller_of(c)["args"].update(round_timeout=-1),
+    "endless rounds": lambda c: controller_of(c)["args"].update(round_timeout=float("inf")),
     "a filter": lambda c: c["task_data_filters"].append({"tasks": ["*"], "filters": []}),
     "another server": lambda c: c["server"].update(model_log_dir="/etc"),
 }

@@ -2,7 +2,6 @@
 
 import http.server
 import json
-import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -115,7 +114,7 @@ def test_a_submitted_job_cannot_run_what_a_site_does_not_allow(tmp_path: Path, f
     attacks: dict[str, Callable[[dict, Path], None]] = {
         "a bundle": bring("config/evil/configs/train.yaml", yaml.safe_dump({**evil, "intensity_transform": code})),
         "its loader": add({**load, "args": {**load["args"], "name_or_path": "{JOB_CONFIG_DIR}/evil"}}),
-        "a killer": add({"path": "mdhfl.flare.simulator.kill_simulator", "args": {"pid": os.getpid()}}),
+        "a killer": add({"path": "mdhfl.flare.processes.sweep", "args": {"kit": str(poc / "site-1")}}),
         "a log streamer": add({"path": "nvflare.app_common.logging.job_log_streamer.JobLogStreamer", "args": {}}),
         "a shell": add({"path": "subprocess.run", "args": {"args": ["touch", str(trace)]}}),
         "settings": lambda config, app: config["executors"][0]["executor"].update(args=other_settings),

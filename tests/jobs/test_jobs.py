@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from mdhfl.commands.recipe import experiment_on
-from mdhfl.flare.controller import FederationController
+from mdhfl.commands.recipe import _command, experiment_on
+from mdhfl.flare.controller import LONGEST_ROUND, SHORTEST_ROUND, FederationController
 from mdhfl.flare.executor import SiteExecutor
 from mdhfl.flare.job import export_job
+from mdhfl.flare.job_form import SERVER_CONFIG, check_job
 from mdhfl.jobs import RECIPES
 from mdhfl.methods import name_of
 from mdhfl.rounds.experiment import Experiment
@@ -63,6 +65,29 @@ def test_every_argument_is_in_the_exported_job(recipe: str, tmp_path: Path, fede
     assert server["server"]["task_request_interval"] == 0.3
     method = name_of(RECIPES[recipe].method)
     assert json.loads((job / "meta.json").read_text())["name"] == f"{method} trial"  # as `list_jobs` shows it
+
+
+@pytest.mark.parametrize("seconds", ["0", "0.5", "-1", "inf", "1e8", "nan", "soon"])
+def test_a_round_timeout_that_is_none_makes_no_job(seconds: str, tmp_path: Path, federation: Path) -> None:
+    out = tmp_path / "jobs"
+    arguments = ["--federation", str(federation), "--export", "--export-dir", str(out), "--round-timeout", seconds]
+    done = CliRunner().invoke(_command(RECIPES["mdhfl"]), arguments)
+    assert "timeout" in (done.output if done.exit_code == 2 else str(done.exception))
+    assert isinstance(done.exception, SystemExit if done.exit_code == 2 else ValueError)
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("seconds", [1, 10_000_000])
+def test_the_command_the_controller_and_the_launcher_take_the_same_timeouts(
+    seconds: float, tmp_path: Path, federation: Path
+) -> None:
+    out = tmp_path / "jobs"
+    arguments = ["--federation", str(federation), "--export", "--export-dir", str(out)]
+    done = CliRunner().invoke(_command(RECIPES["mdhfl"]), [*arguments, "--round-timeout", str(seconds)])
+    assert done.exit_code == 0, done.output
+    check_job(out / "mdhfl" / "app", config=SERVER_CONFIG, schema="job_server")
+    written = json.loads((out / "mdhfl" / "app" / SERVER_CONFIG).read_text())
+    assert written["workflows"][0]["args"]["round_timeout"] == seconds in (SHORTEST_ROUND, LONGEST_ROUND)
 
 
 def test_a_job_s_folder_is_written_again(tmp_path: Path, federation: Path) -> None:

@@ -20,8 +20,8 @@ from mdhfl.status.serving import StatusServer, address_of
 class Served:
     """A page that is being served, and how often it was made."""
 
-    def __init__(self, address: str = "127.0.0.1:0", *, remote: bool = False) -> None:
-        self.made = 0
+    def __init__(self, address: str = "127.0.0.1:0", *, remote: bool = False, error: Exception | None = None) -> None:
+        self.made, self.error = 0, error
         self.server = StatusServer(address_of(address, remote=remote), page=self._page)
         self.port = int(self.server.server_address[1])
         self._thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -29,6 +29,8 @@ class Served:
 
     def _page(self) -> str:
         self.made += 1
+        if self.error is not None:
+            raise self.error
         return f"<!DOCTYPE html><p>page {self.made}"
 
     def ask(self, method: str = "GET", path: str = "/", **headers: str) -> http.client.HTTPResponse:
@@ -122,6 +124,48 @@ def test_who_asks_often_gets_the_page_of_this_second(served: Served, monkeypatch
     assert {served.ask().read() for _ in range(20)} == {b"<!DOCTYPE html><p>page 1"}
     monkeypatch.setattr(serving, "FRESH", 0.0)
     assert served.ask().read() == b"<!DOCTYPE html><p>page 2"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("/home/me/kit/local/site.json: not valid JSON\n(line 1)"), "site.json: not valid JSON\\n(line 1)"),
+        (PermissionError(13, "Permission denied", "/home/me/kit/x"), "[Errno 13] Permission denied: 'x'"),
+        (ValueError("\ud800<script>"), "\\ud800<script>"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_cannot_be_read_is_one_line_until_it_can(
+    error: Exception, told: str, served: Served, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    served.error = error
+    answers = [served.ask() for _ in range(5)]
+    assert {answer.status for answer in answers} == {503}
+    assert {answer.read().decode() for answer in answers} == {f"the page cannot be made: {told}\n"}
+    assert answers[0].getheader("Content-Type") == "text/plain; charset=utf-8"
+    assert answers[0].getheader("X-Content-Type-Options") == "nosniff"
+    assert served.made == 1
+    monkeypatch.setattr(serving, "FRESH", 0.0)
+    assert served.ask().status == 503
+    assert served.made == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.count("\n") == said.err.count("the page cannot be made: ") == 1
+    served.error = None
+    assert served.ask().read() == b"<!DOCTYPE html><p>page 3"
+    served.error = error
+    assert served.ask().status == 503
+    assert capsys.readouterr().err.count("\n") == 1  # it is news again
+
+
+def test_a_site_s_settings_that_are_being_edited_end_nothing(tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "site.json").write_text('{"version": 1,')
+    with StatusServer(("127.0.0.1", 0), page=lambda: render(read_all(tmp_path), place="kit")) as server:
+        status, content = server.page()
+    assert status == 503
+    assert content.startswith(b"the page cannot be made: site.json: not valid JSON (")
+    assert content.count(b"\n") == 1
 
 
 def test_who_says_nothing_keeps_nobody_waiting(served: Served) -> None:

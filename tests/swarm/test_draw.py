@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fakes.simulated import log_of
 from fakes.swarms import SITES, Spoiled, drawn, start, turns_of
@@ -112,7 +113,11 @@ def test_no_number_is_revealed_before_all_have_committed(warm: Warm) -> None:
 def test_a_server_cannot_leave_out_a_site_that_is_there(warm: Warm) -> None:
     why = warm.why_not("site-1", "commit", warm.roll("site-1", "site-2"))
     assert "the server leaves out 'site-3', which has finished round 0 and can be reached" in why
-    warm.sites["site-3"].receive = lambda *_: {"refusal": "no line"}  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("reply", [{"refusal": "no line"}, {"present": np.ones(3, dtype=np.float32)}, {}], ids=str)
+def test_a_site_that_cannot_say_that_it_is_there_stops_nobody(warm: Warm, reply: dict[str, Any]) -> None:
+    warm.sites["site-3"].receive = lambda *_: reply  # type: ignore[method-assign]
     assert lot_of(warm.ask("site-1", "commit", warm.roll("site-1", "site-2"))).commitment is not None
 
 

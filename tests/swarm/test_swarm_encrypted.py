@@ -105,6 +105,7 @@ def test_a_wrong_key_on_the_way_leaves_nobody_with_a_wrong_model(
         lambda cipher: {**cipher, "data": "text"},
         lambda cipher: {**cipher, "length": 10**30},
         lambda cipher: {**cipher, "addends": float("nan")},
+        lambda cipher: {**cipher, "addends": 1},  # sound by itself, and no sum can be made with it
         lambda cipher: None,
     ],
 )

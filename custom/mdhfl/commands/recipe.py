@@ -65,7 +65,11 @@ def _command(recipe: Recipe) -> click.Command:
     @click.option("--watch", type=click.Choice(MODES), default=TELL, show_default=True, help="If a site stands out.")
     @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Change a hyper-parameter; repeatable.")
     @click.option(
-        "--round-timeout", type=float, default=3600.0, show_default=True, help="Seconds until a round closes."
+        "--round-timeout",
+        type=click.FloatRange(min=1, max=10_000_000),
+        default=3600.0,
+        show_default=True,
+        help="Seconds until a round closes.",
     )
     def command(
         *,

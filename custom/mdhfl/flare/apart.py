@@ -1,10 +1,12 @@
 """FLARE's simulator in a process of its own: its output in `flare.log`, its progress passed on."""
 
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from mdhfl.flare.places import RUN
 from mdhfl.flare.simulator import kill_simulator
 from mdhfl.runs.progress import OnStep, forget_steps, pass_on
 
@@ -33,6 +35,7 @@ def simulate_apart(folder: Path, *, on_step: OnStep) -> None:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to handle
+            env={**os.environ, RUN: str(folder.resolve())},  # by which they are found even if the first has died
         )
         try:
             seen = 0
@@ -41,7 +44,7 @@ def simulate_apart(folder: Path, *, on_step: OnStep) -> None:
                 time.sleep(CHECK_PERIOD)
             pass_on(folder, seen, on_step)
         finally:
-            kill_simulator(process.pid)
+            kill_simulator(process, run=folder)
     if not (folder / "summary.json").exists():
         raise SimulatorFailed(f"FLARE's simulator ended without a result; {_last_error(log)}. See {log}")
 

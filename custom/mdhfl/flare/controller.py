@@ -1,5 +1,6 @@
 """FLARE's side of `rounds/loop.py`: `ask` is a broadcast. No arithmetic here."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -30,12 +31,14 @@ from mdhfl.server.rows import rows_of
 from mdhfl.server.settings import read_server_settings
 from mdhfl.server.tracking import read_tracking
 from mdhfl.server.trainer import trainer_from
+from mdhfl.sharing.checks import number
 from mdhfl.sharing.exchange import Round
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.showing.texts import one_line
 
 TASK_CHECK_PERIOD = 0.1  # seconds
 MOST_ABSENCE = 120.0  # seconds: a living site takes its request within one
+SHORTEST_ROUND, LONGEST_ROUND = 1.0, 1e7  # seconds; FLARE counts whole ones, and takes 0 for no end
 OPENING_TIMEOUT = 600.0  # seconds for a site to import torch, build its network and read its images
 
 OnTask = Callable[[ClientTask, FLContext], None]
@@ -55,10 +58,15 @@ class FederationController(PlainLog, Controller):
             experiment: as `Experiment.to_json` gives it; submitting a job with the same id continues it.
             round_timeout: seconds after which a round closes without the sites that have not answered. No round
                 begins before the sites are ready, so their start does not count.
+
+        Raises:
+            ValueError: a timeout below a second, beyond 10,000,000, or none at all.
         """
         super().__init__()
         self.experiment = experiment
-        self.round_timeout = round_timeout
+        self.round_timeout = number(
+            round_timeout, what="round_timeout in seconds", low=SHORTEST_ROUND, high=LONGEST_ROUND
+        )
         self._public: PublicService | None = None
 
     def start_controller(self, fl_ctx: FLContext) -> None:
@@ -188,7 +196,7 @@ class FederationController(PlainLog, Controller):
         task = Task(
             name=request.action,
             data=DXO(data_kind=DataKind.APP_DEFINED, data=request.to_wire()).to_shareable(),
-            timeout=int(self._opening_timeout() if request.action == "open" else self.round_timeout),
+            timeout=math.ceil(self._opening_timeout() if request.action == "open" else self.round_timeout),
             before_task_sent_cb=sent,
             result_received_cb=received,
         )

@@ -16,7 +16,10 @@ from mdhfl.flare import places
 from mdhfl.flare.filters import ASKED
 from mdhfl.flare.logs import PlainLog
 from mdhfl.flare.public import FlareHost
+from mdhfl.sharing.checks import LONGEST_TEXT, MessageError, shown, text
 from mdhfl.sharing.messages import Answer, Request
+from mdhfl.sharing.packing import payload_bytes
+from mdhfl.showing.texts import one_line
 from mdhfl.site.border import Border
 from mdhfl.site.log import refusal_of
 from mdhfl.site.site import Site
@@ -25,6 +28,7 @@ from mdhfl.swarm.peers import PeerError
 
 PEER_TOPIC = "mdhfl.peer"
 PEER_TIMEOUT = 300.0  # seconds: a peer may have to import torch and load its images first
+LONGEST_REASON = 300  # characters, of why a reply could not be read
 
 
 class FlarePeers:
@@ -34,7 +38,7 @@ class FlarePeers:
         self._engine, self._border = engine, border
 
     def send(self, site: str, message: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Send and wait for the reply. Raises PeerError."""
+        """Send and wait for the reply. Raises PeerError: none, a refusal, or nothing that can be read as a message."""
         checked = self._border.message(message, to=site)
         if checked.get("refusal"):
             raise PeerError(str(checked["refusal"]))
@@ -47,13 +51,13 @@ class FlarePeers:
                 fl_ctx=fl_ctx,
                 secure=bool(fl_ctx.get_prop(FLContextKey.SECURE_MODE, False)),
             )
-        reply = (replies or {}).get(site)
-        if reply is None or reply.get_return_code() not in (None, ReturnCode.OK):
-            code = "nothing" if reply is None else reply.get_return_code()
-            raise PeerError(f"site {site!r}: expected a reply, got {code}")
-        data: dict[str, Any] = from_shareable(reply).data
-        if data.get("refusal"):
-            raise PeerError(str(data["refusal"]))
+        try:
+            data, refusal = _read_reply((replies or {}).get(site), site=site)
+        except Exception as error:  # whatever FLARE's reader makes of what another machine sent
+            reason = one_line(f"{type(error).__name__}: {error!s:.{LONGEST_REASON}}")
+            raise PeerError(f"site {site!r}: expected a reply that can be read, got another ({reason})") from error
+        if refusal:
+            raise PeerError(one_line(refusal))
         return data
 
 
@@ -125,6 +129,18 @@ class SiteExecutor(PlainLog, Executor):
                 host = FlareHost(fl_ctx.get_engine(), Border(settings))
                 self._site = Site(settings, surroundings=Surroundings(peers=peers, host=host))
             return self._site
+
+
+def _read_reply(reply: Shareable | None, *, site: str) -> tuple[Mapping[str, Any], str]:
+    """Return a peer's fields, and why there are none to use, if so. Raises whatever comes of reading anything else."""
+    code = "nothing" if reply is None else reply.get_return_code()
+    if reply is None or code not in (None, ReturnCode.OK):
+        return {}, f"site {site!r}: expected a reply, got {code!s:.100}"
+    data = from_shareable(reply).data
+    if not isinstance(data, Mapping):
+        raise MessageError(f"expected fields by name, got {shown(data)}")
+    payload_bytes(data)  # as the swarm counts them: what it could not count, it could not use
+    return data, text(data.get("refusal", ""), what="refusal", longest=LONGEST_TEXT)
 
 
 def _refusal(error: Exception, fl_ctx: FLContext, *, number: int) -> str:

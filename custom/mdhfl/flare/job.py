@@ -38,10 +38,10 @@ class FederationRecipe(FlareRecipe):
         Args:
             name: of the job.
             experiment: what to run.
-            round_timeout: seconds after which a round closes.
+            round_timeout: seconds after which a round closes, from 1 to 10,000,000.
 
         Raises:
-            ValueError: no federation can run the method.
+            ValueError: no federation can run the method, or a round has no such timeout.
         """
         experiment.method.check_engine("flare")
         job = FedJob(name=name, min_clients=experiment.min_sites)
@@ -62,13 +62,13 @@ def export_job(experiment: Experiment, *, name: str, out: Path, round_timeout: f
         experiment: what to run; submitting the same one again continues it.
         name: of the job's folder; in FLARE's lists a job is called by its method and its experiment.
         out: folder in which the job's folder is written.
-        round_timeout: seconds after which a round closes.
+        round_timeout: seconds after which a round closes, from 1 to 10,000,000.
 
     Returns:
         The job's folder.
 
     Raises:
-        ValueError: no federation can run the method.
+        ValueError: no federation can run the method, or a round has no such timeout.
     """
     recipe = FederationRecipe(name=name, experiment=experiment, round_timeout=round_timeout)
     meta = out / name / "meta.json"

@@ -6,15 +6,21 @@ One process per site, so that models stay in memory.
 import contextlib
 import json
 import os
+import subprocess
 import sys
+import time
 from pathlib import Path
 
-from mdhfl.flare.places import simulated
+import psutil
+
+from mdhfl.flare.places import RUN, simulated
 from mdhfl.flare.policy import SERVER_CLASSES, SITE_CLASSES
 from mdhfl.runs.folder import read_run, server_settings_path
 from mdhfl.server.settings import read_server_settings
 
 MOST_SITES = 10  # one process a site; beyond this the simulator's start-up is not reliable
+PATIENCE = 10.0  # seconds until killed processes are gone
+CHECK_PERIOD = 0.1  # seconds
 
 
 def check_simulator_can_take(folder: Path, *, sites: int) -> None:
@@ -34,7 +40,7 @@ def simulate(folder: Path, *, round_timeout: float = 3600.0) -> None:
 
     Args:
         folder: as `create_run` wrote it.
-        round_timeout: seconds after which a round closes without the sites that have not answered.
+        round_timeout: seconds after which a round closes without the sites that have not answered, from 1.
 
     Raises:
         RuntimeError: the simulator failed; its log says why.
@@ -54,21 +60,47 @@ def simulate(folder: Path, *, round_timeout: float = 3600.0) -> None:
         recipe.run(SimEnv(clients=sites, num_threads=len(sites), workspace_root=str(workspace)))
 
 
-def kill_simulator(pid: int) -> None:
+def kill_simulator(process: "subprocess.Popen[bytes]", *, run: Path) -> None:
     """Kill a simulator's process and all that it started: FLARE puts them into sessions of their own.
 
     Nothing is lost: server and sites keep every finished round on disk.
-    """
-    import psutil
 
-    try:
-        family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return
-    for process in family:
+    Args:
+        process: the simulator, which may have died before the others.
+        run: the run's folder; its processes name it in their environment, and so are found without their parents.
+    """
+    deadline, killed = time.monotonic() + PATIENCE, set[psutil.Process]()
+    while living := {one for one in killed | _family_of(process) | _members_of(run) if _lives(one)}:
+        if time.monotonic() > deadline:
+            return
+        for one in living:
+            with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+                one.kill()
+        killed |= living  # until it is gone, a dying process keeps its locks, but not its environment
+        time.sleep(CHECK_PERIOD)
+
+
+def _family_of(process: "subprocess.Popen[bytes]") -> set[psutil.Process]:
+    """Return a process and all that it started; of one that is gone none, since others may have its number."""
+    if process.poll() is None:
         with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(family, timeout=10)
+            own = psutil.Process(process.pid)
+            return {own, *own.children(recursive=True)}
+    return set()
+
+
+def _members_of(run: Path) -> set[psutil.Process]:
+    """Return the processes that belong to a simulated run, but for this one and those that it comes from."""
+    mark, me = str(run.resolve()), psutil.Process()
+    found = {one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(RUN) == mark}
+    return found - {me, *me.parents()}
+
+
+def _lives(process: psutil.Process) -> bool:
+    """Return whether a process is there and has not ended: one that nobody has waited for stays in the list."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and bool(process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _allow_our_classes(workspace: Path) -> None:

@@ -12,6 +12,8 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socket import AF_INET, AF_INET6
 
+from mdhfl.showing.terminal import say
+from mdhfl.showing.texts import one_line, without_places
 from mdhfl.status.page import TEMPLATES
 
 FRESH = 1.0  # seconds for which a page is given out again
@@ -69,14 +71,16 @@ class StatusServer(ThreadingHTTPServer):
 
         Args:
             address: see `address_of`.
-            page: returns the page's HTML; called at most once a second.
+            page: returns the page's HTML; called at most once a second. What it raises, a ValueError or OSError, is
+                told instead, and said in the terminal when it changes.
 
         Raises:
             OSError: the port is taken.
         """
         self.address_family = AF_INET6 if ":" in address[0] else AF_INET
         self._page, self._lock = page, threading.Lock()
-        self._made, self._text = 0.0, b""
+        self._made, self._fault = 0.0, ""
+        self._answer: tuple[HTTPStatus, bytes] | None = None
         super().__init__(address, _Handler)
 
     @property
@@ -92,12 +96,23 @@ class StatusServer(ThreadingHTTPServer):
         local = {f"localhost:{port}"} if ipaddress.ip_address(str(address)).is_loopback else set()
         return {self.host, *local}
 
-    def page(self) -> bytes:
-        """Return the page, made anew if it is older than a second."""
+    def page(self) -> tuple[HTTPStatus, bytes]:
+        """Return the page, made anew if it is older than a second; or, in one line, why there is none just now."""
         with self._lock:
-            if not self._text or time.monotonic() - self._made > FRESH:
-                self._text, self._made = self._page().encode(), time.monotonic()
-            return self._text
+            if self._answer is None or time.monotonic() - self._made > FRESH:
+                self._answer, self._made = self._make(), time.monotonic()
+            return self._answer
+
+    def _make(self) -> tuple[HTTPStatus, bytes]:
+        try:
+            text, fault = self._page().encode(), ""
+        except (ValueError, OSError) as error:
+            fault = f"the page cannot be made: {str(error) or type(error).__name__}"
+            text = f"{one_line(without_places(fault))}\n".encode()
+        if fault and fault != self._fault:
+            say(fault, error=True)
+        self._fault = fault
+        return HTTPStatus.SERVICE_UNAVAILABLE if fault else HTTPStatus.OK, text
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -111,7 +126,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = self.path.partition("?")[0]
         if path == "/":
-            self._send(HTTPStatus.OK, self.server.page(), kind="text/html")
+            status, content = self.server.page()
+            self._send(status, content, kind="text/html" if status == HTTPStatus.OK else "text/plain")
         elif path in FILES:
             self._send(HTTPStatus.OK, (TEMPLATES / path[1:]).read_bytes(), kind=FILES[path])
         else:

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -29,30 +30,48 @@ class FolderLock:
 
         Raises:
             InUse: the folder is in use; the message names the process.
-            StateError: the folder cannot be written.
+            StateError: the folder cannot be written, or lies where files cannot be locked.
         """
-        path = folder / name
+        self._path = folder / name
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("a+", encoding="ascii", errors="replace")
+            self._file = self._path.open("a+", encoding="ascii", errors="replace")
         except OSError as error:
-            raise StateError(f"{path}: cannot be written ({error})") from error
+            raise StateError(f"{self._path}: cannot be written ({error})") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._file.seek(0)
             holder = self._file.read(20).strip() or "unknown"
             self._file.close()
             raise InUse(f"{folder}: in use by another run (process {holder}); {way_out}") from error
-        self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        except OSError as error:
+            self._file.close()
+            raise StateError(
+                f"{self._path}: expected a disk on which files can be locked, got {error}; put the folder on a local "
+                "disk, or mount this one with file locks"
+            ) from error
+        self._write(f"{os.getpid()}\n")
 
     def release(self) -> None:
-        """Give the folder back; a second time is no harm."""
+        """Give the folder back; a second time is no harm. Raises StateError: its file cannot be written any more."""
         if not self._file.closed:
-            self._file.truncate(0)
+            self._write("")
             self._file.close()
+
+    def _write(self, holder: str) -> None:
+        """Say in the file who holds the lock; where that fails, give it back."""
+        try:
+            self._file.truncate(0)
+            self._file.write(holder)
+            self._file.flush()
+        except OSError as error:
+            with suppress(OSError):  # it tries to write once more
+                self._file.close()
+            raise StateError(
+                f"{self._path}: cannot be written ({error}); free disk space or fix the folder's permissions, then "
+                "start again"
+            ) from error
 
     def __enter__(self) -> "FolderLock":
         return self

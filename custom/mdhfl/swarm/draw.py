@@ -91,6 +91,6 @@ def _is_there(swarm: Membership, site: str, request: Request) -> bool:
     if site in swarm.refused:
         return False  # this site does not accept it, either
     try:
-        return bool(swarm.send(site, request, {"ask": "present"}).get("present"))
+        return swarm.send(site, request, {"ask": "present"}).get("present") is True
     except PeerError:
         return False

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mdhfl.sharing.checks import MessageError, array, record
+from mdhfl.sharing.checks import MessageError, array, count, record
 from mdhfl.sharing.messages import Request
 from mdhfl.sharing.turns import MergeTurn
 from mdhfl.sharing.weights import Merged, Weights, check_length, check_weights
@@ -85,24 +85,48 @@ class _Merge:
         shares, lengths, reasons = {site: self.swarm.own_share(turn, self.own, public)}, {}, []
         for member in sorted(set(turn.commitments) - {site}):
             try:
-                length = len(ledger.entries)
-                reply = self.swarm.send(member, self.request, {"ask": "share", "length": length, **_bytes_of(public)})
-                if reply.get("ahead"):
-                    raise Ahead(f"site {member!r} has already learned from a merge of round {turn.round}")
-                group = turn.group(turn.commitments[member].layout)
-                like = next((shares[other] for other in group if other in shares), None)
-                share = _received_share(turn, member, reply, public=public, like=like)
-                entries = [entry for entry in map(Entry.from_json, _list(reply, member)) if entry.index >= length]
-                ledger = ledger.extend(entries, newest=turn.round - 1)
-                shares[member], lengths[member] = share, min(length, int(reply["length"]))
-            except (PeerError, ValueError, KeyError, TypeError, OverflowError) as error:
-                reasons.append(f"{member}: {error}")
+                got = self._share_of(member, public, ledger=ledger, shares=shares)
+            except Ahead:
+                raise
+            except Exception as error:  # whatever comes of what another machine replied: the others go on without it
+                reasons.append(f"{member}: {error if isinstance(error, PeerError | ValueError) else repr(error)}")
+            else:
+                ledger, shares[member], lengths[member] = got
         needed = len(turn.roll.roster) // 2 + 1
         if len(shares) < needed:
             raise ValueError(
                 f"site {site!r}: expected models of at least {needed} sites, got {len(shares)} ({'; '.join(reasons)})"
             )
         return ledger, shares, lengths
+
+    def _share_of(
+        self, member: str, public: "PublicContext | None", *, ledger: Ledger, shares: Mapping[str, Share]
+    ) -> tuple[Ledger, Share, int]:
+        """Ask one member for its share.
+
+        Args:
+            member: whom.
+            public: the context of encrypted shares, None for plain ones.
+            ledger: the longest so far.
+            shares: of the others so far.
+
+        Returns:
+            The longest ledger, the member's share, and how many entries it shares with the ledger so far.
+
+        Raises:
+            Ahead: this merge was decided before.
+            Exception: whatever comes of a reply that cannot be used.
+        """
+        turn, length = self.turn, len(ledger.entries)
+        reply = self.swarm.send(member, self.request, {"ask": "share", "length": length, **_bytes_of(public)})
+        if reply.get("ahead"):
+            raise Ahead(f"site {member!r} has already learned from a merge of round {turn.round}")
+        group = turn.group(turn.commitments[member].layout)
+        like = next((shares[other] for other in group if other in shares), None)
+        share = _received_share(turn, member, reply, public=public, like=like)
+        entries = [entry for entry in map(Entry.from_json, _list(reply, member)) if entry.index >= length]
+        known = count(reply["length"], what=f"length of the ledger of site {member!r}")
+        return ledger.extend(entries, newest=turn.round - 1), share, min(length, known)
 
     def _spread(
         self, ledger: Ledger, *, lengths: Mapping[str, int], merged: Mapping[str, "Merged | Ciphertext"]
@@ -121,7 +145,7 @@ class _Merge:
                 answer = self.swarm.send(member, self.request, message)
                 if wanted:
                     mean = Merged(values=self._decrypted(answer), layout=layout, round=self.turn.round)
-            except (PeerError, MessageError):
+            except Exception:  # whatever comes of what another machine replied
                 continue  # it will say itself that it received nothing; another decrypts
         if own is not None and mean is None:
             raise PeerError(f"none of {', '.join(lengths)} decrypted the sum for its leader {self.swarm.site!r}")
@@ -149,6 +173,7 @@ def _received_share(
         return Share()
     if public is not None:
         cipher = ciphertext_from(reply["result"])
+        _check_addends(cipher, needed=len(turn.group(turn.commitments[member].layout)), member=member)
         public.read(cipher, who=repr(member), like=None if like is None else like.cipher)
         return Share(cipher=cipher)
     expected = turn.commitments[member]
@@ -164,6 +189,15 @@ def _received_share(
     if like is not None and like.weights is not None:
         check_length(weights, like=like.weights)
     return Share(weights=weights)
+
+
+def _check_addends(cipher: "Ciphertext", *, needed: int, member: str) -> None:
+    """Refuse one ciphertext where the sum of all would be refused because of it. Raises MessageError."""
+    if cipher.addends < needed:
+        raise MessageError(
+            f"ciphertext from site {member!r}: expected one that {needed} can be added of, got one for at most "
+            f"{cipher.addends}: the sum could wrap around"
+        )
 
 
 def _list(reply: Mapping[str, Any], member: str) -> list[Any]:
