@@ -19,7 +19,7 @@ from mdhfl.audit.candidates import load_candidates
 from mdhfl.audit.evidence import Recorder, read_evidence
 from mdhfl.audit.intervals import Separation, separation
 from mdhfl.audit.likelihood import confidence
-from mdhfl.audit.record import write_audit
+from mdhfl.audit.record import plain_audit, write_audit
 from mdhfl.audit.shadows import open_model, shadows_of, student_of
 from mdhfl.files import read_checked
 from mdhfl.jobs import RECIPES
@@ -220,8 +220,44 @@ def test_a_proxy_is_attacked_as_it_was_sent(federation: Path, tmp_path: Path) ->
     proxy.load_vector(sent.values, layout=sent.layout, whose="a test")
     images = load_candidates(site.settings, model=proxy)
     scores = confidence(proxy.predict(images.images).numpy(), images.labels.numpy())
-    (audited,) = audit(folder, sites=["site-1"], shadows=0).sites
-    assert attack(audited, HOLDER, FLOOR) == separation(scores[:24], scores[24:])
+    found = audit(folder, sites=["site-1"], shadows=2)
+    assert attack(found.sites[0], HOLDER, FLOOR) == separation(scores[:24], scores[24:])
+    assert_floor_alone(found, why="trains with a proxy beside it")
+
+
+def assert_floor_alone(found: Audit, *, why: str) -> None:
+    assert {each.attack for each in found.together} == {FLOOR}
+    assert found.shadows == 0
+    for site in plain_audit(found)["sites"]:
+        assert site["membership"]
+        assert [note for note in site["notes"] if why in note and note.startswith("no LiRA")]
+    assert not (found.folder / "audit").exists()  # nor was one trained
+
+
+def test_a_site_with_a_privacy_budget_has_no_shadow_models_which_would_train_without_it(
+    federation: Path, tmp_path: Path
+) -> None:
+    bundles, budget = (str(tiny_bundle(tmp_path / "tiny")),), {"epsilon": 5, "delta": 1e-3}
+    folder = run(tmp_path / "run", federation, recipe="fedmd", bundles=bundles, rounds=1, privacy=budget)
+    found = audit(folder, shadows=2)
+    assert {each.threat for each in found.together} == {RECEIVER, HOLDER}
+    assert_floor_alone(found, why="under a privacy budget (DP-SGD)")
+
+
+def test_shadow_models_hold_on_to_early_answers_where_the_sites_own_did(federation: Path, tmp_path: Path) -> None:
+    bundles, changes = (str(tiny_bundle(tmp_path / "tiny")),), {"warm_up_epochs": 4, "early_weight": 3.0}
+    folder = run(tmp_path / "run", federation, recipe="local_plus", bundles=bundles, changes=changes, rounds=1)
+    assert attack(audit(folder, sites=["site-1"], shadows=2), HOLDER, LIRA).members == 24
+    evidence = read_evidence(folder)
+    site = evidence.sites["site-1"]
+    candidates = load_candidates(site.settings, model=open_model(evidence, site, image_size=32))
+    plain = replace(evidence, method=replace(evidence.method, early_weight=0.0))  # type: ignore[call-arg]
+    held, not_held = (
+        shadows_of(each, site, candidates, count=2, cache=tmp_path / name)
+        for each, name in ((evidence, "held"), (plain, "not-held"))
+    )
+    np.testing.assert_array_equal(held.inside, not_held.inside)
+    assert not np.array_equal(held.logits, not_held.logits)
 
 
 def test_a_servers_folder_needs_to_be_told_where_the_images_are(

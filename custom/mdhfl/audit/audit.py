@@ -30,7 +30,7 @@ from mdhfl.audit.lights import (
     worst,
 )
 from mdhfl.audit.likelihood import confidence, likelihood_ratio
-from mdhfl.audit.shadows import answers_about_images, mean_of, open_model, shadows_of, student_of
+from mdhfl.audit.shadows import answers_about_images, mean_of, open_model, shadows_of, student_of, why_not_alike
 from mdhfl.learning.bundle import built_in_bundles
 from mdhfl.learning.images import image_size_of
 from mdhfl.methods import name_of
@@ -101,7 +101,7 @@ class Audit:
         folder: where audit.json is written.
         method: name.
         shares: what leaves a site by this method, in words; None for nothing.
-        shadows: shadow models a site.
+        shadows: shadow models a site; 0 where no site has any.
         sites: by site.
         together: attacks on membership, over the images of all sites.
         own: whether a site audited itself.
@@ -165,7 +165,7 @@ def audit(
         folder=evidence.folder,
         method=name_of(evidence.method),
         shares=evidence.method.shares,
-        shadows=shadows,
+        shadows=shadows if any(attack == LIRA for _, attack in names) else 0,
         sites=tuple(each for each, _ in found),
         together=tuple(
             Membership(threat=key[0], attack=key[1], found=together([a[key] for _, a in found if key in a]))
@@ -259,7 +259,9 @@ def _attacks(
         notes.append(why)
     found: dict[tuple[str, str], Pair] = {}
     taught = None
-    if shadows and targets:
+    if shadows and targets and (why := why_not_alike(evidence, site)):
+        notes.append(why)
+    elif shadows and targets:
         taught = shadows_of(evidence, site, candidates, count=shadows, cache=evidence.folder / CACHE)
     for threat, logits in targets.items():
         scores = confidence(logits, labels)

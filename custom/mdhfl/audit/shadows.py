@@ -1,9 +1,9 @@
 """Shadow models: trained as a site's own model was, on halves of the candidates, so that membership is known of them.
 
 Each takes the site's part in the experiment: the bundle, the method's own training in every round, and in the last one
-the lesson that was taught last. For a receiver, who has answers and no model, a student is trained on them, equally on
-those of the site and on those of each shadow model, and the students are attacked (the distillation-based attack of Shi
-et al., arXiv 2502.08001).
+the lesson that was taught last. Where it cannot, there are none (`why_not_alike`). For a receiver, who has answers and
+no model, a student is trained on them, equally on those of the site and on those of each shadow model, and the students
+are attacked (the distillation-based attack of Shi et al., arXiv 2502.08001).
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from mdhfl.digests import values_digest
 from mdhfl.learning.bundle_digest import bundle_digest
 from mdhfl.learning.images import Part, PrivateSet
 from mdhfl.learning.model import Model
-from mdhfl.methods import name_of, parameters_of
+from mdhfl.methods import Method, name_of, parameters_of
 from mdhfl.seeds import seed_from, stream
 from mdhfl.sharing.knowledge import Knowledge
 from mdhfl.sharing.packing import wire_digest
@@ -70,6 +70,18 @@ def open_model(evidence: Evidence, site: SiteEvidence, *, image_size: int, seed:
         weights=site.settings.weights,
         changes=site.settings.bundle_changes,
     )
+
+
+def why_not_alike(evidence: Evidence, site: SiteEvidence) -> str:
+    """Say why shadow models would not be trained as a site's own was, so that LiRA would be off; empty if they are."""
+    ways = {
+        "under a privacy budget (DP-SGD)": site.settings.privacy is not None,
+        "with a proxy beside it": evidence.method.proxy_bundle() is not None,
+    }
+    found = next((how for how, is_so in ways.items() if is_so), "")
+    if not found:
+        return ""
+    return f"no LiRA: this site trains {found}, and shadow models do not; the confidence attack is a floor"
 
 
 def shadows_of(evidence: Evidence, site: SiteEvidence, candidates: Candidates, *, count: int, cache: Path) -> Shadows:
@@ -164,7 +176,7 @@ def _shadow(
     classes = candidates.classes
     opened = Opened(
         settings=replace(site.settings, site=name, withhold=("competences",)),
-        model=model,
+        model=_holding_on(model, half, method=evidence.method),
         private=PrivateSet(training=half, validation=nothing, test=nothing, classes=classes, missing_classes=()),
         training=half,
         public=candidates.public,
@@ -189,6 +201,16 @@ def _shadow(
     return logits, mean_of(said)
 
 
+def _holding_on(model: Model, training: Part, *, method: Method) -> Model:
+    """Return a model that holds on to what it says of its training images, if the method wants that of a site's own."""
+    if not method.early_learning():
+        return model
+    from mdhfl.learning.early_learning import EarlyAnswers
+
+    answers = EarlyAnswers(images=len(training.labels), classes=model.num_classes, device="cpu")
+    return replace(model, early=answers)
+
+
 def _no_swarm(encrypted: bool) -> "Swarm":
     raise ValueError("a shadow model has no peers")
 
@@ -206,6 +228,7 @@ def _key(evidence: Evidence, site: SiteEvidence, candidates: Candidates, *, coun
         [request.seed, request.round, count, settings.site, STUDENT, STUDENT_EPOCHS, sorted(site.shared)],
         "" if lesson is None else wire_digest(lesson),
         *([settings.defences.chosen] if settings.defences.chosen else []),
+        *(["early answers"] if evidence.method.early_learning() else []),  # those trained before had none
         *([hashlib.sha256(settings.weights.read_bytes()).hexdigest()] if settings.weights is not None else []),
     ]
     return f"shadows-{values_digest(deciding)[:16]}"

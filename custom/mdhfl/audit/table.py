@@ -62,7 +62,7 @@ def _cells(site: SiteAudit) -> list[Text]:
 
 
 def _worst(attacks: Sequence[Membership]) -> str:
-    """Return the AUC of the calibrated attack, or of the only one."""
+    """Return the AUC of the calibrated attack, or of the floor where there are no shadow models (a note says why)."""
     one = next((each for each in attacks if each.attack == LIRA), attacks[0])
     return _interval(one.found.auc)
 
