@@ -51,6 +51,9 @@ UNSEEN_RECALL = Score(
     short="unseen recall",
     meaning="Mean recall of the classes that a site has no training image of.",
 )
+# Images for the interval of a gain: resampling fewer says nothing. Of one image it would have no width, and one of two
+# models that are equally good would be called worse whenever the other alone is right about it.
+FEWEST_FOR_INTERVAL = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,13 +152,14 @@ def macro_f1_gain(
         seed: of the bootstrap.
 
     Returns:
-        Difference, and the lower and upper end of its 95 % percentile interval, each in [-1, 1]; zeros without images.
+        Difference, and the lower and upper end of its 95 % percentile interval, each in [-1, 1]. Below
+        `FEWEST_FOR_INTERVAL` images the interval is (-1, 1), which tells nothing; without images the difference is 0.
 
     Source: Efron, Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13.
     """
     count = len(labels)
     if not count:
-        return 0.0, 0.0, 0.0
+        return 0.0, -1.0, 1.0
     drawn = np.random.default_rng(seed).integers(count, size=(resamples, count))
     drawn = np.concatenate([np.arange(count)[None], drawn])  # first the images as they are
 
@@ -168,5 +172,7 @@ def macro_f1_gain(
         return means
 
     gains = macro_f1(answers) - macro_f1(others)
+    if count < FEWEST_FOR_INTERVAL:
+        return float(gains[0]), -1.0, 1.0
     low, high = np.quantile(gains[1:], [0.025, 0.975])
     return float(gains[0]), float(low), float(high)

@@ -20,6 +20,7 @@ from mdhfl.reports.write import write_report
 from mdhfl.runs.folder import site_settings_path
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import Results
+from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.competence import ClassTeaching, class_weighted_sum
 from mdhfl.sharing.knowledge import Knowledge
 
@@ -117,6 +118,31 @@ def test_while_learning_comes_to_rest_the_answers_and_so_the_teacher_stay(tmp_pa
             np.testing.assert_array_equal(told[site, number].competences, told[site, 1].competences)
     np.testing.assert_array_equal(lessons[3].values, lessons[2].values)
     assert not np.array_equal(lessons[2].values, lessons[1].values)
+
+
+@pytest.mark.parametrize(("last_heard", "asked_again"), [(3, [4]), (4, [])], ids=["missed round 4", "was there"])
+def test_a_site_that_missed_the_views_that_stay_answers_about_them_once(
+    last_heard: int, asked_again: list[int]
+) -> None:
+    """From round 5 on all learn about the views of round 4; who answered about earlier ones says something new."""
+    method, asked = MdhflPlus(cooling_from=5, competence_epochs=0), []
+    told = [knowledge_of("a", [[0.6, 0.3, 0.1]], None, number=last_heard)]
+    for number in (5, 6, 7):
+        learner: Any = SimpleNamespace(
+            site="a",
+            last=SimpleNamespace(shared=told[-1]),
+            request=SimpleNamespace(round=number, subject=told[-1].subject),
+            public=lambda *, asked_in, **_: asked.append(asked_in),
+            answers=lambda **_: torch.tensor([[0.0, 1.0, 2.0]]),
+        )
+        shared = method.share(learner, losses=Losses(train=None, align=None))
+        assert isinstance(shared, Knowledge)
+        told.append(shared)
+    assert asked == asked_again
+    before, *after = (each.values for each in told)
+    assert np.array_equal(after[0], before) == (not asked_again)
+    assert np.array_equal(after[0], after[1])
+    assert np.array_equal(after[0], after[2])
 
 
 def test_views_and_learning_rate_come_to_rest_together() -> None:

@@ -18,6 +18,7 @@ from mdhfl.methods.proxyfl import ProxyFl
 from mdhfl.runs.inprocess import run_in_process
 from mdhfl.server.results import Results
 from mdhfl.sharing.weights import Merged, Weights
+from mdhfl.site.training import LocalTraining
 
 QUICK = {"warm_up_epochs": 1, "local_epochs": 1}
 COUNTS = torch.tensor([6.0, 2.0, 0.0])
@@ -65,11 +66,43 @@ def test_two_steps_are_the_literal_ones() -> None:
             torch.testing.assert_close(value, theirs.state_dict()[name], rtol=1e-3, atol=1e-4, msg=name)
 
 
-def test_without_mutual_learning_a_site_is_the_local_baseline_bit_for_bit(tmp_path: Path, three_sites: Path) -> None:
-    local, _ = run(tmp_path / "local", three_sites, "local_plus", rounds=1, changes=QUICK)
-    rows, _ = run(tmp_path / "proxy", three_sites, "proxyfl", rounds=1, changes={**QUICK, "mutual_weight": 0.0})
+@pytest.mark.parametrize("more", [{}, {"cooling_from": 1}], ids=["", "cooling"])
+def test_without_mutual_learning_a_site_is_the_local_baseline_bit_for_bit(
+    tmp_path: Path, three_sites: Path, more: dict[str, Any]
+) -> None:
+    changes = {**QUICK, **more}
+    local, _ = run(tmp_path / "local", three_sites, "local_plus", rounds=1, changes=changes)
+    rows, _ = run(tmp_path / "proxy", three_sites, "proxyfl", rounds=1, changes={**changes, "mutual_weight": 0.0})
     names = ("round", "site", "losses", "validation", "test", "best")
     assert [{n: row[n] for n in names} for row in rows] == [{n: row[n] for n in names} for row in local]
+
+
+def test_the_learning_rates_of_both_networks_fall_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = opened("resnet10", seed=0), opened("mobilenet_v2_group", seed=1)
+    seen: list[list[float]] = []
+
+    def rates(*models: Model, **_: Any) -> None:
+        seen.append([model.bundle.optimizer.param_groups[0]["lr"] for model in models])
+
+    monkeypatch.setattr("mdhfl.learning.mutual.fit_mutually", rates)
+    images = SimpleNamespace(images=None, labels=None)
+    site: Any = SimpleNamespace(model=first, proxy=second, training=images, settings=SimpleNamespace(site="site-1"))
+    for number in (1, 2, 3):
+        learner: Any = SimpleNamespace(request=SimpleNamespace(round=number, seed=0), class_counts=lambda: COUNTS)
+        LocalTraining(
+            opened=site, learner=learner, method=ProxyFl(cooling_from=2), epochs=1, phase="train", companion=None,
+            should_stop=never,
+        ).run()  # fmt: skip
+    rates(first, second)
+    assert seen == [[1e-3, 1e-3], [5e-4, 5e-4], [2.5e-4, 2.5e-4], [1e-3, 1e-3]]
+
+
+def test_what_a_site_does_about_wrong_labels_is_refused_beside_a_proxy() -> None:
+    with pytest.raises(ValueError, match=r"relabel_above: expected 1 with a proxy, got 0\.9: .* leave it out"):
+        ProxyFl(relabel_above=0.9)
+    with pytest.raises(ValueError, match=r"early_weight: expected 0 with a proxy, got 3: .* leave it out"):
+        ProxyFl(early_weight=3.0)
+    assert ProxyFl(relabel_above=1.0, early_weight=0.0, cooling_from=2) == ProxyFl(cooling_from=2)
 
 
 def test_only_the_proxy_leaves_and_all_sites_get_the_same_one(tmp_path: Path, three_sites: Path) -> None:

@@ -137,14 +137,25 @@ def test_an_exported_model_uses_the_prior_of_its_scores_and_lets_its_user_choose
     np.testing.assert_allclose(answers["true"], shifted / shifted.sum(axis=1, keepdims=True), atol=1e-5)
 
 
-@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=40))
+@given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60))
 def test_the_gain_is_the_difference_of_the_scores(triples: list[tuple[int, int, int]]) -> None:
     labels, ours, theirs = np.array(triples).T
     difference, low, high = macro_f1_gain(labels, ours, theirs, classes=4, resamples=50)
     scores = [scores_from(confusion_matrix(labels, each, classes=4), ece=0).macro_f1 for each in (ours, theirs)]
     assert difference == pytest.approx(scores[0] - scores[1], abs=1e-12)
     assert -1 <= low <= high <= 1
-    assert macro_f1_gain(labels, ours, ours, classes=4, resamples=50) == (0, 0, 0)
+    assert ((low, high) == (-1, 1)) == (len(labels) < 20)
+    interval = (-1, 1) if len(labels) < 20 else (0, 0)
+    assert macro_f1_gain(labels, ours, ours, classes=4, resamples=50) == (0, *interval)
+
+
+@pytest.mark.parametrize(
+    ("images", "found"), [(0, (0, -1, 1)), (1, (-1, -1, 1)), (19, (-1, -1, 1)), (20, (-1, -1, -1))]
+)
+def test_too_few_images_harm_nobody(images: int, found: tuple[float, float, float]) -> None:
+    """The twin is right about all of them, the model about none."""
+    truth, wrong = np.zeros(images, dtype=np.int64), np.ones(images, dtype=np.int64)
+    assert macro_f1_gain(truth, wrong, truth, classes=3) == found
 
 
 def test_the_interval_of_the_gain_covers_it_as_often_as_it_says() -> None:

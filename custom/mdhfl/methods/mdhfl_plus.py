@@ -205,10 +205,11 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     def _values(self, learner: Learner) -> NDArray[np.float32]:
         """Answer, or say the last answers again while learning comes to rest: then the teacher stays.
 
+        A site that missed the round whose views stay has answered about others: it answers once more, about those.
         Where the last answers are mixed in, the server's mean is the mean of its teachers over rounds.
         """
         last, number = last_knowledge(learner), learner.request.round
-        if last is not None and self.cools(number):
+        if last is not None and self.cools(number) and self.asked_in(last.round) == self.asked_in(number):
             return last.values
         images = learner.public(views=self.views, asked_in=self.asked_in(number), own_stain=self.own_stain)
         answers = learner.answers(images=images, own_statistics=self.own_statistics)

@@ -17,6 +17,8 @@ from mdhfl.methods.weights_method import WeightsMethod
 if TYPE_CHECKING:
     from torch import Tensor
 
+UNUSED = ("relabel_above", "early_weight")  # of local_plus: both networks learn from the site's labels as they are
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProxyFl(LocalPlus, WeightsMethod):
@@ -30,6 +32,16 @@ class ProxyFl(LocalPlus, WeightsMethod):
     summary: ClassVar[str] = "a small common network beside each site's own; its weights are averaged"
     citation: ClassVar[str] = "Shen et al., arXiv 2006.16765; Kalra et al., Nature Communications 2023"
     shares: ClassVar[str | None] = "proxy weights"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in UNUSED:
+            value, default = getattr(self, name), getattr(type(self), name)
+            if value != default:
+                raise ValueError(
+                    f"{name}: expected {default:g} with a proxy, got {value:g}: both networks learn from the site's "
+                    "labels as they are; leave it out, or choose local_plus or mdhfl_plus"
+                )
 
     def proxy_bundle(self) -> str | None:
         return "mobilenet_v2_group"

@@ -25,7 +25,8 @@ SMALLEST_SUM = 1e-6  # of all loss drops; below it all teachers weigh alike
 class Rhfl(Mdhfl):
     """L_align = sum over the others j of w_j KL(K_j || own), w = softmax(1 / (P - 1) + confidence * q_j / sum q).
 
-    q_j = max((L_j(t-1) - L_j(t)) / L_j(t), 0), with L_j the mean local loss of site j.
+    q_j = max((L_j(t-1) - L_j(t)) / L_j(t), 0), with L_j the mean local loss of site j. The first drop compares the mean
+    over all warm-up epochs, L_j(0), with that over the few epochs of round 1: as a rule, it is larger than later ones.
     """
 
     warm_up_epochs: int = parameter(40, "epochs of local training before the first alignment", at_least=0)

@@ -87,21 +87,26 @@ class LocalTraining:
 
     def _with_proxy(self, proxy: Model) -> float | None:
         from mdhfl.learning.mutual import fit_mutually
+        from mdhfl.learning.training import slowed
 
-        return fit_mutually(
-            self.opened.model,
-            proxy,
-            images=self.opened.training.images,
-            labels=self.opened.training.labels,
-            losses=self.method.proxy_losses(self.learner),
-            epochs=self.epochs,
-            should_stop=self.should_stop,
-            **self._seeds(),
-        )
+        optimizers = self.opened.model.bundle.optimizer, proxy.bundle.optimizer
+        with slowed(optimizers[0], by=self._rate()), slowed(optimizers[1], by=self._rate()):
+            return fit_mutually(
+                self.opened.model,
+                proxy,
+                images=self.opened.training.images,
+                labels=self.opened.training.labels,
+                losses=self.method.proxy_losses(self.learner),
+                epochs=self.epochs,
+                should_stop=self.should_stop,
+                **self._seeds(),
+            )
+
+    def _rate(self) -> float:
+        return self.method.learning_rate_factor(self.learner.request.round)
 
     def _how(self) -> dict[str, Any]:
-        rate = self.method.learning_rate_factor(self.learner.request.round)
-        return {"epochs": self.epochs, "rate": rate, "should_stop": self.should_stop}
+        return {"epochs": self.epochs, "rate": self._rate(), "should_stop": self.should_stop}
 
     def _seeds(self) -> dict[str, Any]:
         settings, request = self.opened.settings, self.learner.request
