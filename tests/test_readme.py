@@ -45,6 +45,7 @@ def test_every_command_and_option_exists(document: Path) -> None:
             assert given <= options_of(command), line
         elif line.startswith(("python jobs/", "python -m ")):
             place = line.split()[1] if "jobs/" in line else line.split()[2].replace(".", "/") + ".py"
+            place = place.removeprefix("mdhfl/") if place.startswith("mdhfl/jobs/") else place
             assert (ROOT / place).is_file() or (ROOT / place.removesuffix(".py")).is_dir(), line
 
 
