@@ -141,7 +141,7 @@ def test_a_recipe_exports_the_same_bytes_whatever_the_hash_seed(tmp_path: Path, 
 
 @pytest.mark.slow
 def test_a_recipe_runs_as_a_module_without_a_warning(tmp_path: Path) -> None:
-    """Where the wheel is installed there is no `jobs/`; a package that imports the module before it runs is warned of."""
+    """Where the wheel is installed there is no `jobs/`; importing it before it runs would warn."""
     command = [sys.executable, "-W", "error", "-m", "mdhfl.jobs.mdhfl_plus", "--help"]
     done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
     assert "--round-timeout" in done.stdout
