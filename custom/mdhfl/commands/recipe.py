@@ -69,7 +69,7 @@ def _command(recipe: Recipe) -> click.Command:
         type=click.FloatRange(min=1, max=10_000_000),
         default=3600.0,
         show_default=True,
-        help="Seconds until a round closes.",
+        help="Seconds until a round closes, in the exported job.",
     )
     def command(
         *,

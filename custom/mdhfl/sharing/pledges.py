@@ -85,8 +85,8 @@ class BlindRoll(Lesson, kind="blind_roll"):
     def threshold(self) -> int:
         """How many members must help to open the sum: so many that no two sums of a round are opened by different ones.
 
-        Half, rounded up, and one more: a server that opens two sums of the same sites needs two honest ones to help twice,
-        and so does a server together with one of them.
+        Half, rounded up, and one more: a server that opens two sums of the same sites needs two honest ones to help
+        twice, and so does a server together with one of them.
         """
         return (len(self.pledges) + 3) // 2
 
