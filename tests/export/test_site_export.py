@@ -2,17 +2,22 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from click.testing import CliRunner
-from fakes.simulated import new_run, own_bundle, set_in
+from fakes.simulated import new_run, own_bundle, set_in, site_of
 
 from mdhfl.commands.export_bundle import export_bundle_command
 from mdhfl.export.bundle import export_bundle
+from mdhfl.export.site_facts import gather_facts
+from mdhfl.runs.folder import read_run
 from mdhfl.runs.inprocess import run_in_process
+from mdhfl.sharing.messages import Request
 from mdhfl.site.history import HISTORY
+from mdhfl.status.site import read_site
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +94,29 @@ def test_the_command_needs_a_site_for_a_run_and_none_for_a_site(run: Path, state
     code, output = export(state)
     assert code == 0, output
     assert "bundle written" in output
+
+
+@pytest.mark.parametrize("term", ["classes", "seed", "method"])
+def test_a_refused_request_changes_nothing_in_the_bundle(run: Path, tmp_path: Path, term: str) -> None:
+    """Somebody submits a finished experiment's id with other labels, another seed, another method."""
+    folder = Path(shutil.copytree(state_of(run), tmp_path / "state" / state_of(run).name))
+    before = gather_facts(folder, site=None, which="last")
+    site = site_of(run, "site-1")
+    site.settings = replace(site.settings, state=folder.parent)
+    answer = site.answer(_changed(read_run(run)[0].request("open", number=0), term))
+    assert f"was begun with something else: {term}" in answer.refusal
+    after = gather_facts(folder, site=None, which="last")
+    assert replace(after, model=before.model) == before
+    out = export_bundle(folder, out=tmp_path / "shared", which="last")
+    names = metadata(out)["network_data_format"]["outputs"]["pred"]["channel_def"]
+    assert list(names.values()) == list(read_run(run)[0].classes)
+    status = read_site(folder)
+    assert [each.reason for each in status.refusals] == [answer.refusal]
+    assert status.facts["method"] == "mdhfl"
+
+
+def _changed(request: Request, term: str) -> Request:
+    subject = replace(request.subject, classes=tuple(reversed(request.subject.classes)))
+    other = {"method": "rhfl", "parameters": {**request.parameters, "confidence_weight": 0.5}}
+    changes = {"classes": {"subject": subject}, "seed": {"seed": 5}, "method": other}
+    return replace(request, **changes[term])  # type: ignore[arg-type]

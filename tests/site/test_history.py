@@ -66,6 +66,31 @@ def test_a_round_that_is_done_again_counts_once_and_each_refusal_stays(tmp_path:
     assert not part.finished
 
 
+def refused(folder: Path, **changes: object) -> None:
+    """Note that somebody asked for something else under the experiment's name."""
+    request = EXPERIMENT.request("open", number=0)
+    asked = replace(request, **{"seed": 9, "method": "fedavg", "parameters": {}, **changes})  # type: ignore[arg-type]
+    keep(folder, Answer(site="a", round=0, refusal="other"), request=asked, settings=SETTINGS)
+
+
+def test_a_refused_request_changes_nothing_that_is_known_of_the_experiment(tmp_path: Path) -> None:
+    line(tmp_path, answer(0))
+    line(tmp_path, answer(1))
+    before = read_part(tmp_path)
+    subject = EXPERIMENT.request("open", number=0).subject
+    refused(tmp_path, subject=replace(subject, classes=("y", "x"), public_digest="1" * 64))
+    after = read_part(tmp_path)
+    assert [each.refusal for each in after.answers] == ["", "", "other"]
+    assert replace(after, answers=before.answers) == before
+    assert (after.classes, after.seed, after.method) == (("x", "y"), 0, "mdhfl")
+
+
+def test_of_a_site_that_has_only_refused_the_last_request_is_known(tmp_path: Path) -> None:
+    refused(tmp_path, seed=8)
+    refused(tmp_path)
+    assert (read_part(tmp_path).seed, read_part(tmp_path).last_round) == (9, 0)
+
+
 def test_half_a_line_costs_itself_alone(tmp_path: Path) -> None:
     line(tmp_path, answer(0))
     with (tmp_path / HISTORY).open("a") as file:

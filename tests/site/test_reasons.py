@@ -10,7 +10,7 @@ from mdhfl.files import StateError
 from mdhfl.learning.images import DataError
 from mdhfl.learning.training import TrainingDiverged
 from mdhfl.sharing.reasons import REASONS, Refusal, is_sentence, sentence
-from mdhfl.site.log import reason_of, refusal_of
+from mdhfl.site.log import LOG, note_in_log, reason_of, refusal_of
 
 FIELDS = {"round": 3, "finished": 4, "expected": "0" * 8, "got": "1" * 8, "permission": "knowledge", "version": "0.1.0"}
 FIELDS |= {"differs": "seed, public set", "defence": "top_k"}
@@ -46,6 +46,60 @@ def test_an_exception_leaves_as_a_sentence_and_stays_as_a_whole(tmp_path: Path, 
     log = (tmp_path / "site.log").read_text()
     assert f"{reference[1]} round 2: {error}".splitlines()[0] in log
     assert type(error).__name__ in log
+
+
+FORGED = "x\n2026-01-01T00:00:00+00:00 deadbeef round 3: a record\u2028of nobody\x1b[2J\r"
+
+
+def raised(text: str) -> Exception:
+    """An error with a cause, both of whose texts somebody else has written."""
+    try:
+        try:
+            raise ValueError(text)
+        except ValueError as cause:
+            raise Refusal("request", text) from cause
+    except Refusal as error:
+        return error
+
+
+def test_a_text_from_outside_forges_no_record(tmp_path: Path) -> None:
+    told = refusal_of(raised(FORGED), site="site-1", round=2, state=tmp_path)
+    note_in_log(tmp_path, round=2, text=FORGED)
+    log = (tmp_path / LOG).read_text()
+    assert log.replace("\n", "").isprintable()
+    first, *rest, last = log.splitlines()
+    reference = re.search(r"site\.log: ([0-9a-f]{8})\)", told)
+    assert reference
+    assert f"{reference[1]} round 2: x\\n2026-01-01T00:00:00+00:00 deadbeef" in first
+    assert all(line.startswith("  ") for line in rest)
+    assert "round 2: x\\n2026" in last
+
+
+@pytest.mark.parametrize("letter", ["a", "\n", "\x1b", "a\n"])
+def test_a_long_text_from_outside_takes_a_small_record(tmp_path: Path, letter: str) -> None:
+    refusal_of(raised(letter * 1_000_000), site="site-1", round=2, state=tmp_path)
+    note_in_log(tmp_path, round=2, text=letter * 1_000_000)
+    log = (tmp_path / LOG).read_text()
+    assert len(log) < 20_000
+    assert f"({len(letter) * 1_000_000} characters)" in log
+
+
+def deep(depth: int) -> None:
+    (deep, deeper)[depth % 2](depth + 1)
+
+
+def deeper(depth: int) -> None:
+    deep(depth + 1)
+
+
+def test_a_deep_traceback_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
+    with pytest.raises(RecursionError) as raised:
+        deep(0)
+    refusal_of(raised.value, site="site-1", round=2, state=tmp_path)
+    lines = (tmp_path / LOG).read_text().splitlines()
+    assert len(lines) < 150
+    assert "Traceback" in lines[1]
+    assert "RecursionError" in lines[-1]
 
 
 @pytest.mark.parametrize("code", REASONS)

@@ -249,3 +249,17 @@ def test_a_peer_waits_until_a_failure_has_been_dealt_with(
     monkeypatch.setattr("mdhfl.site.site.refusal_of", refusal_while_a_peer_asks)
     assert "method" in site.answer(replace(request, method="unheard_of")).refusal
     assert "it is busy training" in heard[1]
+
+
+def test_a_peers_message_is_refused_where_sites_do_not_speak(
+    taught: tuple[Site, Experiment, Answer, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is opened, also where nothing is in hand."""
+    site, experiment, _, _ = taught
+    request = experiment.request("learn", number=1)
+    for work in (site._work, None):
+        monkeypatch.setattr(site, "_work", work)
+        monkeypatch.setattr(site, "_restore", None)
+        reply = site.receive("site-2", {"ask": "share", "request": request.to_wire()})
+        assert "(peers; site.log: " in reply["refusal"]
+        assert site._work is work

@@ -1,7 +1,8 @@
 """A site's folder for one experiment, locked while it is in use.
 
 `state.pt` is where the site stands, `round.pt` the round that it began last: from the generation before and this, a
-damaged state is made again. `best.pt`, `last.pt` and `alone.pt` are written twice, so that each has a copy.
+damaged state is made again. `best.pt`, `last.pt` and `alone.pt` are written twice, so that each has a copy. `former.pt`
+is the best model before the one in `best.pt`: it takes its place again where the round of that one is undone.
 """
 
 from collections.abc import Mapping
@@ -15,7 +16,9 @@ from mdhfl.site.state import Begun, Progress
 from mdhfl.site.terms import OWN
 from mdhfl.store.lock import FolderLock
 from mdhfl.store.sealed import Damaged, clean, exists, go_back, mend, previous, read_generation
-from mdhfl.store.tensors import save_tensors, tensors_of
+from mdhfl.store.tensors import load_tensors, save_tensors, tensors_of
+
+STATE = "state.pt"
 
 
 class SiteFolder:
@@ -37,7 +40,8 @@ class SiteFolder:
             InUse: another process works in it.
         """
         self.path, self.site, self.fault = path, site, ""
-        self._state, self._round = path / "state.pt", path / "round.pt"
+        self._state, self._round = path / STATE, path / "round.pt"
+        self._best, self._former = path / "best.pt", path / "former.pt"
         self._lock = FolderLock(path, name="site.lock", way_out="wait until it has ended, or end that process")
         clean(path)
 
@@ -87,8 +91,39 @@ class SiteFolder:
         for _ in range(2):
             save_tensors(self.path / f"{name}.pt", values)
 
+    def keep_best(self, values: Mapping[str, Any]) -> None:
+        """Write the best model before the state of its round, and keep the one that it replaces. Raises StateError."""
+        with suppress(Damaged):
+            save_tensors(self._former, load_tensors(self._best))
+        self.keep_model("best", values)
+
+    def undo_best(self, *, after: int) -> None:
+        """Let the best model be the one of the rounds that count, where it is of a later round.
+
+        That is one whose state was not written any more, or that the site has gone back from.
+
+        Args:
+            after: the last round that counts.
+
+        Raises:
+            StateError: the disk does not take it.
+        """
+        if (best := _model_in(self._best)) is None or best["round"] <= after:
+            return
+        former = _model_in(self._former)
+        if former is not None and former["round"] <= after:
+            self.keep_model("best", former)
+            return
+        for path in (self._best, previous(self._best)):
+            path.unlink(missing_ok=True)
+
     def _progress_of(self, path: Path, payload: bytes) -> Progress:
         return Progress.from_disk(path, tensors_of(path, payload), site=self.site)
+
+
+def has_state(path: Path) -> bool:
+    """Return whether a site's folder of an experiment holds a state, sound or not."""
+    return exists(path / STATE)
 
 
 def lift_stop(path: Path) -> str:
@@ -104,7 +139,7 @@ def lift_stop(path: Path) -> str:
         StateError: the state cannot be written.
         InUse: a job works in the folder.
     """
-    if not exists(path / "state.pt"):
+    if not has_state(path):
         raise ValueError(f"{path}: expected a site's state of one experiment (state.pt), found none")
     folder = SiteFolder(path, site=None)
     try:
@@ -119,3 +154,11 @@ def lift_stop(path: Path) -> str:
     finally:
         folder.close()
     return progress.stopped
+
+
+def _model_in(path: Path) -> dict[str, Any] | None:
+    """Return a model that was kept, with its round; None where there is none that can be read."""
+    with suppress(Damaged):
+        found = load_tensors(path)
+        return found if isinstance(found.get("round"), int) else None
+    return None

@@ -1,5 +1,8 @@
 """What a site keeps for its own report: a line for each answer that ends a round, with all scores, and each refusal.
 
+Each line holds what was asked. A refused request may ask for anything under the experiment's name, so what the
+experiment is comes from a request that the site has followed.
+
 Nothing starts from this file: a line that the disk did not take is missing in the report, no more.
 """
 
@@ -123,18 +126,18 @@ def read_part(folder: Path) -> Part:
             f"give one of the experiments in it: {', '.join(below)}" if below else "the site has answered nothing yet"
         )
         raise ValueError(f"{path}: expected a site's history of one experiment, found none; {hint}")
-    last = lines[-1][0]
     good = [(line, answer) for line, answer in lines if not answer.refusal and answer.about is not None]
+    own = (good or [pair for pair in lines if not pair[1].refusal] or lines)[-1][0]
     latest = {answer.round: answer for _, answer in good}
     try:
         return Part(
-            **{name: str(last[name]) for name in ("site", "bundle", "experiment", "method", "public_digest")},
+            **{name: str(own[name]) for name in ("site", "bundle", "experiment", "method", "public_digest")},
             bundle_digest=next((str(line["bundle_digest"]) for line, _ in reversed(good)), ""),
-            bundle_changes=dict(last["bundle_changes"]),
-            data=Path(last["data"]),
-            parameters=dict(last["parameters"]),
-            seed=int(last["seed"]),
-            classes=tuple(map(str, last["classes"])),
+            bundle_changes=dict(own["bundle_changes"]),
+            data=Path(own["data"]),
+            parameters=dict(own["parameters"]),
+            seed=int(own["seed"]),
+            classes=tuple(map(str, own["classes"])),
             answers=tuple(
                 answer
                 for _, answer in lines

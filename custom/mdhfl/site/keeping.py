@@ -46,7 +46,7 @@ def keep_round(work: Work, answer: Answer, *, lesson: Lesson | None, own_mix: "M
     )
     if answer.best:
         best = _checkpoint(work, progress, name="model", scores=answer.validation, own_mix=own_mix(work.opened.model))
-        work.folder.keep_model("best", best)
+        work.folder.keep_best(best)
     work.folder.keep(progress)
     return progress
 

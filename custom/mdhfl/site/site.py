@@ -1,7 +1,7 @@
 """One hospital: answers the server and its peers, and keeps its state. The same for FLARE and the in-process run."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
@@ -17,16 +17,15 @@ from mdhfl.site.allowed import method_of
 from mdhfl.site.folder import SiteFolder
 from mdhfl.site.guest import own_random_numbers, use_threads
 from mdhfl.site.keeping import keep_last, keep_round
-from mdhfl.site.log import note_in_log, reason_of, refusal_of
+from mdhfl.site.log import PeerLog, among_peers, note_in_log, refusal_of
 from mdhfl.site.public import get_public_set
 from mdhfl.site.requests import BETWEEN, check_request
 from mdhfl.site.round import SiteRound
 from mdhfl.site.settings import SiteSettings
-from mdhfl.site.standing import Work
+from mdhfl.site.standing import Work, check_has_peers, check_has_state, no_model, restored
 from mdhfl.site.state import Begun, Progress
-from mdhfl.site.terms import asked_terms, check_terms, own_terms
 from mdhfl.site.watched import Watched, start_line, start_of
-from mdhfl.site.work import Surroundings, open_site, state_folder
+from mdhfl.site.work import Opened, Surroundings, open_site, state_folder
 from mdhfl.swarm.member import Swarm
 from mdhfl.swarm.peers import NoPeers
 
@@ -42,6 +41,7 @@ class Site:
         self._work: Work | None = None
         self._watched: Watched | None = None
         self._busy = threading.Lock()
+        self._peer_log = PeerLog(settings.state, site=settings.site)
 
     def answer(self, request: Request, *, should_stop: ShouldStop = never) -> Answer:
         """Do what the server asks.
@@ -99,7 +99,7 @@ class Site:
     def _between(self, work: Work, request: Request) -> Answer:
         """Take part in what sites do among themselves between two rounds: draw a leader, or lead the merge."""
         leads = request.action == "merge"
-        with _among_peers("peers" if leads else "draw"):
+        with among_peers("peers" if leads else "draw"):
             now, shared = self._between_rounds(work, request), None
             if leads:
                 work.method.lead(now)
@@ -108,20 +108,21 @@ class Site:
         return Answer(site=self.settings.site, round=request.round, shared=shared)
 
     def receive(self, sender: str, message: Mapping[str, Any]) -> dict[str, Any]:
-        """Answer another site of the same swarm.
+        """Answer another site of the same swarm, about the experiment that this site works on.
 
         Returns:
             The reply; one with "refusal" if there is none to give.
         """
-        request = None
+        number = -1
         try:
             request = Request.from_wire(message["request"])
+            number = request.round
             with self._free(), own_random_numbers():
-                work = self._open(request)
-                with _among_peers("peers"):
+                work = self._open_for_peer(request)
+                with among_peers("peers"):
                     return work.method.receive(sender, message, self._between_rounds(work, request))
         except Exception as error:  # whatever another machine sent
-            return {"refusal": self._refused(request, error).refusal}
+            return {"refusal": self._peer_log.refusal_of(error, peer=sender, round=number)}
 
     @contextmanager
     def _free(self) -> Iterator[None]:
@@ -139,19 +140,18 @@ class Site:
             self._work.folder.close()
         self._work = None
 
-    def _refused(self, request: Request | None, error: Exception) -> Answer:
-        """Write into the site's log why it refuses, and return what the others may know of it."""
-        number, site = request.round if request is not None else -1, self.settings.site
+    def _refused(self, request: Request, error: Exception) -> Answer:
+        """Write into the site's log why it refuses the server, and return what the others may know of it."""
+        number, site = request.round, self.settings.site
         reason = refusal_of(error, site=site, round=number, state=self.settings.state)
         return self._noted(Answer(site=site, round=number, refusal=reason), request)
 
-    def _noted(self, answer: Answer, request: Request | None) -> Answer:
+    def _noted(self, answer: Answer, request: Request) -> Answer:
         """Keep an answer for the site's own report, and return it."""
         with suppress(Refusal):  # of an experiment that is no folder's name
-            if request is not None:
-                folder = state_folder(self.settings, request)
-                digest = str(self._work.terms["bundle"]) if self._work is not None and not answer.refusal else ""
-                history.keep(folder, answer, request=request, settings=self.settings, bundle_digest=digest)
+            folder = state_folder(self.settings, request)
+            digest = str(self._work.terms["bundle"]) if self._work is not None and not answer.refusal else ""
+            history.keep(folder, answer, request=request, settings=self.settings, bundle_digest=digest)
         return answer
 
     def _learn(self, work: Work, request: Request, should_stop: ShouldStop) -> Answer:
@@ -224,7 +224,7 @@ class Site:
 
     def _between_rounds(self, work: Work, request: Request) -> SiteRound:
         if work.progress is None:
-            raise Refusal("no_model", f"site {self.settings.site!r} has no model to share: it has not finished round 0")
+            raise no_model(self.settings.site)
         return self._round(work, request, progress=work.stood_after(request.round))
 
     def _swarm_of(self, work: Work, *, encrypted: bool) -> Swarm:
@@ -254,45 +254,46 @@ class Site:
         check_request(request, method)
         if work is None or not work.is_for(request):
             self.close()
-            work = self._restore(request, method, should_stop)
+            work = self._restore(request, method, prepare=lambda watched: self._prepare(request, watched, should_stop))
         self._work = work
         return work
 
-    def _restore(self, request: Request, method: Method, should_stop: ShouldStop) -> Work:
-        """Build what a request needs, and restore the site's progress into it.
+    def _open_for_peer(self, request: Request) -> Work:
+        """Return what is in memory, or restore what is on disk: a peer begins no experiment and ends none."""
+        method = method_of(request, settings=self.settings)
+        check_has_peers(method, site=self.settings.site)
+        check_request(request, method)
+        if self._work is None:
+            check_has_state(state_folder(self.settings, request), site=self.settings.site)
+            self._work = self._restore(request, method, prepare=lambda watched: None)
+        self._work.check_peer_request(request)
+        return self._work
+
+    def _prepare(self, request: Request, watched: Watched, should_stop: ShouldStop) -> None:
+        """Say that a request of the server is worked on, and fetch what it needs of the server's public set."""
+        watched.begins(request)
+        host, tell = self.surroundings.host, watched.fetching
+        get_public_set(self.settings, request, host=host, should_stop=should_stop, tell=tell)
+
+    def _restore(self, request: Request, method: Method, *, prepare: Callable[[Watched], None]) -> Work:
+        """Lock the experiment's folder, and build and restore what a request needs; see `standing.restored`.
 
         Raises:
             ValueError: the experiment was begun with something else; or as `open_site`.
             InUse: another process works on it.
         """
-        site, experiment = self.settings.site, request.experiment
-        terms = {**asked_terms(request), **own_terms(self.settings)}
-        self._watched = None
-        folder = SiteFolder(state_folder(self.settings, request), site=site)
-        self._watched = Watched(folder.path, site=site)  # not before the folder is ours
-        self._watched.begins(request)
+        self._watched, settings = None, self.settings
+        folder = SiteFolder(state_folder(settings, request), site=settings.site)
+        watched = self._watched = Watched(folder.path, site=settings.site)  # not before the folder is ours
+
+        def opened() -> Opened:
+            prepare(watched)
+            return open_site(settings, request, method, surroundings=self.surroundings)
+
         try:
-            progress = folder.progress()
-            if progress is not None and not progress.stopped:  # whoever mends the cause changes the terms
-                check_terms(progress.terms, terms, site=site, experiment=experiment)
-            host, tell = self.surroundings.host, self._watched.fetching
-            get_public_set(self.settings, request, host=host, should_stop=should_stop, tell=tell)
-            opened = open_site(self.settings, request, method, surroundings=self.surroundings)
-            work = Work(experiment=experiment, method=method, terms=terms, folder=folder, opened=opened, progress=None)
-            work.stand_at(progress)
+            work = restored(folder, request, method, settings=settings, opened=opened)
         except BaseException:
             folder.close()
             raise
-        self._watched.opened(opened)
+        watched.opened(work.opened)
         return work
-
-
-@contextmanager
-def _among_peers(code: str) -> Iterator[None]:
-    """Call what fails in a merge or a draw so, unless it has a better name."""
-    try:
-        yield
-    except Exception as error:
-        if reason_of(error)[0] not in ("failed", "request", "peers"):
-            raise
-        raise Refusal(code, str(error) or type(error).__name__) from error

@@ -1,15 +1,17 @@
 """Where a site stands in an experiment, and what it does with a request that it has had before."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from mdhfl.methods import Method
 from mdhfl.sharing.messages import Answer, Request
 from mdhfl.sharing.reasons import Refusal
-from mdhfl.site.folder import SiteFolder
+from mdhfl.site.folder import SiteFolder, has_state
+from mdhfl.site.settings import SiteSettings
 from mdhfl.site.state import Progress, lesson_digest
-from mdhfl.site.terms import asked_terms
+from mdhfl.site.terms import asked_terms, check_terms, own_terms
 from mdhfl.site.work import Opened
 from mdhfl.swarm.member import Swarm
 
@@ -49,6 +51,17 @@ class Work:
     def is_for(self, request: Request) -> bool:
         """Return whether this is what a request needs: the same experiment, and nothing in it changed."""
         return self.experiment == request.experiment and self.terms == {**self.terms, **asked_terms(request)}
+
+    def check_peer_request(self, request: Request) -> None:
+        """Refuse a peer's message that is not about this work: only the server begins another. Raises Refusal."""
+        if self.experiment != request.experiment:
+            raise Refusal(
+                "peers",
+                f"site {self.site!r} works on experiment {self.experiment!r}, and a peer asked about "
+                f"{request.experiment!r}; it answers about that one when its server has asked for it",
+            )
+        asked = {**self.terms, **asked_terms(request)}
+        check_terms(self.terms, asked, site=self.site, experiment=self.experiment)
 
     def stood_after(self, number: int) -> Progress | None:
         """Return where the site stood after a round that it may have passed by one, as a server that resumes asks."""
@@ -115,8 +128,55 @@ class Work:
                 round=request.round,
             )
         self.folder.go_back()
+        self.folder.undo_best(after=before.answer.round)
         self.stand_at(before)
         return None
+
+
+def restored(
+    folder: SiteFolder, request: Request, method: Method, *, settings: SiteSettings, opened: Callable[[], Opened]
+) -> Work:
+    """Build what a request needs, and restore the site's progress into it.
+
+    Args:
+        folder: of the experiment.
+        request: what is asked.
+        method: the request's.
+        settings: the site's.
+        opened: gives images and networks; not called for another experiment than the folder's.
+
+    Raises:
+        ValueError: the experiment was begun with something else; or as `opened`.
+    """
+    terms = {**asked_terms(request), **own_terms(settings)}
+    progress = folder.progress()
+    if progress is not None:
+        if not progress.stopped:  # whoever mends the cause changes the terms
+            check_terms(progress.terms, terms, site=settings.site, experiment=request.experiment)
+        folder.undo_best(after=progress.answer.round)
+    work = Work(
+        experiment=request.experiment, method=method, terms=terms, folder=folder, opened=opened(), progress=None
+    )
+    work.stand_at(progress)
+    return work
+
+
+def check_has_peers(method: Method, *, site: str) -> None:
+    """Refuse a site's message where sites do not speak to each other. Raises Refusal."""
+    if type(method).receive is Method.receive:
+        name = type(method).__name__
+        raise Refusal("peers", f"site {site!r}: expected messages of the server alone, {name} does not use peers")
+
+
+def check_has_state(folder: Path, *, site: str) -> None:
+    """Refuse a site's message about an experiment of which nothing is kept. Raises Refusal."""
+    if not has_state(folder):
+        raise no_model(site)
+
+
+def no_model(site: str) -> Refusal:
+    """Return why a site that has not finished round 0 has no part in a merge."""
+    return Refusal("no_model", f"site {site!r} has no model to share: it has not finished round 0")
 
 
 def _answers(known: Progress, request: Request) -> bool:
