@@ -13,7 +13,9 @@ from mdhfl.files import read_json
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.inprocess import open_sites, run_in_process
 from mdhfl.sharing.messages import Request
+from mdhfl.site.border import Border
 from mdhfl.site.history import HISTORY
+from mdhfl.site.left import LEFT, read_left
 from mdhfl.site.log import LOG, MOST_OF_A_PEER
 from mdhfl.site.site import Site
 from mdhfl.site.watched import WATCHED
@@ -112,6 +114,33 @@ def test_the_log_of_refused_peers_has_an_end(merging: Merging) -> None:
     assert f"refused site 'site-8' {MOST_OF_A_PEER} times: of its further messages nothing is written" in written
     reply = merging.ask(evil, sender="site-9")
     assert "has no model to share" in log_of(merging.folder, reply["refusal"], merging.member)
+
+
+def test_what_is_answered_to_a_peer_leaves_no_folder_and_a_log_with_an_end(merging: Merging) -> None:
+    """The border of a reply: a refusal passes and is written down, a message without its question is held back."""
+    border = Border(merging.site.settings)
+    evil = replace(merging.request, experiment="made-up")
+    reply = merging.ask(evil, sender="site-8")
+    asked = {"ask": "share", "request": evil.to_wire()}
+    assert border.message(reply, to="site-8", reply_to=asked) == reply
+    assert read_left(merging.state / LEFT)[-1]["to"] == "site-8"
+    log = merging.state / LOG
+    log.unlink()
+    for _ in range(MOST_OF_A_PEER + 5):
+        out = border.message({"result": 1}, to="site-8", reply_to={"request": evil.to_wire()})
+        assert set(out) == {"refusal"}
+    assert log.read_text().count("Traceback") <= 2 * MOST_OF_A_PEER
+    assert f"refused site 'site-8' {MOST_OF_A_PEER} times" in log.read_text()
+    assert not (merging.state / "made-up").exists()
+
+
+def test_a_finished_experiment_stays_finished_whatever_the_server_asks(merging: Merging) -> None:
+    run_in_process(merging.folder, experiment=merging.experiment)
+    merging.site = merging.opened()
+    finished = replace(merging.experiment.request("open", number=0), seed=99)
+    assert merging.site.answer(finished).refusal
+    seen = read_site(merging.state / merging.experiment.id)
+    assert seen.state == "finished"
 
 
 def test_a_site_that_only_answers_a_peer_is_not_said_to_lead(merging: Merging) -> None:

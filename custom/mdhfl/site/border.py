@@ -27,7 +27,7 @@ from mdhfl.site.blind_border import checked_part, checked_pledge
 from mdhfl.site.form import Form, form_of, names_of
 from mdhfl.site.guarding import check_guarded
 from mdhfl.site.left import SERVER, note
-from mdhfl.site.log import refusal_of
+from mdhfl.site.log import PeerLog, refusal_of
 from mdhfl.site.peer_border import checked_message
 from mdhfl.site.settings import SiteSettings
 from mdhfl.site.told import told
@@ -39,6 +39,7 @@ class Border:
 
     def __init__(self, settings: SiteSettings) -> None:
         self.settings = settings
+        self._peer_log = PeerLog(settings.state, site=settings.site)
 
     def let_out(self, wire: Any, request: Request) -> Answer:
         """Check an answer, write down that it leaves, and return it rebuilt; or a refusal in its place.
@@ -92,9 +93,15 @@ class Border:
                 checked = {"refusal": self._checked_refusal(str(message["refusal"]), request)}
             else:
                 checked = checked_message(message, self.settings, request=request, reply_to=reply_to)
-            note(self._folder(request), checked, request=request, to=to, action=f"peer: {asked['ask']!s:.20}")
+            folder = self._folder(request)
+            if reply_to is not None and not folder.is_dir():  # a peer may ask about anything: it makes no folder here
+                folder = self.settings.state
+            note(folder, checked, request=request, to=to, action=f"peer: {asked['ask']!s:.20}")
         except Exception as error:
-            return {"refusal": self.refusal(error, request, code="held_back").refusal}
+            if reply_to is None:
+                return {"refusal": self.refusal(error, request, code="held_back").refusal}
+            number = -1 if request is None else request.round
+            return {"refusal": self._peer_log.refusal_of(_named(error, "held_back"), peer=to, round=number)}
         return checked
 
     def question(self, question: Any, request: Request) -> dict[str, Any]:
@@ -118,8 +125,7 @@ class Border:
             request: what was asked, if it could be read.
             code: instead of the exception's own, where that has none for the site's own messages.
         """
-        if code and isinstance(error, MessageError | TypeError | AttributeError | RecursionError | KeyError):
-            error = _caused(Refusal(code, f"{type(error).__name__}: {error}"), by=error)
+        error = _named(error, code)
         number, site = request.round if request is not None else -1, self.settings.site
         text = refusal_of(error, site=site, round=number, state=self.settings.state)
         answer = Answer(site=site, round=number, refusal=text)
@@ -140,9 +146,13 @@ class Border:
             return self.settings.state
 
 
-def _caused(error: Exception, *, by: Exception) -> Exception:
-    error.__cause__ = by
-    return error.with_traceback(by.__traceback__)
+def _named(error: Exception, code: str) -> Exception:
+    """Return a refusal of a code for an exception that has none for the site's own messages."""
+    if not code or not isinstance(error, MessageError | TypeError | AttributeError | RecursionError | KeyError):
+        return error
+    refusal = Refusal(code, f"{type(error).__name__}: {error}")
+    refusal.__cause__ = error
+    return refusal.with_traceback(error.__traceback__)
 
 
 def _checked(answer: Answer, request: Request, settings: SiteSettings) -> Answer:

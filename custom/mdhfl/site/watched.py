@@ -83,10 +83,12 @@ class Watched:
 
     def ended(self, request: Request, answer: Answer) -> None:
         """Say how it ended: the scores of a round, or that there are none."""
-        said: dict[str, Any] = {"doing": None, "finished": request.action == "finish" and not answer.refusal}
-        if answer.refusal:
+        said: dict[str, Any] = {"doing": None}
+        if answer.refusal:  # a finished experiment stays one, whatever is asked under its name
             said["refused"] = {"round": request.round, "time": now(), "reason": answer.refusal}
-        elif answer.about is not None:
+        else:
+            said["finished"] = request.action == "finish"
+        if not answer.refusal and answer.about is not None:
             said |= {"last": _scores_of(answer), "refused": None}
         self._say(**said)
 
