@@ -235,3 +235,40 @@ def test_the_networks_table_follows_from_what_was_measured() -> None:
     assert results_page() == networks.page(), "run python -m experiments.networks"
     measured = {(row["bundle"], row["network"]) for row in networks.rows()}
     assert measured == {(bundle, network) for bundle in networks.BUNDLES for network in networks.NETWORKS}
+
+
+def gains_of(name: str, federation: str, column: str) -> list[float]:
+    """MDH-FL+ less the strongest local training, seed by seed."""
+    runs = {(row["method"], row["seed"]): float(row[column]) for row in scores(name) if row["federation"] == federation}
+    seeds = sorted({seed for _, seed in runs})
+    return [runs["MDH-FL+", seed] - runs["local, balanced and averaged", seed] for seed in seeds]
+
+
+def test_the_gains_of_many_sites_in_the_prose_follow_from_the_scores() -> None:
+    page = " ".join(results_page().split())
+    sites = ("10 sites", "20 sites", "50 sites")
+    one, two, three = (mean(gains_of("many_sites", each, "macro_f1")) for each in sites)
+    assert f"by {one:.1f}, {two:.1f} and {three:.1f} points of macro-F1 at 10, 20 and 50 sites" in page
+    one, two, three = (mean(gains_of("many_sites", each, "own_macro_f1")) for each in sites)
+    assert f"and by {one:.1f}, {two:.1f} and {three:.1f} on own images" in page
+    every = [gain for each in sites for gain in gains_of("many_sites", each, "macro_f1")]
+    assert f"({min(every):.1f} to {max(every):.1f} in single seeds" in page
+
+
+def test_the_gain_with_even_statistics_in_the_prose_follows_from_the_scores() -> None:
+    page = " ".join(results_page().split())
+    now = gains_of("even_statistics", "Dirichlet 0.5", "macro_f1")
+    before = gains_of(HEADLINE, "Dirichlet 0.5", "macro_f1")[:3]
+    assert f"the gain is {mean(now):.1f} instead of {mean(before):.1f}, with the same sign in every seed" in page
+    assert min(now) > 0
+    own = [mean(gains_of(name, "Dirichlet 0.5", "own_macro_f1")[:3]) for name in ("even_statistics", HEADLINE)]
+    assert f"on own images {own[0]:.1f} instead of {own[1]:.1f}" in page
+
+
+def test_the_hours_that_the_data_page_gives_are_those_of_the_runs() -> None:
+    hours = {
+        folder.name: sum(float(row["wall_seconds"]) for row in scores(folder.name)) / 3600
+        for folder in RESULTS.iterdir()
+    }
+    page = " ".join((ROOT / "docs" / "data.md").read_text(encoding="utf-8").split())
+    assert f"took {hours[HEADLINE]:.1f} hours together, those of all tables {sum(hours.values()):.0f}" in page
