@@ -16,6 +16,19 @@ README = Path(__file__).with_name("README.md")
 Rows = Sequence[Mapping[str, Any]]
 
 
+def _no_peer() -> str:
+    return "it needs uv pip install 'mdhfl[peer]'" if find_spec("flwr") is None else ""
+
+
+def _no_gpu() -> str:
+    from mdhfl.learning.device import why_missing
+
+    return why_missing("cuda")
+
+
+LACKS = {"peer": _no_peer, "gpu": _no_gpu}  # why a measurement cannot be made here, or nothing
+
+
 def _start(folder: Path) -> Rows:
     from benchmarks import flare_cost, start
 
@@ -30,6 +43,7 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
         demo,
         encryption,
         flare_cost,
+        gpu,
         in_process,
         install,
         literal_round,
@@ -43,6 +57,7 @@ def measurements(folder: Path) -> dict[str, Callable[[], Rows]]:
 
     return {
         "training_step": training_step.measure,
+        "gpu": gpu.measure,
         "memory": memory.measure,
         "literal_round": lambda: literal_round.measure(folder / "round"),
         "mdhfl_plus": mdhfl_plus.measure,
@@ -83,8 +98,8 @@ def main(names: tuple[str, ...]) -> None:
         for name, measure in measurements(Path(folder)).items():
             if names and name not in names:
                 continue
-            if not names and name == "peer" and find_spec("flwr") is None:
-                click.echo("\npeer: left out; it needs uv pip install 'mdhfl[peer]'")
+            if lacks := LACKS[name]() if name in LACKS else "":
+                click.echo(f"\n{name}: left out; {lacks}")
                 continue
             table = markdown(measure())
             click.echo(f"\n{name}\n{table}")

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+import torch
+from click.testing import CliRunner
+
 from benchmarks import blind_sums, flare_cost, literal_round, memory, teaching, training_step
-from benchmarks.__main__ import README, markdown, measurements
+from benchmarks.__main__ import README, main, markdown, measurements
 
 
 def test_a_literal_round_has_the_same_losses(tmp_path: Path) -> None:
@@ -32,6 +36,15 @@ def test_every_measurement_has_its_table(tmp_path: Path) -> None:
     text = README.read_text(encoding="utf-8")
     for name in measurements(tmp_path):
         assert f"<!-- {name} -->\n|" in text, f"no table {name}: run `make bench`"
+
+
+def test_what_needs_a_gpu_is_left_out_where_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr("benchmarks.__main__.README", tmp_path / "README.md")
+    (tmp_path / "README.md").write_text("")
+    done = CliRunner().invoke(main, ["gpu"])
+    assert done.exit_code == 0
+    assert "gpu: left out; device 'cuda': PyTorch" in done.output
 
 
 def test_rows_become_a_table() -> None:

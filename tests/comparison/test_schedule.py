@@ -149,6 +149,12 @@ def test_what_cannot_work_is_found_before_any_run(tmp_path: Path, changes: dict[
     assert notes.ended == "killed"
 
 
+def test_that_everything_is_checked_first_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cells = read_comparison(written(tmp_path, seeds=[0, 1])).cells
+    run_missing(cells, place=place_of(tmp_path), executor=Notes(), slots=2)
+    assert capsys.readouterr().err.count("checking first") == 1
+
+
 def test_a_bundle_of_one_s_own_takes_a_training_step_first(tmp_path: Path) -> None:
     bundle = own_bundle(tmp_path / "mine", ("batch_size: 16", "batch_size: 16\nrandom_transforms_: 1"))
     text = (bundle / "configs" / "train.yaml").read_text()

@@ -34,6 +34,7 @@ def new_run(
     sites: int | None = None,
     defences: Mapping[str, Any] | None = None,
     privacy: Mapping[str, Any] | None = None,
+    device: str = "cpu",
 ) -> Experiment:
     """Create a run with one thread a site."""
     options = RunOptions(
@@ -45,7 +46,7 @@ def new_run(
         changes=changes or {},
         min_sites=min_sites,
         sites=sites,
-        device="cpu",
+        device=device,
         threads=1,
         command="a test",
         defences=defences or {},

@@ -80,6 +80,19 @@ def test_one_image_moves_the_sum_by_the_clipping_at_most_whatever_the_loss(tiny:
         assert 0.1 < float((whole - without).norm()) <= 0.5 + 1e-4
 
 
+def test_a_fused_optimiser_takes_each_gradient_to_its_own_weight() -> None:
+    """It goes through memory: gradients laid out otherwise than convolutions in channels_last would be mixed up."""
+
+    def moved(fused: bool) -> Tensor:
+        model = Model.open("shufflenet_v2_group", num_classes=3, image_size=32, seed=0)
+        assert all(group["fused"] for group in model.bundle.optimizer.param_groups)
+        for group in model.bundle.optimizer.param_groups:
+            group["fused"] = fused
+        return step(model, *images(6), steps={"count": 3})
+
+    assert torch.allclose(moved(fused=True), moved(fused=False), atol=1e-5)
+
+
 def test_noise_has_the_size_that_was_asked_for(tiny: Callable[[], Model]) -> None:
     pictures, labels = images(4)
 

@@ -76,10 +76,12 @@ def _problems_of_results(path: Path) -> list[str]:
 
 def _problems_of_site(settings: SiteSettings) -> list[str]:
     from mdhfl.learning.bundle_check import verify_bundle
+    from mdhfl.learning.device import why_missing
     from mdhfl.learning.images import classes_of, image_size_of
     from mdhfl.preprocessing.folder.verify import verify_site_data
 
-    problems = verify_site_data(settings.data, public_folder=settings.public)
+    problems = [why] if (why := why_missing(settings.device)) else []
+    problems += verify_site_data(settings.data, public_folder=settings.public)
     problems += _problems_of_hosted(settings) if settings.public is None else []
     if problems:
         return problems

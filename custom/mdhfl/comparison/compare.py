@@ -19,6 +19,7 @@ from mdhfl.comparison.table import Found, markdown, rows_of, site_rows_of
 from mdhfl.comparison.watch import Silent, list_runs, shown
 from mdhfl.comparison.workers import Executor, LocalWorkers, stopped_once
 from mdhfl.extras import require
+from mdhfl.learning.device import check_device
 from mdhfl.showing.sheets import to_csv
 from mdhfl.showing.terminal import say
 
@@ -84,6 +85,8 @@ def compare(
     place = Workplace(data=Path(data).resolve(), work=Path(work).resolve(), threads=1, device=device)
     failures: Mapping[Cell, str] = {}
     if not table_only:
+        if executor == "local":  # a cluster's machines have what this one may lack
+            check_device(device)
         opened = LocalWorkers(workers) if executor == "local" else _cluster(place)
         failures = run_missing(comparison.cells, place=place, executor=opened, slots=workers, progress=progress)
     records = {cell: finished(cell, place) for cell in comparison.cells}
@@ -140,8 +143,8 @@ def run_missing(
     for cell, record in records.items():
         if record is not None:
             known.setdefault(cell.method, []).append(record["wall_seconds"])
-        if once:
-            say("checking first: raw data, and a training step with every bundle", error=True)
+    if once:
+        say("checking first: raw data, and a training step with every bundle", error=True)
     with stopped_once(executor):
         check_all(once, place, executor)
         schedule = Schedule(cells=once, place=place, executor=executor, slots=slots)

@@ -105,6 +105,7 @@ def fit_privately(
                     )
                     extra.append(batch_loss)
                 _add_gradient(model.network, extra)
+            _lay_out_gradients(model.network)
             optimizer.original_optimizer.step()
             if model.averaged is not None:
                 model.averaged.update()
@@ -161,6 +162,13 @@ def _add_gradient(network: nn.Module, losses: list[Tensor]) -> None:
     for weights, gradient in zip(trained, found, strict=True):
         if gradient is not None and weights.grad is not None:
             weights.grad = weights.grad + gradient
+
+
+def _lay_out_gradients(network: nn.Module) -> None:
+    """Lay each gradient out in memory as its weights are: a fused optimiser goes through both side by side."""
+    for weights in network.parameters():
+        if weights.grad is not None and weights.grad.stride() != weights.stride():
+            weights.grad = torch.empty_like(weights).copy_(weights.grad)
 
 
 def _noisy(model: Model, steps: PrivateSteps, *, images: int, seed: int) -> Any:

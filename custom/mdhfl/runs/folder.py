@@ -10,6 +10,7 @@ from mdhfl.files import read_checked, write_json
 from mdhfl.learning.bundle import built_in_bundles, find_bundle
 from mdhfl.learning.bundle_changes import split_changes
 from mdhfl.learning.bundle_digest import bundle_digest
+from mdhfl.learning.device import check_device
 from mdhfl.learning.images import digest_of_private_set
 from mdhfl.methods import Method
 from mdhfl.rounds.experiment import Experiment
@@ -87,6 +88,7 @@ def create_run(folder: Path, *, recipe: Recipe, options: RunOptions) -> Experime
         ValueError: the folder already contains a run; the federation or an option is wrong.
     """
     _refuse_second(folder)
+    check_device(options.device)
     tracking = tracking_of_run(options.track) if options.track else None
     federation = _with_sites(read_federation(options.federation), options.sites)
     changes, bundle_changes = split_changes(options.changes)

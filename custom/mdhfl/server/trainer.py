@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mdhfl.learning.device import why_missing
 from mdhfl.learning.images import Part, classes_of, image_size_of, load_labelled_part, load_public_set
 from mdhfl.learning.model import Model
 from mdhfl.methods.feddf import FedDf
@@ -43,6 +44,8 @@ class ServerTrainer:
                 "server.json: this method trains at the server, expected public, validation, bundles, device and "
                 "threads, got none of them; docs/operator.md shows them"
             )
+        if why := why_missing(settings.device):
+            raise ValueError(f"server.json: {why}")
         self._public, self._validation = settings.public, settings.validation
         self.settings = settings
         self.experiment = experiment

@@ -32,6 +32,7 @@ REASONS = {
     "extra_missing": "it lacks packages that this method needs; its IT installs mdhfl[swarm] there",
     "method_needs_all": "this method pools all sites' images; only --engine inprocess can run it",
     "settings": "its site.json cannot be used; `mdhfl check` says what is wrong with it",
+    "device": "its site.json names a GPU that is not there; `mdhfl check` says what there is",
     "bundle": "its network cannot be built from its bundle; `mdhfl check` says what is wrong with it",
     "private_images": "its own images could not be read, or changed since they were prepared",
     "public_images": "its public images could not be read; copy the federation's public folder to it again",

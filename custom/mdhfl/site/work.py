@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mdhfl.files import plain_name
 from mdhfl.learning.bundle import built_in_bundles
 from mdhfl.learning.cache import ImageCache
+from mdhfl.learning.device import why_missing
 from mdhfl.learning.images import DataError, Part, PrivateSet, image_size_of, load_private_set, load_public_set
 from mdhfl.learning.model import Model
 from mdhfl.methods import Method
@@ -117,6 +118,8 @@ def open_site(settings: SiteSettings, request: Request, method: Method, *, surro
     seed = method.initial_seed(common=common, own=seed_of(settings, request, "initial weights"))
 
     size = image_size_of(settings.data)
+    if why := why_missing(settings.device):
+        raise Refusal("device", f"site {settings.site!r}: {why}")
 
     def opened() -> Model:
         return Model.open(
