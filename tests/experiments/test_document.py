@@ -265,6 +265,28 @@ def test_the_gain_with_even_statistics_in_the_prose_follows_from_the_scores() ->
     assert f"on own images {own[0]:.1f} instead of {own[1]:.1f}" in page
 
 
+def test_the_gains_with_larger_images_in_the_prose_follow_from_the_scores() -> None:
+    page = " ".join(results_page().split())
+    gain, own = (gains_of("larger_images", "Dirichlet 0.5", column) for column in ("macro_f1", "own_macro_f1"))
+    assert f"MDH-FL+ is {mean(gain):.1f} points of macro-F1 ahead of the strongest training alone on the test" in page
+    assert f"all sites, and {mean(own):.1f} on own images, in every seed" in page
+    assert min(gain + own) > 0
+
+
+def test_what_other_forms_cost_in_the_prose_follows_from_the_scores() -> None:
+    def score(method: str) -> float:
+        return mean(float(row["macro_f1"]) for row in scores("other_forms") if row["method"] == method)
+
+    page, best = " ".join(results_page().split()), score("MDH-FL+")
+    joint, coupled, loss = (
+        best - score(f"MDH-FL+, {form}") for form in ("joint steps", "coupled pairs of classes", "the paper's loss")
+    )
+    alone, proxy = score("local, balanced and averaged"), score("ProxyFL")
+    assert f"Joint steps have {joint:.1f} points less macro-F1 than phases, coupled pairs {coupled:.1f} less" in page
+    assert f"and the paper's loss {loss:.1f} less" in page
+    assert f"is {proxy - alone:.1f} points above the strongest training alone here, and {best - proxy:.1f} below" in page
+
+
 def test_the_hours_that_the_data_page_gives_are_those_of_the_runs() -> None:
     hours = {
         folder.name: sum(float(row["wall_seconds"]) for row in scores(folder.name)) / 3600
