@@ -47,7 +47,7 @@ def test_tables_show_mean_spread_best_and_what_was_not_run() -> None:
     assert lines[0] == "| 2 seeds | none |"
     assert lines[2] == "| a | **65.0 ± 7.1** |"  # seeds 60 and 70
     assert lines[3] == "| b | 47.5 ± 3.5 |"  # seeds 45 and 50
-    assert lines[4] == "| c | 10.0 |"
+    assert lines[4] == "| c | 10.0 (1 of 2 seeds) |"
     text = markdown("Why?", RUNS)
     assert "| 2 seeds | macro-F1, all sites | balanced accuracy, all sites |" in text  # one noise: one table
     assert "| a | **65.0 ± 7.1** | **65.0 ± 7.1** |" in text
@@ -75,13 +75,21 @@ def test_the_upper_bound_is_shown_but_is_no_rival() -> None:
 
 
 def test_differences_are_paired_by_seed() -> None:
-    lines = difference_table(RUNS, metric="macro_f1").splitlines()
+    lines = difference_table(RUNS[:4], metric="macro_f1").splitlines()
     differences = np.array([15.0, 20.0])  # of the means over sites: seeds are repeats, sites are not
     half = 12.706 * differences.std(ddof=1) / 2**0.5
     assert lines[2] == f"| a | {differences.mean():+.1f} [{17.5 - half:+.1f}, {17.5 + half:+.1f}] |"
     assert lines[3].startswith("| b | -17.5 [")
-    assert lines[4] == "| c | not run |"  # no rival has exactly its seeds
     assert difference_table(RUNS[:3:2], metric="macro_f1").splitlines()[2] == "| a | +15.0 |"  # one seed: no interval
+    assert difference_table(RUNS[:2], metric="macro_f1").splitlines()[2] == "| a | not run |"  # no rival
+
+
+def test_while_runs_are_missing_all_methods_are_compared_on_the_seeds_that_all_have() -> None:
+    """Else the method whose run of a seed comes last is compared with those that are as late, not with the best."""
+    lines = difference_table(RUNS, metric="macro_f1").splitlines()
+    assert lines[2:] == ["| a | +15.0 |", "| b | -15.0 |", "| c | -50.0 |"]
+    apart = [found("a", seed=0, scores=(0.5, 0.7)), found("b", seed=1, scores=(0.5, 0.5))]
+    assert difference_table(apart, metric="macro_f1").splitlines()[2:] == ["| a | not run |", "| b | not run |"]
 
 
 def test_a_score_that_only_some_sites_have_is_averaged_over_those() -> None:

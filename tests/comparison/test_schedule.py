@@ -71,13 +71,16 @@ class Seen:
     """A watcher that counts what is under way."""
 
     def __init__(self) -> None:
-        self.most, self.results = 0, list[Cell]()
+        self.most, self.results, self.lost = 0, list[Cell](), list[tuple[str, str, int]]()
 
     def look(self, underway: Sequence[Task], waiting: Sequence[Cell]) -> None:
         self.most = max(self.most, len(underway))
 
     def ended(self, cell: Cell, record: Any) -> None:
         self.results.append(cell)
+
+    def failed(self, what: str, reason: str, *, runs: int) -> None:
+        self.lost.append((what, reason, runs))
 
 
 @pytest.fixture(autouse=True)
@@ -115,6 +118,10 @@ def test_what_fails_stops_nothing_else(tmp_path: Path) -> None:
     assert failed == {*((m, "none", 0) for m in SMALL["methods"]), ("MDH-FL", "none", 1)}
     assert set(failures.values()) == {"OSError: no"}
     assert len(seen.results) == 12 - 4
+    prepared, run = sorted(seen.lost, reverse=True)
+    assert prepared == ("preparing IID, none, seed 0", "OSError: no", 3)
+    assert run[1:] == ("OSError: no", 1)
+    assert run[0].startswith("MDH-FL on ")
 
 
 def test_one_run_under_two_titles_is_run_once(tmp_path: Path) -> None:
@@ -201,6 +208,9 @@ def test_the_bars_say_what_runs_now_in_which_round_and_what_is_left(tmp_path: Pa
         bars.ended(cells[0], RECORD)
         bars.look((), cells[1:])
         assert [task.description for task in progress.tasks] == ["all runs, about 50 s left"]
+        bars.failed("preparing IID, [own], seed 0", "OSError: no [space]", runs=3)
+        assert progress.tasks[0].completed == 4
     said = screen.file.getvalue()  # type: ignore[attr-defined]
     assert "local CE on IID, none, seed 0: macro-F1 50.0, 10 s" in said
     assert "begun: preparing IID, symmetric 0.2, seed 0" in said
+    assert "failed: preparing IID, [own], seed 0 (3 runs): OSError: no [space]" in said

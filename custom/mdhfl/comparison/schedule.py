@@ -27,6 +27,12 @@ class Task:
     is_run: bool
     began: float
 
+    @property
+    def title(self) -> str:
+        """What it does, in words."""
+        cell = self.cell
+        return cell.title if self.is_run else f"preparing {cell.federation}, {cell.noise}, seed {cell.seed}"
+
 
 class Watcher(Protocol):
     """Is told how far a comparison is."""
@@ -36,6 +42,9 @@ class Watcher(Protocol):
 
     def ended(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Take what is recorded of a run that has ended well."""
+
+    def failed(self, what: str, reason: str, *, runs: int) -> None:
+        """Take why something failed at once, and how many runs are lost with it: the others may take hours."""
 
 
 @dataclass(kw_only=True)
@@ -100,12 +109,14 @@ class Schedule:
         folder = task.cell.federation_folder
         if task.is_run and outcome.failure:
             self.failures[task.cell] = outcome.failure
+            watcher.failed(task.title, outcome.failure, runs=1)
         elif task.is_run:
             watcher.ended(task.cell, outcome.value)
         elif outcome.failure:
             lost = [cell for cell in self._waiting if cell.federation_folder == folder]
             self.failures |= dict.fromkeys(lost, outcome.failure)
             self._waiting = [cell for cell in self._waiting if cell not in lost]
+            watcher.failed(task.title, outcome.failure, runs=len(lost))
         else:
             self._ready.add(folder)
 

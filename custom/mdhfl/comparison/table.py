@@ -117,6 +117,7 @@ def _cells(found: Sequence[Found], *, metric: str) -> list[list[str]]:
     methods, noises = _axes(found)
     values = {(m, n): _scores(found, m, n, metric) for m in methods for n in noises}
     real = _baselines(found)
+    most = {n: max(len(_paired(found, m, n, metric)) for m in methods) for n in noises}
     best = {n: max((np.mean(values[m, n]) for m in real if values[m, n]), default=0.0) for n in noises}
 
     def shown(method: str, noise: str) -> str:
@@ -124,6 +125,8 @@ def _cells(found: Sequence[Found], *, metric: str) -> list[list[str]]:
         if not scores:
             return "not run"
         text = mean_and_spread(scores)
+        if (runs := len(_paired(found, method, noise, metric))) < most[noise]:
+            text += f" ({runs} of {most[noise]} seeds)"
         return f"**{text}**" if method in real and np.mean(scores) == best[noise] else text
 
     return [[shown(method, noise) for noise in noises] for method in methods]
@@ -149,18 +152,20 @@ def one_noise_table(found: Sequence[Found]) -> str:
 
 
 def difference_table(found: Sequence[Found], *, metric: str) -> str:
-    """Return methods x noise: the paired difference to the best of the other methods, with its 95 % interval."""
+    """Return methods x noise: the paired difference to the best of the other methods, with its 95 % interval.
+
+    Over the seeds that all methods have: while runs are missing, no method is spared the best rival of a seed.
+    """
     methods, noises = _axes(found)
 
     def shown(method: str, noise: str) -> str:
         others = {m: _paired(found, m, noise, metric) for m in _baselines(found) if m != method}
-        own = _paired(found, method, noise, metric)
-        complete = {m: scores for m, scores in others.items() if own and scores.keys() == own.keys()}
-        if not complete:
+        own, others = _paired(found, method, noise, metric), {m: scores for m, scores in others.items() if scores}
+        seeds = sorted(set(own).intersection(*others.values())) if others else []
+        if not seeds:
             return "not run"
-        other = max(complete, key=lambda m: np.mean(list(complete[m].values())))
-        differences = [own[pair] - complete[other][pair] for pair in own]
-        return with_interval(differences)
+        other = max(others, key=lambda m: np.mean([others[m][seed] for seed in seeds]))
+        return with_interval([own[seed] - others[other][seed] for seed in seeds])
 
     lines = [[method, *(shown(method, noise) for noise in noises)] for method in methods]
     return _table(["", *noises], lines)

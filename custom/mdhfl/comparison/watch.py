@@ -28,6 +28,9 @@ class Silent:
     def ended(self, cell: Cell, record: Mapping[str, Any]) -> None:
         """Ignore it."""
 
+    def failed(self, what: str, reason: str, *, runs: int) -> None:
+        """Ignore it: it is told at the end."""
+
 
 class Bars:
     """A bar of all runs and one of each that runs now, on standard error; a line for each that has ended.
@@ -57,17 +60,24 @@ class Bars:
         """Say how a run went, in a line that stays."""
         self._known.setdefault(cell.method, []).append(record["wall_seconds"])
         score = Found(cell=cell, record=record).score("macro_f1")
-        self._progress.console.print(f"{cell.title}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s")
+        self._say(f"{cell.title}: macro-F1 {score:.1f}, {record['wall_seconds']:.0f} s")
         if self._all is not None:
             self._progress.advance(self._all)
 
+    def failed(self, what: str, reason: str, *, runs: int) -> None:
+        """Say what failed, in a line that stays."""
+        self._say(f"failed: {what} ({runs} run{'s' if runs > 1 else ''}): {reason}")
+        if self._all is not None:
+            self._progress.advance(self._all, runs)
+
+    def _say(self, line: str) -> None:
+        self._progress.console.print(line, markup=False)  # a name may hold brackets
+
     def _show(self, task: Task) -> None:
         if task not in self._rows:
-            cell = task.cell
-            what = cell.title if task.is_run else f"preparing {cell.federation}, {cell.noise}, seed {cell.seed}"
-            self._rows[task] = self._progress.add_task(what, total=cell.rounds + 1 if task.is_run else None)
+            self._rows[task] = self._progress.add_task(task.title, total=task.cell.rounds + 1 if task.is_run else None)
             if not self._progress.console.is_terminal:  # a log has no bars
-                self._progress.console.print(f"begun: {what}")
+                self._say(f"begun: {task.title}")
         if task.is_run:
             self._progress.update(self._rows[task], completed=self._rounds(task.cell))
 
