@@ -125,7 +125,7 @@ def test_the_pages_lead_to_results(tmp_path: Path, port: int) -> None:
                 assert not processes_of(kit)
 
 
-@pytest.mark.parametrize("service", ["site", "server"])
+@pytest.mark.parametrize("service", ["site", "site-gpu", "server"])
 def test_every_path_that_a_kit_names_is_the_same_in_its_container(service: str, tmp_path: Path) -> None:
     """Paths in a kit are absolute, and a container writes nowhere but where something is mounted."""
     mounted = {
@@ -139,7 +139,9 @@ def test_every_path_that_a_kit_names_is_the_same_in_its_container(service: str, 
     volumes = [volume.split(":") for volume in found["volumes"]]
     assert all(outside == inside for outside, inside, *_ in volumes)
     writable = {inside for _, inside, *how in volumes if how != ["ro"]}
-    assert writable == {mounted["MDHFL_KIT"]} | ({mounted["MDHFL_STATE"]} if service == "site" else set())
+    assert writable == {mounted["MDHFL_KIT"]} | (set() if service == "server" else {mounted["MDHFL_STATE"]})
+    reserved = found.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+    assert [device["capabilities"] for device in reserved] == ([["gpu"]] if service == "site-gpu" else [])
 
 
 def test_the_image_runs_what_a_kit_has() -> None:
