@@ -21,9 +21,8 @@ from mdhfl.runs.inprocess import run_in_process
 from mdhfl.runs.resume import resume_run
 from mdhfl.server.journal import read_rows
 
-pytestmark = pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="NO GPU: nothing was trained on one, so its path was not tested"
-)
+if not torch.cuda.is_available():
+    pytest.skip("NO GPU: nothing was trained on one, so its path was not tested", allow_module_level=True)
 OPTIONAL = {"efficientnet_lite0": "efficientnet_lite_pytorch", "swarm_fhe": "tenseal"}
 SWARMS = ("sl_fedl", "swarm_fhe")
 
