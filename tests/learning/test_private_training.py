@@ -66,6 +66,43 @@ def test_a_step_is_the_mean_of_clipped_gradients_of_single_images(tiny: Callable
     assert torch.allclose(step(tiny(), pictures, labels), -literal / 7, atol=1e-5)
 
 
+@pytest.mark.parametrize("bundle", ["mobilenet_v2_group", "shufflenet_v2_group"])
+def test_a_step_of_a_convolutional_network_is_the_mean_of_clipped_gradients_of_single_images(
+    bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Layer by layer: images lie in memory as channels_last, which Opacus' own gradients of convolutions misread."""
+    monkeypatch.setattr(torch.nn.functional, "dropout", lambda x, *args, **kwargs: x)
+    pictures, labels = images(5)
+    model = Model.open(bundle, num_classes=3, image_size=32, seed=0, changes=PLAIN_SGD)
+    before = {name: weights.detach().clone() for name, weights in model.network.named_parameters()}
+    literal = {name: torch.zeros_like(weights) for name, weights in before.items()}
+    model.network.train()
+    for picture, label in zip(pictures, labels, strict=True):
+        loss = F.cross_entropy(model.network(model.bundle.intensity_transform(picture[None])), label[None])
+        gradients = dict(zip(before, torch.autograd.grad(loss, list(model.network.parameters())), strict=True))
+        norm = float(torch.stack([gradient.norm() for gradient in gradients.values()]).norm())
+        for name, gradient in gradients.items():
+            literal[name] += gradient * min(1.0, 0.5 / norm) / len(pictures)
+    step(model, pictures, labels)
+    for name, weights in model.network.named_parameters():
+        assert torch.allclose(weights - before[name], -literal[name], atol=1e-5, rtol=1e-3), name
+
+
+def test_a_network_whose_gradients_of_single_images_are_wrong_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    from opacus.grad_sample import GradSampleModule
+
+    model = Model.open("mobilenet_v2_group", num_classes=3, image_size=32, seed=0)
+    assert why_not_private(model) == ""
+    right = GradSampleModule.GRAD_SAMPLERS[torch.nn.Linear]
+
+    def half(*args: Any) -> Any:
+        return {weights: 0.5 * gradient for weights, gradient in right(*args).items()}
+
+    monkeypatch.setitem(GradSampleModule.GRAD_SAMPLERS, torch.nn.Linear, half)
+    why = why_not_private(model)
+    assert why.startswith("the gradients of single images do not add up to that of all in classifier."), why
+
+
 def test_one_image_moves_the_sum_by_the_clipping_at_most_whatever_the_loss(tiny: Callable[[], Model]) -> None:
     """A loss that compares the images of a batch would give each of them a say in all gradients."""
 

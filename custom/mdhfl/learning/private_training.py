@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from mdhfl.learning.model import Model, ShouldStop, never
 from mdhfl.learning.training import Aborted, Augment, Companion, Loss, TrainingDiverged, companion_loss, inputs
 
 TRIAL = 2  # images of noise on which a network is tried
+LARGEST_ERROR = 0.01  # of a gradient's norm, that rounding may make
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,17 +124,44 @@ def why_not_private(model: Model) -> str:
     network = deepcopy(model.network).train()
     if problems := ModuleValidator.validate(network, strict=False):
         return str(problems[0]).strip().partition("\n")[0].partition(". ")[0]
-    size = (TRIAL, 3, model.image_size, model.image_size)
+    trained = [(name, weights) for name, weights in network.named_parameters() if weights.requires_grad]
     try:
-        with torch.random.fork_rng(devices=[]), _hooked(network):
-            device = next(network.parameters()).device
-            x = model.bundle.intensity_transform(torch.zeros(size, dtype=torch.uint8, device=device))
-            network(x).sum().backward()
-            trained = [(name, weights) for name, weights in network.named_parameters() if weights.requires_grad]
-            without = [name for name, weights in trained if getattr(weights, "grad_sample", None) is None]
+        with torch.random.fork_rng(devices=[]):
+            x = _trial_images(model)
+            _backward(network, x)
+            whole = {name: weights.grad for name, weights in trained}
+            with _hooked(network):
+                network.zero_grad(set_to_none=True)
+                _backward(network, x)
+                single = {name: getattr(weights, "grad_sample", None) for name, weights in trained}
     except Exception as error:  # whatever a layer raises that Opacus cannot follow
         return f"it gives no gradient of a single image ({type(error).__name__}: {str(error)[:200]})"
-    return f"no gradient of a single image reaches {', '.join(without[:3])}" if without else ""
+    if without := [name for name, gradients in single.items() if gradients is None]:
+        return f"no gradient of a single image reaches {', '.join(without[:3])}"
+    wrong = [name for name, gradients in single.items() if not _adds_up(gradients, whole[name])]
+    return f"the gradients of single images do not add up to that of all in {', '.join(wrong[:3])}" if wrong else ""
+
+
+def _trial_images(model: Model) -> Tensor:
+    """Return a few images of noise, as the network is given images in training."""
+    shape = (TRIAL, 3, model.image_size, model.image_size)
+    noise = torch.randint(0, 256, shape, dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    device = next(model.network.parameters()).device
+    x: Tensor = model.bundle.intensity_transform(inputs(noise, torch.arange(TRIAL), augment=None, device=device))
+    return x
+
+
+def _backward(network: nn.Module, x: Tensor) -> None:
+    """Leave gradients of a loss that no two classes share alike; dropout is the same each time."""
+    torch.manual_seed(0)
+    logits = network(x)
+    (logits * torch.arange(1, 1 + logits.shape[1], device=logits.device)).sum().backward()
+
+
+def _adds_up(gradients: Tensor, whole: Tensor | None) -> bool:
+    """Whether gradients of images add up to that of their batch, but for rounding."""
+    apart = gradients.sum(dim=0) - (0 if whole is None else whole)
+    return float(apart.norm()) <= LARGEST_ERROR * max(1.0, 0.0 if whole is None else float(whole.norm()))
 
 
 def _private_gradient(
@@ -197,11 +226,31 @@ def _unhooked(hooked: Any) -> Iterator[None]:
         hooked.enable_hooks()
 
 
+@cache
+def _read_images_in_order() -> None:
+    """Let Opacus see the images before a convolution in the order in which it reads them from memory.
+
+    It takes strides for granted that images in channels_last do not have (unfold2d, Opacus 1.6), and would return
+    gradients of other pixels, without a word.
+    """
+    from opacus.grad_sample.conv import compute_conv_grad_sample
+    from opacus.grad_sample.utils import register_grad_sampler
+
+    def in_order(layer: Any, activations: list[Tensor], backprops: Tensor) -> dict[nn.Parameter, Tensor]:
+        found: dict[nn.Parameter, Tensor] = compute_conv_grad_sample(
+            layer, [each.contiguous() for each in activations], backprops
+        )
+        return found
+
+    register_grad_sampler([nn.Conv1d, nn.Conv2d, nn.Conv3d])(in_order)
+
+
 @contextmanager
 def _hooked(network: nn.Module) -> Iterator[Any]:
     """Let a network's layers give gradients per image; afterwards it is as it was."""
     from opacus import GradSampleModule
 
+    _read_images_in_order()
     inplace = [layer for layer in network.modules() if getattr(layer, "inplace", False) is True]
     for layer in inplace:  # a hook must see what a layer was given
         layer.inplace = False  # type: ignore[assignment]
