@@ -273,6 +273,24 @@ def test_the_gains_with_larger_images_in_the_prose_follow_from_the_scores() -> N
     assert min(gain + own) > 0
 
 
+def test_what_the_rivals_reach_by_noise_in_the_prose_follows_from_the_scores() -> None:
+    page, rows = " ".join(results_page().split()), scores("rivals_by_noise")
+
+    def score(noise: str, method: str, column: str = "macro_f1") -> float:
+        return mean(float(row[column]) for row in rows if (row["noise"], row["method"]) == (noise, method))
+
+    five = ("MDH-FL+", "local, balanced and averaged", "local CE", "FedMD", "MDH-FL")
+    right, flipped = ([score(noise, method) for method in five] for noise in ("none", "pair flip 0.3"))
+    said = "MDH-FL+ has {:.1f} points of macro-F1, the strongest training alone {:.1f}, plain training alone {:.1f}, "
+    assert (said + "FedMD {:.1f}, MDH-FL {:.1f};").format(*right) in page
+    assert "with 30 % pair flips {:.1f}, {:.1f}, {:.1f}, {:.1f} and {:.1f}. No method".format(*flipped) in page
+    own = [score(n, five[0], "own_macro_f1") - score(n, five[1], "own_macro_f1") for n in ("none", "pair flip 0.3")]
+    assert f"MDH-FL+ is {right[0] - right[1]:.1f} points of macro-F1 ahead of the strongest" in page
+    assert f"and {own[0]:.1f} on own images; with pair flips {flipped[0] - flipped[1]:.1f} and {own[1]:.1f}" in page
+    assert f"FedMD loses {right[2] - right[3]:.1f} points to plain" in page
+    assert f"without wrong labels and {flipped[2] - flipped[3]:.1f} with pair flips" in page
+
+
 def test_what_other_forms_cost_in_the_prose_follows_from_the_scores() -> None:
     def score(method: str) -> float:
         return mean(float(row["macro_f1"]) for row in scores("other_forms") if row["method"] == method)
