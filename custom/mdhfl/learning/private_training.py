@@ -133,7 +133,7 @@ def why_not_private(model: Model) -> str:
             with _hooked(network):
                 network.zero_grad(set_to_none=True)
                 _backward(network, x)
-                single = {name: getattr(weights, "grad_sample", None) for name, weights in trained}
+                single: dict[str, Any] = {name: getattr(weights, "grad_sample", None) for name, weights in trained}
     except Exception as error:  # whatever a layer raises that Opacus cannot follow
         return f"it gives no gradient of a single image ({type(error).__name__}: {str(error)[:200]})"
     if without := [name for name, gradients in single.items() if gradients is None]:
