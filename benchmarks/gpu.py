@@ -4,11 +4,12 @@ import statistics
 import time
 from typing import Any
 
-ARCHITECTURES = ("shufflenet_v2", "resnet10", "mobilenet_v2", "resnet12")
+from benchmarks.training_step import ARCHITECTURES
+
 IMAGES = {32: 256, 64: 128, 224: 32}  # image size in pixels: images an epoch, so that each takes about as long
 
 
-def measure(*, repetitions: int = 5) -> list[dict[str, Any]]:
+def measure(*, repetitions: int = 3) -> list[dict[str, Any]]:
     """Train each bundle for some epochs on both, in turns: MONAI's transforms on the CPU, the network where it is.
 
     Returns:

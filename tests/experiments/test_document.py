@@ -289,6 +289,12 @@ def test_what_the_rivals_reach_by_noise_in_the_prose_follows_from_the_scores() -
     assert f"and {own[0]:.1f} on own images; with pair flips {flipped[0] - flipped[1]:.1f} and {own[1]:.1f}" in page
     assert f"FedMD loses {right[2] - right[3]:.1f} points to plain" in page
     assert f"without wrong labels and {flipped[2] - flipped[3]:.1f} with pair flips" in page
+    lost = [score(n, "local CE") - score(n, m) for n in ("none", "pair flip 0.3") for m in ("MDH-FL", "RHFL")]
+    assert "lose {:.0f} and {:.0f} points without wrong labels, {:.0f} and {:.0f} with pair flips".format(*lost) in page
+    own = [score("pair flip 0.3", m, "own_accuracy") for m in ("MDH-FL", "RHFL", "local CE")]
+    assert "(accuracy {:.0f} and {:.0f} against {:.0f} %)".format(*own) in page
+    one = [score(n, "MDH-FL, CE weight 1") for n in ("none", "pair flip 0.3")]
+    assert "A CE weight of 1 brings MDH-FL to {:.1f} and {:.1f}".format(*one) in page
 
 
 def test_what_other_forms_cost_in_the_prose_follows_from_the_scores() -> None:

@@ -56,7 +56,7 @@ def test_a_run_begins_nothing(gpus: int, tmp_path: Path, federation: Path) -> No
 
 @pytest.mark.parametrize("gpus", [0], indirect=True)
 def test_a_comparison_begins_nothing(gpus: int, tmp_path: Path) -> None:
-    file = Path("experiments") / "headline.yaml"
+    file = Path(__file__).resolve().parents[2] / "experiments" / "headline.yaml"
     with pytest.raises(ValueError, match="finds no GPU"):
         compare(file, out=tmp_path / "out", work=tmp_path / "work", device="cuda")
     assert not list(tmp_path.iterdir())

@@ -88,6 +88,22 @@ def test_a_step_of_a_convolutional_network_is_the_mean_of_clipped_gradients_of_s
         assert torch.allclose(weights - before[name], -literal[name], atol=1e-5, rtol=1e-3), name
 
 
+def test_what_opacus_misreads_is_of_the_same_image() -> None:
+    """Opacus' own gradients of images in channels_last are of other pixels, but of the same image's."""
+    from opacus.grad_sample.conv import compute_conv_grad_sample
+
+    layer = torch.nn.Conv2d(3, 8, 3, stride=2, padding=1, bias=False)
+    seen, others = (torch.randn(4, 3, 12, 12).contiguous(memory_format=torch.channels_last) for _ in range(2))
+    others[0] = seen[0]
+    back = torch.randn(4, 8, 6, 6)
+    first, again, right = (
+        compute_conv_grad_sample(layer, [images], back)[layer.weight][0] for images in (seen, others, seen.contiguous())
+    )
+    assert torch.equal(first, again)
+    if torch.allclose(first, right, atol=1e-4):
+        pytest.fail("Opacus reads channels_last now: _read_images_in_order is no longer needed")
+
+
 def test_a_network_whose_gradients_of_single_images_are_wrong_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     from opacus.grad_sample import GradSampleModule
 

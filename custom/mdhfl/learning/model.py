@@ -84,6 +84,7 @@ class Model:
         import torch
 
         from mdhfl.learning.averaging import AveragedNetwork
+        from mdhfl.learning.device import put_on
         from mdhfl.learning.weights_file import start_from
 
         if seed is not None:
@@ -91,9 +92,7 @@ class Model:
         loaded = load_bundle(bundle, num_classes=num_classes, image_size=image_size, changes=changes)
         if weights is not None:
             start_from(loaded.network, weights, what=f"bundle {loaded.name}")
-        if device != "cpu":
-            torch.backends.cudnn.deterministic = True  # the same numbers twice
-        loaded.network.to(device).to(memory_format=torch.channels_last)
+        put_on(loaded.network, device)
         averaged = AveragedNetwork(loaded.network, decay=averaging) if averaging else None
         return cls(bundle=loaded, image_size=image_size, num_classes=num_classes, averaged=averaged)
 
