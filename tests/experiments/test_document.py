@@ -312,6 +312,22 @@ def test_what_other_forms_cost_in_the_prose_follows_from_the_scores() -> None:
     assert f"is {above:.1f} points above the strongest training alone here, and {below:.1f} below MDH-FL+" in page
 
 
+def test_what_remedies_give_back_where_sharing_costs_something_follows_from_the_scores() -> None:
+    def score(method: str, column: str = "macro_f1") -> float:
+        return mean(float(row[column]) for row in scores("remedies") if row["method"] == method)
+
+    page, ours, alone = " ".join(results_page().split()), "MDH-FL+", "local, balanced and averaged"
+    light, view, rest = (f"{ours}, {how}" for how in ("alignment weight 1", "one view", "at rest from round 6"))
+    lost, own = score(alone) - score(ours), score(alone, "own_macro_f1") - score(ours, "own_macro_f1")
+    assert f"MDH-FL+ is {lost:.1f} points of macro-F1 behind the strongest training alone here" in page
+    assert f"in every seed, and {own:.1f} on own images" in page
+    assert f"gains {score(light) - score(ours):.1f} points over the defaults" in page
+    ahead, on_own = score(light) - score(alone), score(light, "own_macro_f1") - score(alone, "own_macro_f1")
+    assert f"{ahead:.1f} ahead of training alone (-1.6 to +3.5) and {on_own:.1f} on own images (+0.4 to +2.5)" in page
+    assert f"leaves a loss of {score(alone) - score(view):.1f}, and" in page
+    assert f"from round 6 (by default: never) one of {score(alone) - score(rest):.1f}." in page
+
+
 def test_the_hours_that_the_data_page_gives_are_those_of_the_runs() -> None:
     hours = {
         folder.name: sum(float(row["wall_seconds"]) for row in scores(folder.name)) / 3600
