@@ -328,6 +328,30 @@ def test_what_remedies_give_back_where_sharing_costs_something_follows_from_the_
     assert f"from round 6 (by default: never) one of {score(alone) - score(rest):.1f}." in page
 
 
+def test_what_the_symmetric_loss_is_worth_in_the_prose_follows_from_the_scores() -> None:
+    def score(name: str, method: str, noise: str, column: str) -> float:
+        rows = (
+            row for row in scores(name) if (row["federation"], row["noise"], row["method"]) == ("IID", noise, method)
+        )
+        return mean(float(row[column]) for row in rows)
+
+    def gain(method: str, noise: str, column: str = "macro_f1") -> float:
+        return score("symmetric_loss", method, noise, column) - score("symmetric_loss", "local CE", noise, column)
+
+    page, noises = " ".join(results_page().split()), ("none", "symmetric 0.2", "pair flip 0.3")
+    right, even, flipped = (gain("local SCE (1, 1)", noise) for noise in noises)
+    assert f"is worth {right:.1f} points of macro-F1 over cross-entropy without a wrong label" in page
+    assert f"{even:.1f} with 20 % symmetric noise (+4.2 to +13.6) and {flipped:.1f} with 30 % pair flips" in page
+    lost, even, flipped = (gain("local SCE (0.1, 1)", noise) for noise in noises)
+    assert (
+        f"cost {-lost:.1f} points where no label is wrong, in every seed, and gain {even:.1f} and {flipped:.1f}" in page
+    )
+    even, flipped = (gain("local SCE (0.1, 1)", noise, "accuracy") for noise in noises[1:])
+    assert f"their accuracy gains more ({even:.1f} and {flipped:.1f} points)" in page
+    alone = (score("gain_by_noise", "local, balanced and averaged", noise, "macro_f1") for noise in noises)
+    assert "has {:.1f}, {:.1f} and {:.1f} points in the same three columns".format(*alone) in page
+
+
 def test_the_hours_that_the_data_page_gives_are_those_of_the_runs() -> None:
     hours = {
         folder.name: sum(float(row["wall_seconds"]) for row in scores(folder.name)) / 3600
