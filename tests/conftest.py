@@ -12,30 +12,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-# Two simulators that start at once may take the same port. POC systems have their own; their timeouts want a core.
-TOGETHER = {
-    "test_flare": "simulator",
-    "test_public": "simulator",
-    "test_readme": "simulator",
-    "test_trust": "simulator",
-    "test_run_command": "simulator",
-    "test_run_interrupted": "simulator",
-    "test_benchmarks": "simulator",
-    "test_deploy": "poc",
-    "test_faults": "poc",
-    "test_poc": "poc",
-    "test_poc_command": "poc",
-    "test_poc_system": "poc",
-    "test_poc_trust": "poc",
-    "test_rehearsal": "poc",
+STARTS_FLARE = {
+    "test_deploy",
+    "test_flare",
+    "test_poc",
+    "test_public",
+    "test_rehearsal",
+    "test_faults",
+    "test_readme",
+    "test_trust",
+    "test_run_command",
+    "test_run_interrupted",
+    "test_benchmarks",
 }
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, all that start FLARE's simulator, and all that start its POC mode."""
+    """Keep a file's tests in one process, and all that start FLARE: two that start at once may take the same port."""
     for item in items:
-        item.add_marker(pytest.mark.xdist_group(TOGETHER.get(item.path.stem, item.path.stem)))
+        item.add_marker(pytest.mark.xdist_group("flare" if item.path.stem in STARTS_FLARE else item.path.stem))
 
 
 @pytest.fixture(scope="session")
