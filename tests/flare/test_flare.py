@@ -68,6 +68,8 @@ def test_every_method_gives_the_numbers_of_one_process(tmp_path: Path, three_sit
         changes |= {"distil_batches": 3, "distil_patience": 3, "distil_batch_size": 8}
     if recipe == "mdhfl_plus":
         changes["control"] = True
+    if recipe == "rhfl":
+        changes |= {"own_statistics": True, "prior_strength": 1.0}
     # FedDF's sites are sent the model of their own architecture: two broadcasts in a round.
     bundles = ("shufflenet_v2", "mobilenet_v2", "shufflenet_v2") if recipe == "feddf" else ("shufflenet_v2",)
     rows = {}

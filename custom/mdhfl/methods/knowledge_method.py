@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mdhfl.methods.blind_method import BlindMethod, last_knowledge
 from mdhfl.methods.parameters import parameter
 from mdhfl.methods.parties import Learner, Server
+from mdhfl.methods.prior_free import PriorFree
 from mdhfl.sharing.accounts import Losses
 from mdhfl.sharing.checks import MessageError
 from mdhfl.sharing.exchange import Round
@@ -31,10 +32,11 @@ FULL: Mapping[str, float] = MappingProxyType({})  # trust in everybody
 
 
 @dataclass(frozen=True, kw_only=True)
-class KnowledgeMethod(BlindMethod):
+class KnowledgeMethod(BlindMethod, PriorFree):
     """A method whose sites share knowledge and align to a teacher."""
 
     align_epochs: int = parameter(1, "epochs over the public images in each round", at_least=1)
+    own_statistics: bool = parameter(False, "whether public images have batch statistics of their own", later=True)
 
     robust: str = parameter("mean", "how the sites' answers are combined into a teacher", among=RULES, later=True)
     cut: float = parameter(
@@ -167,12 +169,17 @@ class KnowledgeMethod(BlindMethod):
         learner.taught(teacher, own=own if own is not None and own.round == lesson.round else None)
         import torch
 
-        return learner.align(torch.from_numpy(teacher), loss=self.alignment_loss, epochs=self.align_epochs)
+        return learner.align(
+            torch.from_numpy(teacher),
+            loss=self.alignment_loss,
+            epochs=self.align_epochs,
+            keep_statistics=self.own_statistics,
+        )
 
     def share(self, learner: Learner, *, losses: Losses) -> Shared | None:
         before = learner.last.losses.train if learner.last else None
         return Knowledge(
-            values=self.express(learner.answers()).numpy().astype(np.float32),
+            values=self.express(learner.answers(own_statistics=self.own_statistics)).numpy().astype(np.float32),
             subject=learner.request.subject,
             site=learner.site,
             round=learner.request.round,

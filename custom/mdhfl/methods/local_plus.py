@@ -7,16 +7,15 @@ hyper-parameters, so that the difference between the two is what sharing brings.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from mdhfl.methods.method import Method
 from mdhfl.methods.parameters import parameter
-from mdhfl.methods.parties import Learner, Loss
+from mdhfl.methods.prior_free import PriorFree
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True, kw_only=True)
-class LocalPlus(Method):
+class LocalPlus(PriorFree):
     """L_local = base(z + prior_strength * log pi, y);  the average of the weights over the steps answers.
 
     base = ce_weight * CE + rce_weight * RCE, or the generalised cross-entropy where gce_exponent is above 0; beside it
@@ -66,26 +65,9 @@ class LocalPlus(Method):
     def early_learning(self) -> float:
         return self.early_weight
 
-    def local_loss(self, learner: Learner) -> Loss:
-        from mdhfl.losses import log_prior, prior_adjusted
-
-        prior = log_prior(learner.class_counts())
-
-        def loss(logits: "Tensor", labels: "Tensor") -> "Tensor":
-            adjusted = prior_adjusted(logits, prior.to(logits.device), strength=self.prior_strength)
-            return self.training_loss(adjusted, labels)
-
-        return loss
-
     def training_loss(self, logits: "Tensor", labels: "Tensor") -> "Tensor":
         from mdhfl.losses import generalised_cross_entropy, symmetric_cross_entropy
 
         if self.gce_exponent:
             return generalised_cross_entropy(logits, labels, q=self.gce_exponent)
         return symmetric_cross_entropy(logits, labels, ce_weight=self.ce_weight, rce_weight=self.rce_weight)
-
-    def own_prior(self, learner: Learner) -> "Tensor | None":
-        """Return what a site adds to its logits for images of its own mix: the prior that training left out."""
-        from mdhfl.losses import log_prior
-
-        return self.prior_strength * log_prior(learner.class_counts()) if self.prior_strength else None
