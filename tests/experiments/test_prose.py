@@ -193,6 +193,18 @@ def test_what_remedies_give_back_where_sharing_costs_something_follows_from_the_
     assert f"from round 6 (by default: never) one of {-mean(gains(rest)):.1f}." in page
 
 
+def test_what_a_lighter_alignment_costs_with_wrong_labels_follows_from_the_scores() -> None:
+    def gains(method: str, column: str = "macro_f1", over: str = ALONE) -> list[float]:
+        return gains_of("lighter_alignment", "IID", column, method=method, over=over)
+
+    page, ours, light = words_of("docs/results.md"), "MDH-FL+", "MDH-FL+, alignment weight 1"
+    less = gains(ours, over=light)
+    low, _, high = interval_of(less).replace("+", "").split()
+    assert f"{mean(gains(light)):.1f} points over training alone ({interval_of(gains(light))})" in page
+    assert f"the defaults' {mean(gains(ours)):.1f}, which is {mean(less):.1f} less ({low} to {high})" in page
+    assert f"and {mean(gains(ours, 'own_macro_f1', light)):.1f} less on own images" in page
+
+
 def test_what_the_symmetric_loss_is_worth_in_the_prose_follows_from_the_scores() -> None:
     def gains(method: str, noise: str, column: str = "macro_f1") -> list[float]:
         return gains_of("symmetric_loss", "IID", column, noise=noise, method=method, over="local CE")
