@@ -136,6 +136,34 @@ def test_the_gains_with_larger_images_in_the_prose_follow_from_the_scores() -> N
     assert min(gain + own) > 0
 
 
+def test_what_drawn_cells_teach_in_the_prose_follows_from_the_scores() -> None:
+    page, rows, own = words_of("docs/results.md"), scores("public_sets"), "own_macro_f1"
+    few, many = "400 drawn cells", "2000 drawn cells"
+
+    def of_ours(federation: str, column: str) -> list[float]:
+        return [float(r[column]) for r in rows if (r["federation"], r["method"]) == (federation, "MDH-FL+")]
+
+    some, more, other = (gains_of("public_sets", name) for name in (few, many, "400 of another hospital"))
+    said = f"({mean(some):.1f} and {mean(other):.1f} points over training alone, intervals "
+    assert f"{said}{interval_of(some)} and {interval_of(other)})" in page
+    assert f"teach better: {mean(more):.1f} ({interval_of(more)})" in page
+    gained = [mean(gains_of("public_sets", name, own)) for name in (many, few)]
+    assert f"and {gained[0]:.1f} instead of {gained[1]:.1f} on own images" in page
+    ahead = [a - b for a, b in zip(of_ours(many, "macro_f1"), of_ours(few, "macro_f1"), strict=True)]
+    assert min(ahead) > 0
+    assert f"{mean(ahead):.1f} points more than with 400 ({interval_of(ahead)}, every seed ahead)" in page
+    seconds, sent = (
+        mean(of_ours(many, what)) / mean(of_ours(few, what))
+        for what in ("seconds_per_site", "bytes_up_per_site_and_round")
+    )
+    assert f"for {seconds:.1f} times a site's seconds and {sent:.1f} times its bytes" in page
+    assert f"400 drawn cells gain {mean(some):.1f} points of macro-F1, 2000 gain {mean(more):.1f}, 400" in page
+    readme = (
+        f"2000 gain {mean(more):.0f} points at Dirichlet 0.5 where 400 gain {mean(some):.0f}, for {seconds:.1f} times"
+    )
+    assert readme in words_of("README.md")
+
+
 def test_what_two_repairs_bring_the_rivals_follows_from_the_scores() -> None:
     page, rivals = words_of("docs/results.md"), ("FedMD", "RHFL", "MDH-FL", "MDH-FL, CE weight 1")
 
