@@ -13,11 +13,13 @@ from fakes.simulated import new_run, numbers_of, own_bundle
 from fakes.small_federation import write_federation
 
 import mdhfl
-from mdhfl.flare.simulator import check_simulator_can_take, kill_simulator
+from mdhfl.flare.apart import simulate_apart
+from mdhfl.flare.simulator import check_simulator_can_take, kill_simulator, members_of
 from mdhfl.jobs import RECIPES
 from mdhfl.rounds.experiment import Experiment
 from mdhfl.runs.folder import BUILT_IN_BUNDLES, read_record, write_record
 from mdhfl.runs.inprocess import run_in_process
+from mdhfl.runs.progress import Step
 from mdhfl.runs.resume import resume_run
 from mdhfl.server.journal import read_rows
 from mdhfl.server.results import Results
@@ -44,17 +46,8 @@ def simulator(folder: Path, *, round_timeout: float = 600) -> subprocess.Popen:
 
 
 def finish(folder: Path) -> None:
-    """Run the simulator to its end. Rarely it loses a site while it starts ("connection reset"): then once more."""
-    for last in (False, True):
-        process = simulator(folder)
-        try:
-            assert process.wait(timeout=240) == 0, (folder / "flare.log").read_text()[-3000:]
-        except subprocess.TimeoutExpired:
-            kill_simulator(process, run=folder)
-            if last:
-                raise
-        else:
-            return
+    """Run the simulator to its end."""
+    simulate_apart(folder, on_step=lambda step: None)
 
 
 SHARING = [recipe for recipe in RECIPES if recipe != "mdhfl" and not recipe.startswith(("local", "centralised"))]
@@ -235,6 +228,26 @@ def wait_for(folder: Path, *, number: int, process: subprocess.Popen, seconds: f
         assert time.monotonic() < deadline, (folder / "flare.log").read_text()[-3000:]
         assert process.poll() is None, (folder / "flare.log").read_text()[-3000:]
         time.sleep(0.1)
+
+
+def test_a_site_that_the_simulator_loses_comes_back_and_no_number_changes(tmp_path: Path, three_sites: Path) -> None:
+    """Its process is killed after the warm-up, as the kernel does when memory runs out."""
+    expected = new_run(tmp_path / "one", three_sites)
+    run_in_process(tmp_path / "one", experiment=expected)
+    folder = tmp_path / "flare"
+    new_run(folder, three_sites, engine="flare")
+    steps: list[Step] = []
+
+    def kill(step: Step) -> None:
+        if (step.action, step.site) == ("warm_up", "site-2") and "start" not in {one.action for one in steps}:
+            (worker,) = [one for one in members_of(folder) if "site-2" in one.cmdline()]
+            worker.kill()
+        steps.append(step)
+
+    simulate_apart(folder, on_step=kill)
+    assert [step.site for step in steps if step.action == "start"] == ["site-2"]
+    rows = [numbers_of(read_rows(run / "results.jsonl")) for run in (folder, tmp_path / "one")]
+    assert rows[0] == rows[1]
 
 
 def test_a_slow_site_misses_its_round_and_is_asked_again(tmp_path: Path, federation: Path) -> None:

@@ -13,10 +13,11 @@ from typing import Any
 import psutil
 import pytest
 
-from mdhfl.flare import apart
+from mdhfl.flare import apart, lost_sites
 from mdhfl.flare.apart import SimulatorFailed, simulate_apart
 from mdhfl.flare.places import RUN
 from mdhfl.flare.simulator import kill_simulator
+from mdhfl.runs.progress import Step
 
 WAIT = "time.sleep(60)"
 SLEEP = f"import time; {WAIT}"
@@ -114,3 +115,68 @@ def test_a_run_whose_simulator_is_killed_ends_and_leaves_nobody(
         simulate_apart(tmp_path, on_step=lambda step: None)
     child = int((tmp_path / "flare.log").read_text())
     assert not psutil.pid_exists(child) or is_gone(psutil.Process(child))
+
+
+# Starts the processes of two sites, ends the first one's while a file says so, and otherwise finishes the run.
+SIMULATOR = f"""
+import pathlib, subprocess, sys, time
+run = pathlib.Path({{run!r}})
+sites = [
+    subprocess.Popen([sys.executable, "-c", {SLEEP!r}, {lost_sites.WORKER!r}, "--client", name], start_new_session=True)
+    for name in ("site-1", "site-2")
+]
+time.sleep(1)
+left = int((run / "lose").read_text())
+if not left:
+    (run / "summary.json").write_text("{{{{}}}}")
+    sys.exit()
+(run / "lose").write_text(str(left - 1))
+sites[0].kill()
+{WAIT}"""
+
+
+@pytest.fixture
+def losing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose simulator loses its first site as often as the file `lose` says."""
+
+    def start(command: list[str], **how: Any) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([sys.executable, "-c", SIMULATOR.format(run=str(tmp_path))], **how)
+
+    monkeypatch.setattr(apart, "subprocess", SimpleNamespace(Popen=start, STDOUT=subprocess.STDOUT))
+    monkeypatch.setattr(lost_sites, "PERIOD", 0.1)
+    monkeypatch.setattr(lost_sites, "GRACE", 1.0)
+    return tmp_path
+
+
+def test_a_simulator_that_has_lost_a_site_is_started_again_and_it_is_said(losing: Path) -> None:
+    (losing / "lose").write_text("2")
+    steps: list[Step] = []
+    simulate_apart(losing, on_step=steps.append)
+    assert [(step.action, step.site) for step in steps] == [("start", "site-1")] * 2
+    assert steps[0].refusal.startswith("site 'site-1': its process ended before the run, and FLARE's simulator starts")
+
+
+def test_a_site_that_is_lost_again_and_again_ends_the_run_by_name(losing: Path) -> None:
+    (losing / "lose").write_text("9")
+    with pytest.raises(SimulatorFailed, match=r"site 'site-1': its process ended .*; 3 times\. Is there enough mem"):
+        simulate_apart(losing, on_step=lambda step: None)
+    assert (losing / "lose").read_text() == "6"
+
+
+def test_a_run_that_ends_after_its_sites_has_lost_none(losing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sites end first, then the simulator: within the grace nothing is said, nor where there is a result."""
+    monkeypatch.setattr(lost_sites, "GRACE", 60.0)
+    worker = [sys.executable, "-c", SLEEP, lost_sites.WORKER, "--client", "site-1"]
+    site = subprocess.Popen(worker, env={**os.environ, RUN: str(losing)})
+    watch = lost_sites.LostSites(losing)
+    assert watch.look() == ""
+    site.kill()
+    site.wait()
+    time.sleep(0.2)
+    assert watch.look() == ""
+    monkeypatch.setattr(lost_sites, "GRACE", 0.1)
+    time.sleep(0.2)
+    assert watch.look() == "site-1"
+    (losing / "summary.json").write_text("{}")
+    time.sleep(0.2)
+    assert watch.look() == ""

@@ -70,7 +70,7 @@ def kill_simulator(process: "subprocess.Popen[bytes]", *, run: Path) -> None:
         run: the run's folder; its processes name it in their environment, and so are found without their parents.
     """
     deadline, killed = time.monotonic() + PATIENCE, set[psutil.Process]()
-    while living := {one for one in killed | _family_of(process) | _members_of(run) if _lives(one)}:
+    while living := {one for one in killed | _family_of(process) | members_of(run) if _lives(one)}:
         if time.monotonic() > deadline:
             return
         for one in living:
@@ -89,7 +89,7 @@ def _family_of(process: "subprocess.Popen[bytes]") -> set[psutil.Process]:
     return set()
 
 
-def _members_of(run: Path) -> set[psutil.Process]:
+def members_of(run: Path) -> set[psutil.Process]:
     """Return the processes that belong to a simulated run, but for this one and those that it comes from."""
     mark, me = str(run.resolve()), psutil.Process()
     found = {one for one in psutil.process_iter(["environ"]) if (one.info["environ"] or {}).get(RUN) == mark}
