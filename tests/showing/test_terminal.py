@@ -66,6 +66,15 @@ def test_a_bar_shows_names_and_refusals_of_others(capsys: pytest.CaptureFixture[
     assert not hidden_in(shown)
 
 
+def test_answers_that_are_given_twice_do_not_overfill_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    """As where all sites start again in the middle of a round."""
+    answers = (EXPERIMENT.last_round + 1) * len(EXPERIMENT.sites)
+    with progress_bar(EXPERIMENT) as on_step:
+        for _ in range(answers + 3):
+            on_step(Step(action="learn", round=1, site="site-1", refusal=""))
+    assert f"{answers}/{answers}" in capsys.readouterr().err
+
+
 def test_scores_show_any_summary(capsys: pytest.CaptureFixture[str]) -> None:
     print_scores([{"method": WORST, "engine": WORST, "sites": {WORST: {"architecture": WORST}}, "mean": {}}])
     assert not hidden_in(capsys.readouterr().out)

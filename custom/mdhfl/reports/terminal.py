@@ -84,14 +84,15 @@ def progress_bar(experiment: Experiment) -> Iterator[OnStep]:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=open_console(error=True), transient=False) as bar:
-        task = bar.add_task("starting the sites", total=(experiment.last_round + 1) * len(experiment.sites))
+        answers = (experiment.last_round + 1) * len(experiment.sites)
+        task = bar.add_task("starting the sites", total=answers)
 
         def on_step(step: Step) -> None:
             if step.refusal and step.action != "open":  # the round says it again
                 bar.console.print(one_line(step.refusal), style="yellow")
             if step.action in ("warm_up", "learn", "adopt"):
-                completed = max(bar.tasks[0].completed + 1, step.round * len(experiment.sites))
+                answered = max(bar.tasks[0].completed + 1, step.round * len(experiment.sites))
                 shown = f"round {step.round}/{experiment.last_round}, {step.site} answered"
-                bar.update(task, completed=completed, description=shown)
+                bar.update(task, completed=min(answered, answers), description=shown)  # some answer twice
 
         yield on_step
