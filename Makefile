@@ -5,8 +5,8 @@ READY := .venv/ready
 DEMO := demo
 TESTS := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 COMPARISONS := headline gain_by_noise remedies lighter_alignment rivals rivals_by_noise extreme_noise morphological_noise \
-  four_hospitals weight_sharing homogeneous_models public_sets many_sites pretrained choosing refinements ablation group_normalisation \
-  cost even_statistics larger_images other_forms symmetric_loss alignment
+  four_hospitals weight_sharing homogeneous_models public_sets many_sites pretrained choosing refinements ablation \
+  group_normalisation cost even_statistics larger_images other_forms symmetric_loss alignment
 export OMP_NUM_THREADS ?= 1
 # Hospitals have certificates of their own: let uv trust the system's (two names, for newer and older versions).
 export UV_SYSTEM_CERTS ?= true

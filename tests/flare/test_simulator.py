@@ -163,6 +163,13 @@ def test_a_site_that_is_lost_again_and_again_ends_the_run_by_name(losing: Path) 
     assert (losing / "lose").read_text() == "6"
 
 
+def test_the_page_on_reliability_says_how_long_and_how_often() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reliability.md").read_text(encoding="utf-8")
+    assert f"ends it {lost_sites.GRACE:.0f} s after" in page
+    assert apart.STARTS == 3
+    assert "twice at most" in page
+
+
 def test_a_run_that_ends_after_its_sites_has_lost_none(losing: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sites end first, then the simulator: within the grace nothing is said, nor where there is a result."""
     monkeypatch.setattr(lost_sites, "GRACE", 60.0)

@@ -42,7 +42,8 @@ def simulate_apart(folder: Path, *, on_step: OnStep) -> None:
         ended = f"site {lost!r}: its process ended before the run, and FLARE's simulator starts none again"
         if not left:
             raise SimulatorFailed(f"{ended}; {STARTS} times. Is there enough memory? See {log}")
-        on_step(Step(action="start", round=0, site=lost, refusal=f"{ended}: all start again, after the last round"))
+        told = f"{ended}: all sites start again, from the last finished round"
+        on_step(Step(action="start", round=0, site=lost, refusal=told))
     if not (folder / "summary.json").exists():
         raise SimulatorFailed(f"FLARE's simulator ended without a result; {_last_error(log)}. See {log}")
 

@@ -1,6 +1,6 @@
 """Which site's process has ended although the simulated run has not: FLARE's simulator starts none again, and waits.
 
-It happens when memory runs out, and rarely while sites start, where two may be given the same port.
+It happens when memory runs out, and rarely while sites start, presumably where two are given the same port.
 """
 
 import contextlib
