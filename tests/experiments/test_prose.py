@@ -279,6 +279,26 @@ def test_what_the_symmetric_loss_is_worth_in_the_prose_follows_from_the_scores()
     assert "has {:.1f}, {:.1f} and {:.1f} points in the same three columns".format(*alone) in page
 
 
+def test_which_mean_of_knowledge_teaches_best_in_the_prose_follows_from_the_scores() -> None:
+    def gains(method: str, federation: str) -> list[float]:
+        return gains_of("alignment", federation, method=method, over="local CE")
+
+    page, means = words_of("docs/results.md"), ("arithmetic mean (MDH-FL, CE weight 1)", "geometric mean", "attention")
+    same, some = ([mean(gains(how, federation)) for how in means] for federation in ("IID", "Dirichlet 0.5"))
+    apart = max(max(same) - min(same), max(some) - min(some))
+    assert f"are within {apart:.1f} points of macro-F1 of each other" in page
+    weights = gains("mean of parameters (FedAvg in two groups)", "Dirichlet 0.5")
+    merged = mean(gains("mean of parameters (FedAvg in two groups)", "IID"))
+    said = f"all gain {min(*same, merged):.0f} to {max(*same, merged):.0f} points over plain local training"
+    assert f"{said}, as averaging parameters does" in page
+    assert f"At Dirichlet 0.5 all lose {-max(some):.0f} to {-min(some):.0f} points to it" in page
+    assert min(weights) > 0
+    up = {row["method"]: float(row["bytes_up_per_site_and_round"]) for row in scores("alignment")}
+    times = up["mean of parameters (FedAvg in two groups)"] / up["attention"]
+    said = f"gains {mean(weights):.1f} (95 % interval {interval_of(weights)}), ahead in every seed"
+    assert f"{said}, at {times:.0f} times the bytes" in page
+
+
 def test_the_hours_that_the_data_page_gives_are_those_of_the_runs() -> None:
     hours = {
         folder.name: sum(float(row["wall_seconds"]) for row in scores(folder.name)) / 3600
