@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
 TESTS := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder
-COMPARISONS := headline gain_by_noise remedies lighter_alignment rivals rivals_by_noise extreme_noise morphological_noise \
+COMPARISONS := headline gain_by_noise right_labels lighter_alignment rivals rivals_by_noise extreme_noise morphological_noise \
   four_hospitals weight_sharing homogeneous_models public_sets many_sites pretrained choosing refinements ablation \
   group_normalisation cost even_statistics larger_images other_forms symmetric_loss alignment
 export OMP_NUM_THREADS ?= 1

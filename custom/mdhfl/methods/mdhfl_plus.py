@@ -49,7 +49,7 @@ class MdhflPlus(LocalPlus, KnowledgeMethod):
     """L_align = align_weight * T^2 * KL(teacher || softmax(z / T)), after or within the local steps."""
 
     align_epochs: int = parameter(1, "epochs over the views of the public images in each round", at_least=1)
-    align_weight: float = parameter(3.0, "weight of the alignment; 0 is local training", at_least=0)
+    align_weight: float = parameter(3.0, "weight of the alignment; 1 suits right labels, 0: local training", at_least=0)
     ramp_rounds: int = parameter(1, "rounds over which the alignment's weight rises evenly to its own", at_least=1)
     joint: bool = parameter(False, "whether each local step also aligns a public batch, instead of a phase before")
     temperature: float = parameter(1.0, "temperature of the softmax that makes knowledge", above=0)
