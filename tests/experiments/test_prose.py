@@ -309,6 +309,21 @@ def test_which_mean_of_knowledge_teaches_best_in_the_prose_follows_from_the_scor
     times = up["mean of parameters (FedAvg in two groups)"] / up["attention"]
     said = f"gains {mean(weights):.1f} (95 % interval {interval_of(weights)}), ahead in every seed"
     assert f"{said}, at {times:.0f} times the bytes" in page
+    assert f"gains {mean(weights):.0f}, and MDH-FL+ {mean(gains('MDH-FL+', 'Dirichlet 0.5')):.0f}" in page
+
+
+def test_how_averaging_parameters_in_groups_compares_in_the_prose_follows_from_the_scores() -> None:
+    def gains(federation: str, column: str = "macro_f1") -> list[float]:
+        return gains_of("alignment", federation, column, over="mean of parameters (FedAvg in two groups)")
+
+    page, (same, some) = words_of("docs/results.md"), map(gains, ("IID", "Dirichlet 0.5"))
+    said = f"{mean(same):.1f} points above averaging parameters on IID sites ({interval_of(same)})"
+    assert (
+        f"{said} and {mean(some):.1f} at Dirichlet 0.5 ({interval_of(some)}), where one seed of three is below" in page
+    )
+    assert (min(same) > 0, sum(gain < 0 for gain in some)) == (True, 1)
+    own = [mean(gains(federation, "own_macro_f1")) for federation in ("IID", "Dirichlet 0.5")]
+    assert "it, {:.1f} and {:.1f} on own images".format(*own) in page
 
 
 def test_the_hours_that_the_data_page_gives_are_those_of_the_runs() -> None:
