@@ -243,6 +243,14 @@ def test_what_suits_right_labels_in_the_prose_follows_from_the_scores() -> None:
     assert f"{said}, {mean(hardly):.1f} at 0.1 ({interval_of(hardly)}, {least})" in page
     assert f"and {mean(same):.1f} on IID sites ({interval_of(same)}), and {listed(light, own)} on own images" in page
     assert f"with the defaults it is {listed(ours)}, and {listed(ours, own)} on own images" in page
+    answer = (
+        "{:.1f} points of macro-F1 over the strongest training alone at Dirichlet 0.5, {:.1f} at 0.1 and {:.1f} on IID"
+    )
+    assert f"{answer.format(*map(mean, gains(light)))} sites, and {listed(light, own)} on own images" in page
+    defaults = [mean(less) for less in gains(ours)]
+    assert "the default of 3 gains {:.1f} and {:.1f} and loses {:.1f}".format(*defaults[:2], -defaults[2]) in page
+    before = mean(gains_of("refinements", "Dirichlet 0.5", noise="none"))
+    assert f"At Dirichlet 0.5 the defaults' gain on these seeds is {before:.1f} in" in page
     some, hardly, same = gains(light, over=ours)
     assert min(some) < 0 < min(hardly + same), "level, ahead, ahead"
     assert f"at Dirichlet 0.5 ({mean(some):+.1f}, {interval_of(some)})" in page
@@ -322,6 +330,8 @@ def test_how_averaging_parameters_in_groups_compares_in_the_prose_follows_from_t
         f"{said} and {mean(some):.1f} at Dirichlet 0.5 ({interval_of(some)}), where one seed of three is below" in page
     )
     assert (min(same) > 0, sum(gain < 0 for gain in some)) == (True, 1)
+    up = {row["method"]: float(row["bytes_up_per_site_and_round"]) for row in scores("alignment")}
+    assert f"at {up['MDH-FL+'] / up['attention']:.0f} times the bytes of MDH-FL." in page
     own = [mean(gains(federation, "own_macro_f1")) for federation in ("IID", "Dirichlet 0.5")]
     assert "it, {:.1f} and {:.1f} on own images".format(*own) in page
 
