@@ -3,7 +3,8 @@ SHELL := /bin/bash
 BIN := .venv/bin
 READY := .venv/ready
 DEMO := demo
-TESTS := $(BIN)/python -m pytest -q --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+# Three on two cores: the tests that take longest wait for FLARE most of the time.
+TESTS := $(BIN)/python -m pytest -q --numprocesses 3 --dist loadgroup --no-loadscope-reorder
 COMPARISONS := headline gain_by_noise right_labels lighter_alignment rivals rivals_by_noise extreme_noise morphological_noise \
   four_hospitals weight_sharing homogeneous_models public_sets many_sites pretrained choosing refinements ablation \
   group_normalisation cost even_statistics larger_images other_forms symmetric_loss alignment
@@ -19,13 +20,14 @@ help: ## list these verbs
 
 setup: $(READY) ## create .venv and install everything into it
 
+# Compiled at once: where Python is told to write no bytecode, every process would compile PyTorch and MONAI anew.
 $(READY): pyproject.toml
 	@echo "installing mdhfl into .venv: 6 GB, once. 5 GB of them are PyTorch with NVIDIA's libraries: PyPI's wheels for"
 	@echo "Linux bring them along, with or without a GPU. Where PyTorch's own index can be reached, UV_TORCH_BACKEND=cpu"
 	@echo "make setup takes the build for CPUs, without them. uv reuses what it has downloaded before."
 	@test -x $(BIN)/python || python3 -m venv .venv || { echo "python3 -m venv failed: install it (Debian: apt-get install python3-venv)"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --editable '.[dev]'
+	VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv pip install --editable '.[dev]' --compile-bytecode
 	@touch $@
 
 demo: $(READY) ## prepare drawn cells, run MDH-FL+ on 4 sites in FLARE's simulator and local training beside it, write a report
@@ -38,10 +40,10 @@ demo: $(READY) ## prepare drawn cells, run MDH-FL+ on 4 sites in FLARE's simulat
 	$(BIN)/mdhfl run local_plus --federation $(DEMO)/fed --engine inprocess --rounds 11 --out $(DEMO)/local
 	$(BIN)/mdhfl report $(DEMO)/run $(DEMO)/local --out $(DEMO)/report
 
-test: $(READY) browser ## the whole test suite, in two processes
+test: $(READY) browser ## the whole test suite, in three processes
 	$(TESTS) --durations=15
 
-fast: $(READY) ## the tests that take seconds, in two processes
+fast: $(READY) ## the tests that take seconds, in three processes
 	$(TESTS) -m "not slow"
 
 fuzz: $(READY) ## a million mutated messages of all methods (a quarter of an hour on one core); the suite has a sample

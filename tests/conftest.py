@@ -12,26 +12,22 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-STARTS_FLARE = {
-    "test_deploy",
-    "test_flare",
-    "test_poc",
-    "test_public",
-    "test_rehearsal",
-    "test_faults",
-    "test_readme",
-    "test_trust",
-    "test_run_command",
-    "test_run_interrupted",
-    "test_benchmarks",
-}
+# Files that start FLARE and take minutes. Each tuple's run in one process, one after another: POC mode's servers and
+# sites are watched as processes of this machine, and simulators that start at once would all import PyTorch at once.
+FLARE = (
+    ("test_flare",),
+    ("test_deploy", "test_faults", "test_poc", "test_readme", "test_rehearsal"),
+    ("test_benchmarks", "test_public", "test_run_command", "test_run_interrupted", "test_trust"),
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests in one process, and all that start FLARE: two that start at once may take the same port."""
+    """Keep a file's tests in one process, and those of `FLARE` in one each, begun first: they take longest."""
+    groups = {stem: stems[0] for stems in FLARE for stem in stems}
     for item in items:
-        item.add_marker(pytest.mark.xdist_group("flare" if item.path.stem in STARTS_FLARE else item.path.stem))
+        item.add_marker(pytest.mark.xdist_group(groups.get(item.path.stem, item.path.stem)))
+    items.sort(key=lambda item: item.path.stem not in groups)
 
 
 @pytest.fixture(scope="session")

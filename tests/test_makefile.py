@@ -20,6 +20,7 @@ def test_what_is_downloaded_is_said_before_it_is(verb: str, tmp_path: Path) -> N
     assert re.match(r'echo "installing mdhfl into \.venv: \d+ GB', lines[0])
     install = next(i for i, line in enumerate(lines) if " pip install --editable" in line)
     assert "--quiet" not in lines[install]  # uv shows how far it is
+    assert "--compile-bytecode" in lines[install]  # pip does so unasked, uv does not
     assert install > 0
 
 
