@@ -1,0 +1,143 @@
+"""What the documents say of the method's parts, their other forms and weights, follows from the scores."""
+
+from statistics import mean
+
+from fakes.prose import ALONE, gains_of, interval_of, words_of
+
+from experiments.document import HEADLINE, scores
+
+
+def test_the_gain_with_even_statistics_in_the_prose_follows_from_the_scores() -> None:
+    page = words_of("docs/results.md")
+    now = gains_of("even_statistics", "Dirichlet 0.5", "macro_f1")
+    before = gains_of(HEADLINE, "Dirichlet 0.5", "macro_f1")[:3]
+    assert f"the gain is {mean(now):.1f} instead of {mean(before):.1f}, with the same sign in every seed" in page
+    assert min(now) > 0
+    own = [mean(gains_of(name, "Dirichlet 0.5", "own_macro_f1")[:3]) for name in ("even_statistics", HEADLINE)]
+    assert f"on own images {own[0]:.1f} instead of {own[1]:.1f}" in page
+
+
+def test_what_other_forms_cost_in_the_prose_follows_from_the_scores() -> None:
+    def score(method: str) -> float:
+        return mean(float(row["macro_f1"]) for row in scores("other_forms") if row["method"] == method)
+
+    page, best = words_of("docs/results.md"), score("MDH-FL+")
+    joint, coupled, loss = (
+        best - score(f"MDH-FL+, {form}") for form in ("joint steps", "coupled pairs of classes", "the paper's loss")
+    )
+    alone, proxy = score(ALONE), score("ProxyFL")
+    assert f"Joint steps have {joint:.1f} points less macro-F1 than phases, coupled pairs {coupled:.1f} less" in page
+    assert f"and the paper's loss {loss:.1f} less" in page
+    above, below = proxy - alone, best - proxy
+    assert f"is {above:.1f} points above the strongest training alone here, and {below:.1f} below MDH-FL+" in page
+
+
+def test_what_suits_right_labels_in_the_prose_follows_from_the_scores() -> None:
+    federations = ("Dirichlet 0.5", "Dirichlet 0.1", "IID")
+
+    def gains(method: str, column: str = "macro_f1", over: str = ALONE) -> list[list[float]]:
+        return [gains_of("right_labels", name, column, method=method, over=over) for name in federations]
+
+    def listed(method: str, column: str = "macro_f1") -> str:
+        return "{:.1f}, {:.1f} and {:.1f}".format(*map(mean, gains(method, column)))
+
+    page, ours, own = words_of("docs/results.md"), "MDH-FL+", "own_macro_f1"
+    light, view, rest = (f"{ours}, {how}" for how in ("alignment weight 1", "one view", "at rest from round 6"))
+    some, hardly, same = gains(light)
+    least = f"but {min(hardly):.1f} or more in every seed"
+    said = f"gains {mean(some):.1f} points of macro-F1 over the strongest training alone at Dirichlet 0.5"
+    said = f"{said} (95 % interval {interval_of(some)})"
+    assert f"{said}, {mean(hardly):.1f} at 0.1 ({interval_of(hardly)}, {least})" in page
+    assert f"and {mean(same):.1f} on IID sites ({interval_of(same)}), and {listed(light, own)} on own images" in page
+    assert f"with the defaults it is {listed(ours)}, and {listed(ours, own)} on own images" in page
+    answer = (
+        "{:.1f} points of macro-F1 over the strongest training alone at Dirichlet 0.5, {:.1f} at 0.1 and {:.1f} on IID"
+    )
+    assert f"{answer.format(*map(mean, gains(light)))} sites, and {listed(light, own)} on own images" in page
+    defaults = [mean(less) for less in gains(ours)]
+    assert "the default of 3 gains {:.1f} and {:.1f} and loses {:.1f}".format(*defaults[:2], -defaults[2]) in page
+    before = mean(gains_of("refinements", "Dirichlet 0.5", noise="none"))
+    assert f"At Dirichlet 0.5 the defaults' gain on these seeds is {before:.1f} in" in page
+    some, hardly, same = gains(light, over=ours)
+    assert min(some) < 0 < min(hardly + same), "level, ahead, ahead"
+    assert f"at Dirichlet 0.5 ({mean(some):+.1f}, {interval_of(some)})" in page
+    assert f"every seed at 0.1 ({mean(hardly):+.1f}, {interval_of(hardly)})" in page
+    assert f"and on IID sites ({mean(same):+.1f}, {interval_of(same)})" in page
+    assert f"leaves gains of {listed(view)}, coming to rest from round 6 (by default: never) {listed(rest)}." in page
+    assert min(map(mean, gains(light)[:2])) > 5, "the aim, where classes differ"
+    assert min(map(mean, gains(light)[2:] + gains(light, own))) > 0, "no loss elsewhere"
+    points = "{:.0f}, {:.0f} and {:.0f} points over training alone".format(*map(mean, gains(light)))
+    assert points in words_of("README.md")
+
+
+def test_what_a_lighter_alignment_costs_with_wrong_labels_follows_from_the_scores() -> None:
+    def gains(method: str, column: str = "macro_f1", over: str = ALONE) -> list[float]:
+        return gains_of("lighter_alignment", "IID", column, method=method, over=over)
+
+    page, ours, light = words_of("docs/results.md"), "MDH-FL+", "MDH-FL+, alignment weight 1"
+    less = gains(ours, over=light)
+    low, _, high = interval_of(less).replace("+", "").split()
+    assert f"{mean(gains(light)):.1f} points over training alone ({interval_of(gains(light))})" in page
+    assert f"the defaults' {mean(gains(ours)):.1f}, which is {mean(less):.1f} less ({low} to {high})" in page
+    assert f"and {mean(gains(ours, 'own_macro_f1', light)):.1f} less on own images" in page
+
+
+def test_what_the_symmetric_loss_is_worth_in_the_prose_follows_from_the_scores() -> None:
+    def gains(method: str, noise: str, column: str = "macro_f1") -> list[float]:
+        return gains_of("symmetric_loss", "IID", column, noise=noise, method=method, over="local CE")
+
+    page, noises = words_of("docs/results.md"), ("none", "symmetric 0.2", "pair flip 0.3")
+    right, even, flipped = (gains("local SCE (1, 1)", noise) for noise in noises)
+    assert min(right + even + flipped) > 0
+    said = f"{mean(right):.1f} points of macro-F1 over cross-entropy without a wrong label ({interval_of(right)})"
+    assert f"is worth {said}, {mean(even):.1f} with 20 % symmetric noise ({interval_of(even)})" in page
+    assert f"and {mean(flipped):.1f} with 30 % pair flips ({interval_of(flipped)}), every seed ahead" in page
+    lost, even, flipped = (gains("local SCE (0.1, 1)", noise) for noise in noises)
+    assert max(lost) < 0
+    said = f"cost {-mean(lost):.1f} points where no label is wrong, in every seed"
+    assert f"{said}, and gain {mean(even):.1f} and {mean(flipped):.1f} where labels are" in page
+    even, flipped = (gains("local SCE (0.1, 1)", noise, "accuracy") for noise in noises[1:])
+    assert f"their accuracy gains more ({mean(even):.1f} and {mean(flipped):.1f} points)" in page
+    rows = scores("gain_by_noise")
+    alone = [
+        mean(float(row["macro_f1"]) for row in rows if (row["federation"], row["noise"], row["method"]) == at)
+        for at in (("IID", noise, ALONE) for noise in noises)
+    ]
+    assert "has {:.1f}, {:.1f} and {:.1f} points in the same three columns".format(*alone) in page
+
+
+def test_which_mean_of_knowledge_teaches_best_in_the_prose_follows_from_the_scores() -> None:
+    def gains(method: str, federation: str) -> list[float]:
+        return gains_of("alignment", federation, method=method, over="local CE")
+
+    page, means = words_of("docs/results.md"), ("arithmetic mean (MDH-FL, CE weight 1)", "geometric mean", "attention")
+    same, some = ([mean(gains(how, federation)) for how in means] for federation in ("IID", "Dirichlet 0.5"))
+    apart = max(max(same) - min(same), max(some) - min(some))
+    assert f"are within {apart:.1f} points of macro-F1 of each other" in page
+    weights = gains("mean of parameters (FedAvg in two groups)", "Dirichlet 0.5")
+    merged = mean(gains("mean of parameters (FedAvg in two groups)", "IID"))
+    said = f"all gain {min(*same, merged):.0f} to {max(*same, merged):.0f} points over plain local training"
+    assert f"{said}, as averaging parameters does" in page
+    assert f"At Dirichlet 0.5 all lose {-max(some):.0f} to {-min(some):.0f} points to it" in page
+    assert min(weights) > 0
+    up = {row["method"]: float(row["bytes_up_per_site_and_round"]) for row in scores("alignment")}
+    times = up["mean of parameters (FedAvg in two groups)"] / up["attention"]
+    said = f"gains {mean(weights):.1f} (95 % interval {interval_of(weights)}), ahead in every seed"
+    assert f"{said}, at {times:.0f} times the bytes" in page
+    assert f"gains {mean(weights):.0f}, and MDH-FL+ {mean(gains('MDH-FL+', 'Dirichlet 0.5')):.0f}" in page
+
+
+def test_how_averaging_parameters_in_groups_compares_in_the_prose_follows_from_the_scores() -> None:
+    def gains(federation: str, column: str = "macro_f1") -> list[float]:
+        return gains_of("alignment", federation, column, over="mean of parameters (FedAvg in two groups)")
+
+    page, (same, some) = words_of("docs/results.md"), map(gains, ("IID", "Dirichlet 0.5"))
+    said = f"{mean(same):.1f} points above averaging parameters on IID sites ({interval_of(same)})"
+    assert (
+        f"{said} and {mean(some):.1f} at Dirichlet 0.5 ({interval_of(some)}), where one seed of three is below" in page
+    )
+    assert (min(same) > 0, sum(gain < 0 for gain in some)) == (True, 1)
+    up = {row["method"]: float(row["bytes_up_per_site_and_round"]) for row in scores("alignment")}
+    assert f"at {up['MDH-FL+'] / up['attention']:.0f} times the bytes of MDH-FL." in page
+    own = [mean(gains(federation, "own_macro_f1")) for federation in ("IID", "Dirichlet 0.5")]
+    assert "it, {:.1f} and {:.1f} on own images".format(*own) in page
