@@ -17,6 +17,73 @@ def test_the_gain_with_even_statistics_in_the_prose_follows_from_the_scores() ->
     assert f"on own images {own[0]:.1f} instead of {own[1]:.1f}" in page
 
 
+def test_what_each_ingredient_is_worth_in_the_prose_follows_from_the_scores() -> None:
+    page, noises = words_of("docs/results.md"), ("symmetric 0.2", "pair flip 0.3")
+
+    def gains(method: str, over: str) -> list[list[float]]:
+        return [gains_of("ablation", "Dirichlet 0.5", noise=noise, method=method, over=over) for noise in noises]
+
+    def listed(method: str, over: str) -> str:
+        return "{:.1f} and {:.1f}".format(*map(mean, gains(method, over)))
+
+    lost = {
+        what: listed("MDH-FL+", f"without {row}")
+        for what, row in {
+            "own statistics of the public images": "own statistics of public images",
+            "averaged weights": "averaged weights",
+            "further views": "further views",
+            "competences": "competences",
+        }.items()
+    }
+    assert ", ".join(f"{what} {points}" for what, points in lost.items()) in page
+    even, flipped = map(mean, gains("MDH-FL+", "without balanced softmax"))
+    assert (
+        f"The balanced softmax gains {even:.1f} with symmetric noise and costs {-flipped:.1f} with pair flips" in page
+    )
+    assert f"The own stain brings {listed('MDH-FL+', 'without own stain')}, which" in page
+    rows = ("own statistics of public images", "averaged weights", "further views", "competences", "own stain")
+    cut = [[round(mean(gained)) for gained in gains("MDH-FL+", f"without {row}")] for row in rows]
+    answer = "cost {} and {} points (symmetric noise, pair flips), averaged weights {} and {}, views {} and {}, "
+    answer = (answer + "competences {} and {}, own stain {} and {}").format(
+        *(points for pair in cut for points in pair)
+    )
+    assert f"{answer}; the balanced softmax gains {even:.0f} with symmetric noise and costs {-flipped:.0f}" in page
+
+
+def test_what_an_ingredient_brings_plain_alignment_in_the_prose_follows_from_the_scores() -> None:
+    page, noises = words_of("docs/results.md"), ("symmetric 0.2", "pair flip 0.3")
+    plain, repaired = "plain alignment", "plain alignment, own statistics"
+    singly = ("averaged weights", "weight 3", "competences", "further views", "own stain", "balanced softmax")
+
+    def gains(method: str, over: str) -> list[list[float]]:
+        return [gains_of("ablation", "Dirichlet 0.5", noise=noise, method=method, over=over) for noise in noises]
+
+    added = {what: gains(f"{repaired}, {what}", repaired) for what in singly}
+    brought = {what: "{:.1f} and {:.1f}".format(*map(mean, gained)) for what, gained in added.items()}
+    first = "{:.1f} and {:.1f}".format(*map(mean, gains(repaired, plain)))
+    assert f"Own statistics bring plain alignment {first} points" in page
+    assert f"On top of them averaged weights bring {brought['averaged weights']}, in every seed" in page
+    assert min(min(gained) for gained in added["averaged weights"]) > 0
+    small = "the weight of 3 brings {}, competences {}, further views {}, the own stain {}, which three seeds"
+    assert small.format(*(brought[what] for what in singly[1:5])) in page
+    even, flipped = added["balanced softmax"]
+    said = f"brings {mean(even):.1f} with symmetric noise and costs {-mean(flipped):.1f} with pair flips, in every seed"
+    assert said in page
+    assert max(flipped) < 0
+    sums = [sum(mean(gained[k]) for gained in added.values()) for k in (0, 1)]
+    together = [mean(gained) for gained in gains("MDH-FL+", repaired)]
+    said = "gains sum to {:.1f} and {:.1f} points; together they bring {:.1f} and {:.1f}"
+    assert said.format(*sums, *together) in page
+    above = {what: [mean(gained) for gained in gains(f"{repaired}, {what}", ALONE)] for what in singly}
+    nearest = max(even for even, _ in above.values())
+    assert f"with symmetric noise each is at least {-nearest:.1f} points below training alone" in page
+    (_, best), *others = above.values()
+    assert f"with pair flips averaged weights alone are above it ({best:.1f}), the others level or below" in page
+    assert max(flipped for _, flipped in others) < 1
+    answer = "only averaged weights ({:.0f} and {:.0f} points)".format(*map(mean, added["averaged weights"]))
+    assert answer in page
+
+
 def test_what_other_forms_cost_in_the_prose_follows_from_the_scores() -> None:
     def score(method: str) -> float:
         return mean(float(row["macro_f1"]) for row in scores("other_forms") if row["method"] == method)
