@@ -16,7 +16,7 @@ import pytest
 # sites are watched as processes of this machine, and simulators that start at once would all import PyTorch at once.
 FLARE = (
     ("test_flare",),
-    ("test_deploy", "test_faults", "test_poc", "test_readme", "test_rehearsal"),
+    ("test_deploy", "test_faults", "test_poc", "test_poc_command", "test_poc_trust", "test_readme", "test_rehearsal"),
     ("test_benchmarks", "test_public", "test_run_command", "test_run_interrupted", "test_trust"),
 )
 
